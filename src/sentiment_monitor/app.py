@@ -1,0 +1,363 @@
+"""The composition root: settings in, a running service out. The only place that knows every concrete class."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from types import FrameType
+from typing import Literal
+
+import structlog
+
+from sentiment_monitor import settings as tree
+from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule, check_rules
+from sentiment_monitor.domain import HOUR_MINUTES, MINUTE_MS
+from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.enricher import Enricher
+from sentiment_monitor.enrich.names import Watchlist
+from sentiment_monitor.errors import FatalError, SettingsError, UsageError
+from sentiment_monitor.ingest.consumer import KafkaSource
+from sentiment_monitor.ingest.decode import Decoder
+from sentiment_monitor.ingest.source import Source
+from sentiment_monitor.jobs import Delivery, EventClock, Leadership, LiveClock
+from sentiment_monitor.notify import payload
+from sentiment_monitor.notify.apprise_url import AppriseNotifier
+from sentiment_monitor.notify.notifiers import LogNotifier, Notifier
+from sentiment_monitor.notify.webhook import WebhookNotifier
+from sentiment_monitor.pipeline import DeadLetterCeiling, Pipeline
+from sentiment_monitor.score import load as load_classifier
+from sentiment_monitor.score.classifier import Classifier
+from sentiment_monitor.score.text import clean
+from sentiment_monitor.store.alerts import AlertStore, Outgoing
+from sentiment_monitor.store.batches import StoryWriter
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.tick import Ticker, Told
+
+_log = structlog.get_logger()
+
+Role = Literal["ingest", "detect"]
+ROLES: tuple[Role, ...] = ("ingest", "detect")
+Clock = Literal["wall", "event"]
+
+DRAIN_SECONDS = 30.0
+
+
+def now_ms() -> int:
+    """The wall clock. Below this module time is an argument."""
+    return time.time_ns() // 1_000_000
+
+
+def open_database(settings: tree.Settings, *, migrate: bool | None = None) -> Database:
+    """Connects, and brings the schema up to date unless told not to. Raises DatabaseAway, FatalError."""
+    database = Database(settings.database.url.get_secret_value())
+    if settings.database.migrate if migrate is None else migrate:
+        if database.migrate():
+            _log.info("database.migrated", url=database.url.render_as_string(hide_password=True))
+    else:
+        current, head = database.revisions()
+        if current != head:
+            raise FatalError(
+                f"the database is at schema revision {current}, this version needs {head}: monitor migrate"
+            )
+    return database
+
+
+def rules_of(settings: tree.Settings) -> tuple[Rule, ...]:
+    """The rules in force: those of the settings, or the built-in ones for every receiver there is."""
+    if settings.rules is not None:
+        return check_rules(tuple(settings.rules))
+    receivers = tuple(receiver.name for receiver in settings.receivers)
+    return tuple(Rule(**{**asdict(rule), "receivers": receivers}) for rule in DEFAULT_RULES)
+
+
+@dataclass(slots=True)
+class App:
+    """A service ready to run. Build one with :func:`build`."""
+
+    database: Database
+    pipeline: Pipeline | None
+    live: LiveClock | None
+    event: EventClock | None
+    delivery: Delivery
+    leadership: Leadership
+    notifiers: Sequence[Notifier]
+    classifier: Classifier | None
+    failure: BaseException | None = None
+    _stopped: threading.Event | None = None
+
+    def run(self) -> None:
+        """Runs until stopped, idle, or broken; raises what broke it. Either loop's end is the process's end."""
+        stopped = self._stopped = threading.Event()
+        if self.live:
+            self.live.start()
+        _log.info(
+            "monitor.ready",
+            classifier=self.classifier.id if self.classifier else None,
+            database=self.database.url.render_as_string(hide_password=True),
+        )
+        try:
+            if self.pipeline:
+                self.pipeline.run()
+                if self.event and self.pipeline.progress.last_minute is not None and not self.failure:
+                    self.event.advance(self.pipeline.progress.last_minute + 1)
+            else:
+                while not stopped.wait(0.5):
+                    pass
+        finally:
+            if self.live:
+                self.live.stop()
+            elif self.event:
+                self.leadership.release()
+            self.close()
+        if self.failure is not None:
+            raise self.failure
+
+    def fail(self, error: BaseException) -> None:
+        """The tick loop broke: stop everything and let :meth:`run` raise it."""
+        self.failure = self.failure or error
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the run after what was fetched is stored."""
+        if self.pipeline:
+            self.pipeline.stop()
+        if self._stopped:
+            self._stopped.set()
+
+    def abort(self) -> None:
+        """Ends the run at once; what is not stored will be read again."""
+        if self.pipeline:
+            self.pipeline.abort()
+        self.stop()
+
+    def close(self) -> None:
+        """Gives back connections."""
+        for notifier in self.notifiers:
+            notifier.close()
+        if self.classifier:
+            self.classifier.close()
+        self.database.close()
+
+
+def build(
+    settings: tree.Settings,
+    *,
+    roles: Collection[Role] = ROLES,
+    clock: Clock = "wall",
+    exit_when_idle: float | None = None,
+    source: Callable[[StoryWriter], Source] | None = None,
+    classifier: Classifier | None = None,
+) -> App:
+    """Puts a service together. ``source`` and ``classifier`` replace the configured ones, for tests and benchmarks.
+
+    Raises UsageError (settings that cannot work), ClassifierError, BrokerAway, DatabaseAway.
+    """
+    if clock == "event" and set(roles) != set(ROLES):
+        raise UsageError("--clock event needs the ingest and the detect role in one process")
+    watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
+    decoder = Decoder(
+        settings.news.mapping,
+        default_source=settings.news.default_source,
+        max_bytes=settings.news.max_message_bytes,
+    )
+    rules = rules_of(settings)
+    receivers = {receiver.name: [_notifier(one) for one in receiver.notifiers] for receiver in settings.receivers}
+    if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
+        raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
+    database = open_database(settings)
+    alerts = AlertStore(database)
+    leadership = Leadership(alerts, _holder(), settings.detect.lease_seconds * 1000, now_ms)
+    delivery = Delivery(alerts, receivers, now_ms=now_ms, give_up_ms=settings.detect.give_up_hours * 3_600_000)
+    ticker = Ticker(
+        database=database,
+        alerts=alerts,
+        rules=rules,
+        compose=_composer(receivers, settings.external_url.rstrip("/")),
+        names=watchlist.names,
+    )
+    app = App(
+        database=database,
+        pipeline=None,
+        live=None,
+        event=None,
+        delivery=delivery,
+        leadership=leadership,
+        notifiers=[notifier for several in receivers.values() for notifier in several],
+        classifier=None,
+    )
+    if clock == "event":
+        windows = sorted({rule.window_minutes for rule in rules})
+        app.event = EventClock(ticker, delivery, leadership, database, windows=windows, now_ms=now_ms)
+    elif "detect" in roles:
+        app.live = LiveClock(
+            ticker,
+            delivery,
+            leadership,
+            now_ms=now_ms,
+            failed=app.fail,
+            tick_second=settings.detect.tick_offset_seconds,
+            delivery_seconds=settings.detect.delivery_seconds,
+        )
+    if "ingest" in roles:
+        app.classifier = classifier or load_classifier(
+            settings.classifier.name,
+            engine=settings.classifier.engine,
+            cache_dir=settings.classifier.cache_dir,
+            max_windows=settings.classifier.max_windows,
+        )
+        writer = StoryWriter(
+            database=database,
+            group=settings.kafka.group,
+            classifier=app.classifier.id,
+            calibration=app.classifier.calibration,
+            manifest=json.dumps(dict(app.classifier.facts)),
+            is_copy=is_copy,
+            copy_window_minutes=settings.news.copy_window_hours * HOUR_MINUTES,
+        )
+        enricher = Enricher(
+            clean,
+            watchlist=watchlist,
+            future_tolerance_ms=settings.news.future_tolerance_minutes * MINUTE_MS,
+        )
+        app.pipeline = Pipeline(
+            source=source(writer) if source else _kafka(settings, writer),
+            decode=decoder.decode,
+            enrich=enricher.enrich,
+            classifier=app.classifier,
+            writer=writer,
+            now_ms=now_ms,
+            ceiling=DeadLetterCeiling(**settings.dead_letters.model_dump()),
+            on_stored=app.event.advance if app.event else lambda minute: None,
+            exit_when_idle=exit_when_idle,
+        )
+    return app
+
+
+def _kafka(settings: tree.Settings, writer: StoryWriter) -> KafkaSource:
+    kafka = settings.kafka
+    return KafkaSource(
+        kafka.client_options(),
+        topics=kafka.topics,
+        group=kafka.group,
+        positions=lambda starts: writer.positions(starts, now_ms()),
+        move_position=lambda offsets: writer.move(offsets, now_ms()),
+        start=kafka.start,
+        on_lost=kafka.on_lost_position,
+        session_timeout_ms=kafka.session_timeout_ms,
+        heartbeat_interval_ms=kafka.heartbeat_interval_ms,
+        max_poll_records=kafka.max_poll_records,
+    )
+
+
+def _notifier(one: tree.LogNotifier | tree.WebhookNotifier | tree.AppriseNotifier) -> Notifier:
+    match one:
+        case tree.WebhookNotifier():
+            return WebhookNotifier(
+                str(one.url),
+                secret=one.secret.get_secret_value() if one.secret else "",
+                token=one.token.get_secret_value() if one.token else "",
+                timeout_s=one.timeout_seconds,
+            )
+        case tree.AppriseNotifier():
+            return AppriseNotifier(one.url.get_secret_value())
+        case tree.LogNotifier():
+            return LogNotifier()
+
+
+def _composer(
+    receivers: Mapping[str, Sequence[Notifier]], external_url: str
+) -> Callable[[str, Told], Sequence[Outgoing]]:
+    """How a transition becomes notifications: the only meeting of detection's words and delivery's."""
+
+    def compose(receiver: str, told: Told) -> list[Outgoing]:
+        evaluation, state, transition = told.evaluation, told.state, told.transition
+        started_ms = (state.started_minute or transition.minute) * MINUTE_MS
+        resolved = state.ended_minute is not None
+        alert = payload.Alert(
+            status="resolved" if resolved else "firing",
+            labels=payload.labels(told.rule.name, evaluation.series, told.rule.severity),
+            annotations={"summary": told.explanation.title, "description": told.explanation.text},
+            startsAt=payload.rfc3339(started_ms),
+            endsAt=payload.rfc3339(transition.minute * MINUTE_MS) if resolved else payload.NOT_ENDED,
+            generatorURL=external_url,
+            fingerprint=told.alert_fingerprint,
+            sentiment=payload.Sentiment(
+                rule=told.rule.name,
+                series=evaluation.series,
+                window_minutes=told.rule.window_minutes,
+                observed=evaluation.observed,
+                expected=evaluation.expected,
+                p_value=evaluation.p_value,
+                q_value=evaluation.q_value,
+                effect=evaluation.effect,
+                volume=evaluation.volume,
+                expected_share=evaluation.expected_share,
+                top_stories=tuple(
+                    payload.TopStory(
+                        id=story.id,
+                        headline=story.headline,
+                        source=story.source,
+                        url=story.url,
+                        published_at=payload.rfc3339(story.published_ms),
+                        p_negative=story.negative,
+                        copies=story.copies,
+                    )
+                    for story in told.evidence.stories
+                ),
+                sources=told.evidence.sources,
+                copies_collapsed=told.evidence.copies,
+                reason=f"{transition.kind}: {evaluation.reason if not resolved else transition.why}",
+            ),
+        )
+        body = payload.encode(payload.group(receiver, [alert], external_url=external_url)).decode()
+        return [
+            Outgoing(
+                receiver=receiver,
+                notifier=place,
+                idempotency_key=payload.idempotency_key(
+                    told.alert_fingerprint, started_ms, str(transition.kind), transition.minute, f"{receiver}/{place}"
+                ),
+                payload=body,
+                title=told.explanation.title,
+                body=told.explanation.text,
+            )
+            for place in range(len(receivers[receiver]))
+        ]
+
+    return compose
+
+
+def _holder() -> str:
+    """Names this process in the lease: host, pid, and the moment it began, since pids come again."""
+    return f"{socket.gethostname()}:{os.getpid()}:{now_ms()}"
+
+
+@contextmanager
+def signals(app: App) -> Iterator[None]:
+    """First SIGTERM or SIGINT drains within the budget, the second (or the budget's end) stops at once."""
+    timer: list[threading.Timer] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if timer:
+            app.abort()
+            return
+        app.stop()
+        timer.append(threading.Timer(DRAIN_SECONDS, app.abort))
+        timer[0].daemon = True
+        timer[0].start()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in timer:
+            one.cancel()

@@ -1,0 +1,71 @@
+"""Keys by which a syndicated copy finds the story it repeats.
+
+The first key is equal for headlines that are equal once case, punctuation, agency prefixes and source
+suffixes are gone. The others are MinHash bands over the words (Broder 1997): two headlines whose word sets
+have Jaccard similarity 0.9 share one with probability 0.99, at 0.5 with 0.28. A shared band only makes
+a candidate; :func:`is_copy` decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+
+import numpy as np
+
+BANDS, ROWS = 5, 4
+MIN_WORDS = 5  # shorter headlines are copies only when they are equal
+SIMILARITY = 0.8
+
+_PREFIX = re.compile(
+    r"^(?:(?:update|wrapup)\s*\d*|refile|corrected|correction|exclusive|breaking(?: news)?|just in|watch|rpt|recap)"
+    r"\s*[-:–—|]+\s*",
+    re.IGNORECASE,
+)
+_SUFFIX = re.compile(r"\s+[-–—|]\s+[\w.&' ]{2,30}$")
+_WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
+_HAS_DIGIT = re.compile(r"\d")
+
+_random = np.random.Generator(np.random.PCG64(20230310))
+_MULTIPLIERS = _random.integers(1, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+_OFFSETS = _random.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
+_MIX = _random.integers(1, 2**63, (BANDS, ROWS), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+
+
+def words(headline: str) -> list[str]:
+    """The words that identify a headline, in order."""
+    text = _PREFIX.sub("", headline.strip())
+    trimmed = _SUFFIX.sub("", text)
+    # "Profit up - but not for long": a suffix names a source only if most of the headline stands before it.
+    if len(trimmed) * 2 > len(text):
+        text = trimmed
+    return _WORD.findall(text.casefold())
+
+
+def copy_keys(headline: str) -> tuple[int, ...]:
+    """The exact key, and ``BANDS`` near keys when the headline has enough words. Signed 64-bit integers."""
+    found = words(headline)
+    joined = " ".join(found) or headline
+    exact = int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "big", signed=True)
+    distinct = set(found)
+    if len(distinct) < MIN_WORDS:
+        return (exact,)
+    hashes = np.array([zlib.crc32(word.encode()) for word in distinct], dtype=np.uint64)
+    # Multiply-shift hashing; unsigned overflow is the modulus.
+    minima = ((hashes[:, None] * _MULTIPLIERS + _OFFSETS) >> np.uint64(32)).min(axis=0).reshape(BANDS, ROWS)
+    bands = (minima * _MIX).sum(axis=1, dtype=np.uint64) ^ np.arange(BANDS, dtype=np.uint64)
+    return (exact, *bands.view(np.int64).tolist())
+
+
+def is_copy(headline: str, other: str) -> bool:
+    """True when two headlines tell the same news: nearly the same words, and exactly the same numbers."""
+    first, second = words(headline), words(other)
+    if first == second:
+        return True
+    a, b = set(first), set(second)
+    if min(len(a), len(b)) < MIN_WORDS:
+        return False
+    if {word for word in a ^ b if _HAS_DIGIT.search(word)}:
+        return False
+    return len(a & b) >= SIMILARITY * len(a | b)

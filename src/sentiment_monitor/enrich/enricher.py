@@ -1,0 +1,47 @@
+"""One story at a time: everything that reading adds short of the classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sentiment_monitor.domain import MINUTE_MS, EnrichedStory, Story
+from sentiment_monitor.enrich.copies import copy_keys
+from sentiment_monitor.enrich.language import LanguageDetector
+from sentiment_monitor.enrich.names import Watchlist, cashtags
+
+
+class Enricher:
+    """Makes an :class:`EnrichedStory` of a :class:`Story`.
+
+    ``clean`` is the classifier's own text cleaning, so that copies, names and scores read the same text.
+    ``future_tolerance_ms``: a story dated further ahead than this counts at the time it was received.
+    """
+
+    def __init__(
+        self,
+        clean: Callable[[str], str],
+        *,
+        watchlist: Watchlist | None = None,
+        future_tolerance_ms: int = 10 * MINUTE_MS,
+    ) -> None:
+        self._clean = clean
+        self._watchlist = watchlist or Watchlist([])
+        self._future_tolerance_ms = future_tolerance_ms
+        self._languages = LanguageDetector()
+
+    def enrich(self, story: Story, received_ms: int) -> EnrichedStory:
+        """Reads ``story``; ``received_ms`` is when this process got it."""
+        text = self._clean(story.headline)
+        body = self._clean(story.body)
+        named = f"{text}\n{body}" if body else text
+        tickers = {*story.tickers, *cashtags(story.headline), *self._watchlist.find(named)}
+        ahead = story.published_ms > received_ms + self._future_tolerance_ms
+        return EnrichedStory(
+            story=story,
+            text=text,
+            body_text=body,
+            language=story.language or self._languages.detect(text),
+            tickers=tuple(sorted(tickers)),
+            minute=(received_ms if ahead else story.published_ms) // MINUTE_MS,
+            copy_keys=copy_keys(text or story.headline),
+        )

@@ -1,0 +1,1 @@
+"""Kafka in, records out: decode, consume, publish, and the embedded broker."""

@@ -1,0 +1,295 @@
+"""The Kafka consumer: group membership from Kafka, positions from SQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import structlog
+from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import errors as kafka_errors
+
+from sentiment_monitor.domain import Position, Record
+from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, PositionLost
+from sentiment_monitor.ingest.source import Fetched, Partition, Positions
+
+_log = structlog.get_logger()
+
+_REFUSED = (
+    kafka_errors.AuthorizationError,
+    kafka_errors.SaslAuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+)
+# A broker that answers a fetch beyond its log with silence instead of OffsetOutOfRange gives itself away by
+# a high-water mark below our position; brokers also do that for a moment during a leader change.
+_BEYOND_END_SECONDS = 10.0
+
+
+class KafkaSource:
+    """One member of the consumer group. See :class:`~sentiment_monitor.ingest.source.Source`.
+
+    On every assignment the partition is paused, SQL is asked for its next offset, and only then is it read:
+    Kafka's own committed offset is never trusted. ``start`` says where a partition begins that SQL does not
+    know; ``on_lost`` what to do when the broker no longer has the next offset.
+    """
+
+    def __init__(
+        self,
+        client_options: Mapping[str, Any],
+        *,
+        topics: list[str],
+        group: str,
+        positions: Positions,
+        start: Literal["earliest", "latest"] = "earliest",
+        on_lost: Literal["stop", "earliest", "latest"] = "stop",
+        move_position: Positions | None = None,
+        session_timeout_ms: int = 45_000,
+        heartbeat_interval_ms: int = 3_000,
+        max_poll_records: int = 500,
+    ) -> None:
+        self._positions = positions
+        self._move_position = move_position
+        self._start = start
+        self._on_lost = on_lost
+        self._lock = threading.Lock()  # the listener runs on the client's own thread
+        self._epochs: dict[TopicPartition, int] = {}
+        self._owned: set[TopicPartition] = set()
+        self._waiting: set[TopicPartition] = set()  # assigned, position not yet asked for
+        self._next: dict[TopicPartition, int] = {}  # SQL's next offset once everything fetched is stored
+        self._beyond_since: dict[TopicPartition, float] = {}
+        self._holding = False
+        try:
+            self._consumer = KafkaConsumer(
+                **client_options,
+                group_id=group,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                session_timeout_ms=session_timeout_ms,
+                heartbeat_interval_ms=heartbeat_interval_ms,
+                max_poll_records=max_poll_records,
+                request_timeout_ms=max(30_000, session_timeout_ms + 5_000),
+                metrics_enabled=False,
+            )
+        except _REFUSED as error:
+            raise FatalError(f"Kafka refused us: {error}") from error
+        except kafka_errors.KafkaError as error:
+            servers = ", ".join(client_options.get("bootstrap_servers", []))
+            raise BrokerAway(f"no Kafka broker answers at {servers}: {error}") from error
+        self._consumer.subscribe(list(topics), listener=_Listener(self))
+
+    # -- group membership, on the client's thread -------------------------------------------------
+
+    def _assigned(self, partitions: set[TopicPartition]) -> None:
+        with self._lock:
+            for partition in partitions:
+                self._epochs[partition] = self._epochs.get(partition, 0) + 1
+            self._owned |= partitions
+            self._waiting |= partitions
+        # Paused with any valid position: nothing is fetched, and Kafka's committed offset is not asked for.
+        self._consumer.pause(*partitions)
+        for partition in partitions:
+            self._consumer.seek(partition, 0)
+        _log.info("partitions.assigned", partitions=_names(partitions))
+
+    def _revoked(self, partitions: set[TopicPartition]) -> None:
+        with self._lock:
+            self._owned -= partitions
+            self._waiting -= partitions
+        if partitions:
+            _log.info("partitions.revoked", partitions=_names(partitions))
+
+    # -- the poller's thread ----------------------------------------------------------------------
+
+    def poll(self, timeout_ms: int, *, hold: bool) -> list[Fetched]:
+        """See :meth:`Source.poll`."""
+        try:
+            self._place()
+        except (DatabaseAway, BrokerAway) as error:
+            # Not a reason to leave the group: the partitions stay paused and are placed at a later poll.
+            _log.warning("positions.unavailable", error=str(error))
+        self._apply_hold(hold)
+        try:
+            batches = self._consumer.poll(timeout_ms=timeout_ms)
+        except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
+            self._lost(self._partitions_of(error), str(error))
+            return []
+        except _REFUSED as error:
+            raise FatalError(f"Kafka refused us: {error}") from error
+        except kafka_errors.RetriableError as error:
+            _log.warning("broker.away", error=str(error) or type(error).__name__)
+            return []
+        except kafka_errors.KafkaError as error:
+            raise FatalError(f"Kafka: {type(error).__name__}: {error}") from error
+        fetched = []
+        for partition, messages in batches.items():
+            with self._lock:
+                if partition not in self._owned or partition in self._waiting:
+                    continue  # fetched before SQL was asked: read again from the right position
+                epoch = self._epochs[partition]
+            where = (partition.topic, partition.partition)
+            records = [
+                Record(Position(*where, message.offset), message.key, message.value, message.timestamp)
+                for message in messages
+            ]
+            following = messages[-1].offset + 1
+            fetched.append(Fetched(where, epoch, records, self._next[partition], following))
+            self._next[partition] = following
+        self._check_ends()
+        return fetched
+
+    def _place(self) -> None:
+        with self._lock:
+            waiting = set(self._waiting)
+        if not waiting:
+            return
+        starts = self._ends(waiting, self._start)
+        wanted = self._positions({(p.topic, p.partition): starts.get(p) for p in waiting})
+        for partition in waiting:
+            offset = wanted[partition.topic, partition.partition]
+            with self._lock:
+                if partition not in self._waiting:  # revoked meanwhile
+                    continue
+                self._waiting.discard(partition)
+            self._next[partition] = offset
+            try:
+                self._consumer.seek(partition, offset)
+                if not self._holding:
+                    self._consumer.resume(partition)
+            except (AssertionError, kafka_errors.IllegalStateError):
+                continue  # revoked between the two lines: the listener has said or will say so
+            _log.info("partition.positioned", topic=partition.topic, partition=partition.partition, offset=offset)
+
+    def _ends(self, partitions: set[TopicPartition], which: str) -> dict[TopicPartition, int]:
+        ask = self._consumer.beginning_offsets if which == "earliest" else self._consumer.end_offsets
+        try:
+            return dict(ask(list(partitions), timeout_ms=10_000))
+        except kafka_errors.KafkaError as error:
+            raise BrokerAway(f"cannot read the {which} offsets: {error}") from error
+
+    def _apply_hold(self, hold: bool) -> None:
+        if hold == self._holding:
+            return
+        self._holding = hold
+        with self._lock:
+            ready = list(self._owned - self._waiting)
+        try:
+            (self._consumer.pause if hold else self._consumer.resume)(*ready)
+        except (AssertionError, kafka_errors.IllegalStateError, KeyError):
+            self._holding = not hold  # an assignment changed under us; the next poll tries again
+
+    def _check_ends(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            ready = self._owned - self._waiting
+        for partition in ready:
+            end, position = self._end_and_position(partition)
+            if end is None or position is None or position <= end:
+                self._beyond_since.pop(partition, None)
+            elif now - self._beyond_since.setdefault(partition, now) > _BEYOND_END_SECONDS:
+                self._beyond_since.pop(partition)
+                self._lost({partition}, f"next offset is {position}, the log ends at {end}")
+
+    def _end_and_position(self, partition: TopicPartition) -> tuple[int | None, int | None]:
+        try:
+            end = self._consumer.highwater(partition)
+            return end, self._consumer.position(partition, timeout_ms=0) if end is not None else None
+        except (AssertionError, kafka_errors.KafkaError):
+            return None, None
+
+    def _partitions_of(self, error: Exception) -> set[TopicPartition]:
+        named = error.args[0] if error.args and isinstance(error.args[0], Mapping) else {}
+        with self._lock:
+            return {partition for partition in named if isinstance(partition, TopicPartition)} or set(self._owned)
+
+    def _lost(self, partitions: set[TopicPartition], detail: str) -> None:
+        if self._on_lost == "stop" or self._move_position is None:
+            raise PositionLost(
+                f"{', '.join(_names(partitions))}: the broker does not hold the next offset recorded in SQL "
+                f"({detail}). Either the topic was remade or its retention passed us. Check the topic, then start "
+                "once with kafka.on_lost_position set to earliest (read what is left) or latest (skip it)."
+            )
+        offsets = self._ends(partitions, self._on_lost)
+        self._move_position({(p.topic, p.partition): offset for p, offset in offsets.items()})
+        _log.error("position.lost", partitions=_names(partitions), detail=detail, moved_to=self._on_lost)
+        for partition in partitions:
+            self.reposition((partition.topic, partition.partition))
+
+    def epoch(self, partition: Partition) -> int | None:
+        """See :meth:`Source.epoch`."""
+        key = TopicPartition(*partition)
+        with self._lock:
+            return self._epochs[key] if key in self._owned else None
+
+    def reposition(self, partition: Partition) -> None:
+        """See :meth:`Source.reposition`."""
+        key = TopicPartition(*partition)
+        with self._lock:
+            if key not in self._owned:
+                return
+            self._epochs[key] += 1
+            self._waiting.add(key)
+        try:
+            self._consumer.pause(key)
+        except (AssertionError, kafka_errors.IllegalStateError, KeyError):
+            return  # revoked meanwhile
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """See :meth:`Source.commit`."""
+        with self._lock:
+            mine = {
+                TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
+                for partition, offset in offsets.items()
+                if TopicPartition(*partition) in self._owned
+            }
+        if mine:
+            self._consumer.commit_async(mine, callback=_log_commit)
+
+    def lag(self) -> Mapping[Partition, int]:
+        """See :meth:`Source.lag`."""
+        with self._lock:
+            ready = self._owned - self._waiting
+        known = {partition: self._end_and_position(partition) for partition in ready}
+        return {
+            (partition.topic, partition.partition): max(0, end - position)
+            for partition, (end, position) in known.items()
+            if end is not None and position is not None
+        }
+
+    def caught_up(self) -> bool:
+        """See :meth:`Source.caught_up`."""
+        with self._lock:
+            if self._waiting or not self._owned:
+                return False
+            owned = len(self._owned)
+        lags = self.lag()
+        return len(lags) == owned and not any(lags.values())
+
+    def close(self) -> None:
+        """See :meth:`Source.close`."""
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=5_000)
+        except kafka_errors.KafkaError as error:
+            _log.warning("consumer.close_failed", error=str(error))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client publishes no types
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._source._assigned(set(assigned))
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._source._revoked(set(revoked))
+
+
+def _names(partitions: set[TopicPartition]) -> list[str]:
+    return sorted(f"{p.topic}/{p.partition}" for p in partitions)
+
+
+def _log_commit(offsets: object, response: object) -> None:
+    if isinstance(response, Exception):
+        # Only lag tools read this offset; SQL holds the one that counts.
+        _log.debug("kafka_commit.failed", error=str(response))

@@ -1,0 +1,162 @@
+"""Files onto a Kafka topic: CSV or JSONL, as fast as it goes or in the rhythm of their timestamps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka import errors as kafka_errors
+from kafka.admin import KafkaAdminClient
+
+from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
+from sentiment_monitor.ingest.decode import FIELDS, instant_ms
+
+csv.field_size_limit(10_000_000)
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a CSV file with a header, or objects of a JSONL file, chosen by the file's ending.
+
+    Raises UsageError naming file and line when a row cannot be read.
+    """
+    if path.suffix.lower() not in {".csv", ".jsonl", ".ndjson"}:
+        raise UsageError(f"{path}: expected a file ending in .csv, .jsonl or .ndjson")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                reader = csv.DictReader(file, strict=True)
+                if not reader.fieldnames:
+                    raise UsageError(f"{path}: empty, a CSV file needs a header line")
+                for row in reader:
+                    if None in row:
+                        raise UsageError(f"{path}:{reader.line_num}: more cells than the header has columns")
+                    yield row
+                return
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    value = json.loads(line)
+                except ValueError as error:
+                    raise UsageError(f"{path}:{number}: not JSON: {error}") from None
+                if not isinstance(value, dict):
+                    raise UsageError(f"{path}:{number}: expected an object, got {type(value).__name__}")
+                yield value
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 ({error}); convert it first, e.g. iconv -f latin1 -t utf-8") from None
+    except (OSError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+
+
+def map_row(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
+    """The message for one row: ``mapping`` says which column fills which field, other columns keep their names."""
+    for field, column in mapping.items():
+        if column not in row:
+            raise UsageError(f"--map {field}={column}: there is no column {column!r}; columns are {', '.join(row)}")
+    used = set(mapping.values())
+    message = {name: value for name, value in row.items() if name not in used or name in FIELDS}
+    return message | {field: row[column] for field, column in mapping.items()}
+
+
+def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int) -> int:
+    """Makes the topic with so many partitions unless it exists; returns how many it has."""
+    try:
+        admin = KafkaAdminClient(**client_options)
+        try:
+            try:
+                admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": -1}})
+            except kafka_errors.TopicAlreadyExistsError:
+                found = admin.describe_topics([topic])
+                return len(found[0]["partitions"])
+            return partitions
+        finally:
+            admin.close()
+    except kafka_errors.KafkaError as error:
+        raise BrokerAway(f"cannot make topic {topic}: {error}") from error
+
+
+class Publisher:
+    """Sends messages durably: acknowledged by every in-sync replica, in order per key, without duplicates."""
+
+    def __init__(self, client_options: Mapping[str, Any], topic: str) -> None:
+        self._topic = topic
+        self._failed: list[BaseException] = []
+        try:
+            self._producer = KafkaProducer(
+                **client_options, acks="all", linger_ms=5, batch_size=256 * 1024, metrics_enabled=False
+            )
+        except kafka_errors.KafkaError as error:
+            raise BrokerAway(f"no Kafka broker answers: {error}") from error
+
+    def send(self, message: Mapping[str, Any] | bytes, *, timestamp_ms: int | None = None) -> None:
+        """Queues one message; bytes go as they are. Blocks while the client's buffer is full."""
+        key = None
+        value = message
+        if not isinstance(message, bytes):
+            identity = str(message.get("id") or message.get("url") or message.get("headline") or "")
+            key = f"{message.get('source', '')}|{identity}".encode("utf-8", "replace")
+            value = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+        try:
+            self._producer.send(self._topic, key=key, value=value, timestamp_ms=timestamp_ms).add_errback(
+                self._failed.append
+            )
+        except kafka_errors.KafkaError as error:
+            raise BrokerAway(f"cannot send to {self._topic}: {error}") from error
+        self._raise_failed()
+
+    def flush(self) -> None:
+        """Returns when the broker has acknowledged everything sent so far."""
+        try:
+            self._producer.flush(timeout=120)
+        except kafka_errors.KafkaError as error:
+            raise BrokerAway(f"the broker did not acknowledge: {error}") from error
+        self._raise_failed()
+
+    def _raise_failed(self) -> None:
+        if self._failed:
+            raise BrokerAway(f"{len(self._failed)} messages were not acknowledged: {self._failed[0]}")
+
+    def close(self) -> None:
+        """Closes the connection without waiting for what was not flushed."""
+        self._producer.close(timeout=5)
+
+
+def publish(
+    publisher: Publisher,
+    rows: Iterator[dict[str, Any]],
+    *,
+    speed: float | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> int:
+    """Sends every message and returns how many.
+
+    ``speed`` replays in the rhythm of ``published_at``, so many times real time; None sends without waiting.
+    Records bear their story's time, so that a feed without ``published_at`` and its replay agree.
+    """
+    sent = 0
+    first: tuple[float, int] | None = None
+    for message in rows:
+        try:
+            at = instant_ms(message.get("published_at"), -1)
+        except RecordError:
+            at = -1  # sent all the same: saying what is wrong with a record is the consumer's work
+        if speed and at > 0:
+            first = first or (monotonic(), at)
+            ahead = (at - first[1]) / 1000 / speed - (monotonic() - first[0])
+            if ahead > 0:
+                publisher.flush()
+                sleep(ahead)
+        publisher.send(message, timestamp_ms=at if at > 0 else None)
+        sent += 1
+        progress(sent)
+    publisher.flush()
+    return sent

@@ -1,0 +1,276 @@
+"""The tick loop: what runs when, and what happens when it cannot.
+
+Every job is idempotent: a tick that was decided is skipped, a notification that was sent is not due. Missed runs are
+counted and one catch-up run is enough, because a tick looks at windows, not at what came since the last one.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from sentiment_monitor.domain import MINUTE_MS
+from sentiment_monitor.errors import Fenced, RecordError, RetryLater
+from sentiment_monitor.notify.notifiers import DeliveryLater, Notifier
+from sentiment_monitor.notify.payload import Notification, decode
+from sentiment_monitor.notify.retry import next_attempt
+from sentiment_monitor.store.alerts import AlertStore, Lease, QueuedNotification
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.trends import active_minutes
+from sentiment_monitor.tick import Ticker
+
+_log = structlog.get_logger()
+
+
+class Leadership:
+    """Holds the detect lease while it can; several replicas raise an alert once."""
+
+    def __init__(self, alerts: AlertStore, holder: str, ttl_ms: int, now_ms: Callable[[], int]) -> None:
+        self._alerts = alerts
+        self._holder = holder
+        self._ttl_ms = ttl_ms
+        self._now_ms = now_ms
+        self._leading = False
+
+    def lease(self) -> Lease | None:
+        """The lease, taken or renewed now; None while another replica leads. Raises DatabaseAway."""
+        lease = self._alerts.acquire(self._holder, self._now_ms(), self._ttl_ms)
+        if (lease is not None) != self._leading:
+            self._leading = lease is not None
+            _log.info("detect.leading" if lease else "detect.following", holder=self._holder)
+        return lease
+
+    def release(self) -> None:
+        """Lets another replica lead at once."""
+        if self._leading and (lease := self._alerts.acquire(self._holder, self._now_ms(), self._ttl_ms)):
+            self._alerts.release(lease)
+        self._leading = False
+
+
+class Delivery:
+    """Takes notifications out of the outbox and hands them to their notifiers. At least once each."""
+
+    def __init__(
+        self,
+        alerts: AlertStore,
+        receivers: Mapping[str, Sequence[Notifier]],
+        *,
+        now_ms: Callable[[], int],
+        give_up_ms: int,
+    ) -> None:
+        self._alerts = alerts
+        self._receivers = receivers
+        self._now_ms = now_ms
+        self._give_up_ms = give_up_ms
+        # Jitter keeps replicas from retrying in step; nothing secret depends on it.
+        self._random = random.Random()  # noqa: S311
+
+    def deliver(self) -> int:
+        """Tries what is due; returns how many were sent. Raises DatabaseAway."""
+        sent = 0
+        for queued in self._alerts.due(self._now_ms()):
+            try:
+                self._send(queued)
+            except DeliveryLater as error:
+                self._failed(queued, str(error), error.retry_after_s, final=False)
+            except RecordError as error:
+                self._failed(queued, str(error), None, final=True)
+            else:
+                self._alerts.record_sent(queued.id, self._now_ms())
+                sent += 1
+        return sent
+
+    def _send(self, queued: QueuedNotification) -> None:
+        notifiers = self._receivers.get(queued.receiver, ())
+        if queued.notifier >= len(notifiers):
+            raise RecordError("no_such_notifier", f"receiver {queued.receiver} no longer has it in the settings")
+        notification = Notification(
+            key=queued.idempotency_key,
+            receiver=queued.receiver,
+            status=decode(queued.payload.encode()).status,
+            title=queued.title,
+            text=queued.body,
+            body=queued.payload.encode(),
+        )
+        notifiers[queued.notifier].send(notification, self._now_ms())
+
+    def _failed(self, queued: QueuedNotification, error: str, retry_after_s: float | None, *, final: bool) -> None:
+        now = self._now_ms()
+        following = (
+            None
+            if final
+            else next_attempt(
+                queued.attempts + 1,
+                now,
+                retry_after_s,
+                first_ms=queued.created_ms,
+                random=self._random,
+                give_up_ms=self._give_up_ms,
+            )
+        )
+        self._alerts.record_failure(queued.id, error, following)
+        fields = {"receiver": queued.receiver, "attempt": queued.attempts + 1, "error": error}
+        if following is None:
+            _log.error("notification.failed", **fields)
+        else:
+            _log.warning("notification.retry", in_seconds=round((following - now) / 1000, 1), **fields)
+
+
+class LiveClock:
+    """Ticks once a minute by the wall clock, and delivers every few seconds.
+
+    A tick or a delivery that fails because the database is away is tried again at its next turn; any other error
+    ends the loop: ``failed`` is called with it, and the process must stop.
+    """
+
+    def __init__(
+        self,
+        ticker: Ticker,
+        delivery: Delivery,
+        leadership: Leadership,
+        *,
+        now_ms: Callable[[], int],
+        failed: Callable[[BaseException], None],
+        tick_second: int = 5,
+        delivery_seconds: float = 2.0,
+    ) -> None:
+        self._ticker = ticker
+        self._delivery = delivery
+        self._leadership = leadership
+        self._now_ms = now_ms
+        self._failed = failed
+        self.missed = 0
+        self._scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2)}, daemon=True)
+        # The schedule table. Late is better than never within the grace, once is enough after a pause, and a
+        # job that still runs is never started a second time.
+        self._scheduler.add_job(
+            self._tick, "cron", second=tick_second, id="tick", coalesce=True, max_instances=1, misfire_grace_time=50
+        )
+        self._scheduler.add_job(
+            self._deliver,
+            "interval",
+            seconds=delivery_seconds,
+            id="deliver",
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=30,
+        )
+        self._scheduler.add_listener(self._observe, EVENT_JOB_MISSED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
+
+    def start(self) -> None:
+        """Starts the jobs, with a first tick at once so that a restart misses nothing."""
+        self._scheduler.start()
+        self._scheduler.add_job(self._tick, id="first-tick", misfire_grace_time=None)
+
+    def stop(self) -> None:
+        """Waits for the running jobs, delivers what is due, and gives the lease away."""
+        self._scheduler.shutdown(wait=True)
+        try:
+            if self._leadership.lease():
+                self._delivery.deliver()
+            self._leadership.release()
+        except (RetryLater, Fenced) as error:
+            _log.warning("detect.stop_unclean", error=str(error))
+
+    def _tick(self) -> None:
+        try:
+            lease = self._leadership.lease()
+            if lease is None:
+                return
+            started = time.monotonic()
+            report = self._ticker.tick(self._now_ms() // MINUTE_MS, lease, self._now_ms())
+            _log.debug(
+                "tick.done",
+                minute=report.minute,
+                candidates=report.candidates,
+                fired=report.fired,
+                resolved=report.resolved,
+                ms=round((time.monotonic() - started) * 1000, 1),
+            )
+        except (RetryLater, Fenced) as error:
+            _log.warning("tick.postponed", error=str(error))
+
+    def _deliver(self) -> None:
+        try:
+            if self._leadership.lease() is not None:
+                self._delivery.deliver()
+        except (RetryLater, Fenced) as error:
+            _log.warning("delivery.postponed", error=str(error))
+
+    def _observe(self, event: JobExecutionEvent) -> None:
+        if event.code == EVENT_JOB_ERROR:
+            self._failed(event.exception)
+        elif event.job_id == "tick":
+            self.missed += 1
+            _log.warning("tick.missed", missed=self.missed)
+
+
+class EventClock:
+    """Ticks by event time, up to where the stories are stored: history in order, as fast as it goes.
+
+    The writing thread calls :meth:`advance` after each transaction, so the next batch waits for the ticks. While an
+    alert is open every minute is decided. Otherwise only those at which a story enters or leaves a rule's window:
+    between them a live tick would look at the same numbers.
+    """
+
+    def __init__(
+        self,
+        ticker: Ticker,
+        delivery: Delivery,
+        leadership: Leadership,
+        database: Database,
+        *,
+        windows: Sequence[int],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._ticker = ticker
+        self._delivery = delivery
+        self._leadership = leadership
+        self._database = database
+        self._windows = tuple(windows)
+        self._now_ms = now_ms
+        self._next: int | None = None
+        self._open = True  # unknown until the first tick
+        self._lock = threading.Lock()
+
+    def advance(self, complete_before: int | None) -> None:
+        """Decides every minute up to and including ``complete_before``. Raises DatabaseAway, Fenced."""
+        if complete_before is None:
+            return
+        with self._lock:
+            lease = self._leadership.lease()
+            if lease is None:
+                return
+            if self._next is None:
+                self._next = 0 if lease.progress_minute is None else lease.progress_minute + 1
+            if complete_before < self._next:
+                return
+            for minute in self._due(self._next, complete_before):
+                if self._open and self._next > 0:
+                    for between in range(self._next, minute):
+                        if not self._tick(between, lease):
+                            break
+                self._tick(minute, lease)
+                self._next = minute + 1
+            self._delivery.deliver()
+
+    def _due(self, first: int, last: int) -> list[int]:
+        """Minutes in [first, last] at which a window has changed, and ``last`` itself."""
+        with self._database.read() as connection:
+            active = active_minutes(connection, first - 1 - max(self._windows), last)
+        due = {last}
+        for minute in active:
+            # A tick sees complete minutes only: a story of minute m is first seen at m + 1.
+            due.update(minute + 1 + delay for delay in (0, *self._windows) if first <= minute + 1 + delay <= last)
+        return sorted(due)
+
+    def _tick(self, minute: int, lease: Lease) -> bool:
+        self._open = self._ticker.tick(minute, lease, self._now_ms()).open > 0
+        return self._open

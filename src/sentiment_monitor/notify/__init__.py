@@ -1,0 +1,1 @@
+"""Delivery: the one JSON shape of an alert and the ways to hand it over."""

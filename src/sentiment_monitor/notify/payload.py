@@ -1,0 +1,168 @@
+"""The one JSON shape of an alert, and the notification that carries it.
+
+Field names and their meaning are those of Alertmanager's webhook version 4
+(https://prometheus.io/docs/alerting/latest/configuration/#webhook_config), so that whatever understands Alertmanager
+understands us; what Alertmanager has no word for lies under ``alerts[].sentiment``. Fields are encoded in the order
+they are declared in, so equal payloads are equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+Status = Literal["firing", "resolved"]
+
+NOT_ENDED = "0001-01-01T00:00:00Z"  # Go's zero time: what Alertmanager sends while an alert fires
+
+
+class TopStory(msgspec.Struct, frozen=True, kw_only=True):
+    """One negative story of the window."""
+
+    id: str
+    headline: str
+    source: str
+    url: str
+    published_at: str  # RFC 3339 UTC
+    p_negative: float
+    copies: int
+
+
+class Sentiment(msgspec.Struct, frozen=True, kw_only=True):
+    """What the alert rests on."""
+
+    rule: str
+    series: str
+    window_minutes: int
+    observed: float  # negative stories in the window, copies collapsed
+    expected: float
+    p_value: float
+    q_value: float
+    effect: float
+    volume: float  # stories in the window
+    expected_share: float
+    top_stories: tuple[TopStory, ...]
+    sources: tuple[str, ...]
+    copies_collapsed: int
+    reason: str  # why this notification: fired, repeated or resolved, and by what
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One alert of a group."""
+
+    status: Status
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    startsAt: str  # noqa: N815 (Alertmanager's name)
+    endsAt: str  # noqa: N815
+    generatorURL: str  # noqa: N815
+    fingerprint: str
+    sentiment: Sentiment
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """One group of alerts for one receiver."""
+
+    version: Literal["4"] = "4"
+    groupKey: str  # noqa: N815
+    truncatedAlerts: int = 0  # noqa: N815
+    status: Status
+    receiver: str
+    groupLabels: dict[str, str]  # noqa: N815
+    commonLabels: dict[str, str]  # noqa: N815
+    commonAnnotations: dict[str, str]  # noqa: N815
+    externalURL: str  # noqa: N815
+    alerts: tuple[Alert, ...]
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery to one receiver, as the outbox keeps it. Every attempt sends the same bytes under the same key."""
+
+    key: str  # idempotency key: a receiver that has seen it drops the second copy
+    receiver: str
+    status: Status
+    title: str
+    text: str
+    body: bytes  # the encoded ``Payload``
+
+    def payload(self) -> Payload:
+        """The body, decoded; ``msgspec.ValidationError`` when it is not ours."""
+        return decode(self.body)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Payload)
+
+
+def encode(payload: Payload) -> bytes:
+    """UTF-8 JSON in declared field order."""
+    return _encoder.encode(payload)
+
+
+def decode(body: bytes) -> Payload:
+    """Inverse of ``encode``; unknown fields are ignored."""
+    return _decoder.decode(body)
+
+
+def group(
+    receiver: str,
+    alerts: Iterable[Alert],
+    *,
+    external_url: str = "",
+    group_by: tuple[str, ...] = ("alertname", "series"),
+) -> Payload:
+    """Alerts of one group as one payload: firing when any of them is. Raises ``ValueError`` without alerts.
+
+    ``group_by`` are label names; a group's alerts must agree on them (the caller groups).
+    """
+    members = tuple(alerts)
+    if not members:
+        raise ValueError("a payload needs at least one alert")
+    common = _common(alert.labels for alert in members)
+    labels = {name: common[name] for name in group_by if name in common}
+    spelt = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
+    return Payload(
+        groupKey=f"{{}}:{{{spelt}}}",
+        status="firing" if any(alert.status == "firing" for alert in members) else "resolved",
+        receiver=receiver,
+        groupLabels=labels,
+        commonLabels=common,
+        commonAnnotations=_common(alert.annotations for alert in members),
+        externalURL=external_url,
+        alerts=members,
+    )
+
+
+def labels(rule: str, series: str, severity: str) -> dict[str, str]:
+    """The labels of one alert. ``alertname`` is the rule, as Alertmanager expects; dimension and value apart."""
+    dimension, _, value = series.partition(":")
+    return {"alertname": rule, "dimension": dimension, "series": series, "severity": severity, "value": value}
+
+
+def fingerprint(rule: str, series: str) -> str:
+    """Sixteen hexadecimal digits, the same for the same rule and series for ever."""
+    return hashlib.blake2b(msgspec.json.encode((rule, series)), digest_size=8).hexdigest()
+
+
+def idempotency_key(fingerprint: str, started_ms: int, transition: str, minute: int, receiver: str) -> str:
+    """One key a decision and receiver: a crash between deciding and sending makes the same key again."""
+    material = msgspec.json.encode((fingerprint, started_ms, transition, minute, receiver))
+    return hashlib.blake2b(material, digest_size=16).hexdigest()
+
+
+def rfc3339(instant_ms: int) -> str:
+    """``2023-03-10T17:21:00Z``; milliseconds only when there are some."""
+    at = datetime.fromtimestamp(instant_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    rest = instant_ms % 1000
+    return f"{at}.{rest:03d}Z" if rest else f"{at}Z"
+
+
+def _common(maps: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    shared: dict[str, str] | None = None
+    for each in maps:
+        shared = dict(each) if shared is None else {k: v for k, v in shared.items() if each.get(k) == v}
+    return shared or {}

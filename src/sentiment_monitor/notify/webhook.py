@@ -1,0 +1,108 @@
+"""Delivery to an HTTP endpoint: signed, bounded, and without following anybody elsewhere."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.notify.notifiers import DeliveryLater, NotifyRejected
+from sentiment_monitor.notify.payload import Notification
+from sentiment_monitor.notify.signature import HEADER, sign
+
+MAX_RESPONSE_BYTES = 64 * 1024
+TRANSIENT = frozenset({408, 425, 429})
+
+
+class WebhookNotifier:
+    """POSTs the JSON payload. Any 2xx is success; the response is read up to 64 KiB and thrown away.
+
+    ``secret`` signs (see ``signature``), ``token`` is sent as a bearer token; both optional. The URL may hold secrets
+    itself, so errors and ``repr`` show its scheme and host only. Redirects are refused: a signed body must not wander.
+    """
+
+    def __init__(self, url: str, *, secret: str = "", token: str = "", timeout_s: float = 10.0) -> None:
+        try:
+            parsed = httpx.URL(url)
+        except (httpx.InvalidURL, TypeError):
+            parsed = None
+        if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host:
+            raise SettingsError("a webhook URL must be http:// or https:// with a host")
+        if not token.isascii() or any(character in token for character in "\r\n"):
+            raise SettingsError("a webhook token must be one line of ASCII")
+        self._url = parsed
+        self._secret = secret
+        self._token = token
+        self._client = httpx.Client(timeout=httpx.Timeout(timeout_s), follow_redirects=False)
+
+    def __repr__(self) -> str:
+        return f"WebhookNotifier({self._where})"
+
+    @property
+    def _where(self) -> str:
+        port = f":{self._url.port}" if self._url.port else ""
+        return f"{self._url.scheme}://{self._url.host}{port}"
+
+    def send(self, notification: Notification, now_ms: int) -> None:
+        """See ``Notifier.send``. Each of connecting, sending and reading is bounded by the timeout."""
+        try:
+            with self._client.stream(
+                "POST", self._url, content=notification.body, headers=self._headers(notification, now_ms)
+            ) as response:
+                self._read(response)
+        except httpx.TimeoutException as error:
+            raise DeliveryLater(f"{self._where} did not answer in time ({type(error).__name__})") from None
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
+            raise NotifyRejected("bad_request", f"{self._where}: {type(error).__name__}") from None
+        except httpx.HTTPError as error:
+            raise DeliveryLater(f"{self._where} cannot be reached ({type(error).__name__})") from None
+        self._judge(response, now_ms)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _headers(self, notification: Notification, now_ms: int) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "sentiment-monitor",
+            "Idempotency-Key": notification.key,
+        }
+        if self._secret:
+            headers[HEADER] = sign(self._secret, notification.body, now_ms // 1000)
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return headers
+
+    def _read(self, response: httpx.Response) -> None:
+        size = 0
+        for chunk in response.iter_raw():
+            size += len(chunk)
+            if size > MAX_RESPONSE_BYTES:
+                return
+
+    def _judge(self, response: httpx.Response, now_ms: int) -> None:
+        status = response.status_code
+        if response.is_success:
+            return
+        if status >= 500 or status in TRANSIENT:
+            later = retry_after_s(response.headers.get("Retry-After"), now_ms)
+            raise DeliveryLater(f"{self._where} answered {status}", later)
+        if response.is_redirect or 300 <= status < 400:
+            raise NotifyRejected("redirect_refused", f"{self._where} answered {status}; give the final URL instead")
+        raise NotifyRejected(f"http_{status}", f"{self._where} refused the notification")
+
+
+def retry_after_s(header: str | None, now_ms: int) -> float | None:
+    """Seconds to wait by RFC 9110 section 10.2.3 (a number of seconds or a date); None when absent or unreadable."""
+    if not header:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError):
+        return None
+    return max(0.0, at.timestamp() - now_ms / 1000)

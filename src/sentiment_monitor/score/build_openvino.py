@@ -1,0 +1,135 @@
+"""``python -m sentiment_monitor.score.build_openvino CHECKPOINT OUT``: fp32 checkpoint to int8 network, judged.
+
+Runs as a process of its own (see openvino_engine). Writes the network and ``build.json``; the last line on standard
+error says why when it fails.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.score import manifest
+from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
+from sentiment_monitor.score.engine import Logits
+from sentiment_monitor.score.hardware import usable_cpus
+from sentiment_monitor.score.openvino_engine import NETWORK, RECORD, OpenVinoEngine, probe_file
+from sentiment_monitor.score.windows import WINDOW_TOKENS
+
+CALIBRATION = 300  # probe texts that set the ranges; the rest compare
+MIN_AGREEMENT = 0.985
+MAX_F1_LOSS = 0.005
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build from the checkpoint directory into the output directory."""
+    source, out = (Path(argument) for argument in arguments)
+    checkpoint = open_checkpoint(source)
+    out.mkdir(parents=True)
+    probes = [json.loads(line) for line in probe_file(checkpoint.languages).read_text(encoding="utf-8").splitlines()]
+    windows = _windows(checkpoint, [probe["text"] for probe in probes])
+    network, reference = _convert(checkpoint, windows)
+    quantised = _quantise(network, windows[:CALIBRATION], checkpoint.pad_token)
+
+    import openvino
+
+    openvino.save_model(quantised, out / NETWORK, compress_to_fp16=False)
+    engine = OpenVinoEngine(openvino, out / NETWORK, checkpoint.pad_token, usable_cpus())
+    truth = np.array([SENTIMENTS.index(probe["sentiment"]) for probe in probes[CALIBRATION:]])
+    columns = list(checkpoint.sentiment_columns)
+    verdict = judge(reference[CALIBRATION:, columns], engine.logits(windows[CALIBRATION:])[:, columns], truth)
+    engine.close()
+    files = {path.name: manifest.sha256(path) for path in sorted(out.iterdir())}
+    (out / RECORD).write_text(json.dumps({**verdict, "files": files}, indent=2), encoding="utf-8")
+    return 0
+
+
+def judge(reference: Logits, candidate: Logits, truth: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Compare int8 with fp32 sentiment logits [texts, 3]: accepted when labels agree and macro-F1 holds."""
+    expected, got = reference.argmax(axis=1), candidate.argmax(axis=1)
+    agreement = float((expected == got).mean())
+    loss = _macro_f1(truth, expected) - _macro_f1(truth, got)
+    reasons = []
+    if not np.isfinite(candidate).all():
+        reasons.append("logits that are no numbers")
+    if agreement < MIN_AGREEMENT:
+        reasons.append(f"labels agree for {agreement:.1%}, {MIN_AGREEMENT:.1%} needed")
+    if loss > MAX_F1_LOSS:
+        reasons.append(f"macro-F1 falls by {100 * loss:.1f} points, {100 * MAX_F1_LOSS:.1f} allowed")
+    return {
+        "accepted": not reasons,
+        "reason": "; ".join(reasons),
+        "texts": len(truth),
+        "label_agreement": agreement,
+        "macro_f1_loss": loss,
+    }
+
+
+def _macro_f1(truth: np.ndarray[Any, Any], predicted: np.ndarray[Any, Any]) -> float:
+    scores = []
+    for label in range(len(SENTIMENTS)):
+        hit = int(((truth == label) & (predicted == label)).sum())
+        either = int((truth == label).sum() + (predicted == label).sum())
+        scores.append(2 * hit / either if either else 1.0)
+    return float(np.mean(scores))
+
+
+def _windows(checkpoint: Checkpoint, texts: Sequence[str]) -> list[list[int]]:
+    tokenizer = load_tokenizer(checkpoint.directory)
+    tokenizer.enable_truncation(min(WINDOW_TOKENS, checkpoint.max_tokens))
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+
+
+def _convert(checkpoint: Checkpoint, windows: Sequence[Sequence[int]]) -> tuple[Any, Logits]:
+    import openvino
+    import torch
+
+    from sentiment_monitor.score.torch_engine import TorchEngine, load_network
+
+    engine = TorchEngine(checkpoint, usable_cpus())
+    reference = engine.logits(windows)
+    engine.close()
+
+    class LogitsOnly(torch.nn.Module):  # convert_model wants tensors out, not transformers' output object
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = load_network(checkpoint, "eager")
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+            return logits
+
+    example = torch.ones((4, 16), dtype=torch.int64)  # several rows, or the trace takes the batch size for a constant
+    with torch.no_grad():
+        network = openvino.convert_model(
+            LogitsOnly().eval(),
+            example_input={"input_ids": example, "attention_mask": example},
+            input=[("input_ids", [-1, -1], np.int64), ("attention_mask", [-1, -1], np.int64)],
+        )
+    return network, reference
+
+
+def _quantise(network: Any, windows: Sequence[Sequence[int]], pad_token: int) -> Any:
+    import nncf
+
+    def feed(window: Sequence[int]) -> dict[str, np.ndarray[Any, Any]]:
+        ids = np.array([window], dtype=np.int64)
+        return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+    return nncf.quantize(
+        network,
+        nncf.Dataset(windows, feed),
+        subset_size=len(windows),
+        model_type=nncf.ModelType.TRANSFORMER,
+        target_device=nncf.TargetDevice.CPU,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,177 @@
+"""The OpenVINO engine: int8 on the CPU, built once per checkpoint in a process of its own, then read from a cache.
+
+Serving needs only openvino and tokenizers; torch, transformers and nncf are loaded by the builder's process alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sentiment_monitor.score import manifest
+from sentiment_monitor.score.batching import batches
+from sentiment_monitor.score.checkpoint import Checkpoint
+from sentiment_monitor.score.engine import EngineUnavailable, Logits
+from sentiment_monitor.score.hardware import cpu_flags
+
+BUILD_FORMAT = 1  # raise it when the builder changes what it makes
+PACKAGES = ("openvino", "nncf", "torch", "transformers")
+PROBES = Path(__file__).with_name("probe")  # calibration and comparison texts by language
+NETWORK, RECORD = "network.xml", "build.json"
+BUDGET, ROWS = 1_024, 16  # padded tokens and windows a request; more only adds latency on a CPU
+STREAMS = 2
+BUILD_TIMEOUT_S = 900
+
+_LOG = logging.getLogger(__name__)
+
+
+def start(checkpoint: Checkpoint, cache_dir: Path, threads: int) -> OpenVinoEngine:
+    """Return the engine, building it first when the cache has none for this checkpoint and these versions.
+
+    Raises EngineUnavailable when openvino or its builder is missing or fails, or when the built engine's answers
+    differ too much from fp32 (the refusal is remembered in the cache).
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineUnavailable(f"openvino is not installed ({error})") from error
+    directory = cache_dir / "openvino" / cache_key(checkpoint)
+    record = read_build(directory)
+    if record is None:
+        _LOG.warning(
+            "classifier.engine_build: quantising %s for this processor, once, about half a minute", checkpoint.id
+        )
+        build(checkpoint, directory)
+        record = read_build(directory)
+        if record is None:
+            raise EngineUnavailable(f"the cache {directory} cannot be read back")
+    if not record["accepted"]:
+        raise EngineUnavailable(f"int8 differs from fp32: {record['reason']}")
+    try:
+        return OpenVinoEngine(openvino, directory / NETWORK, checkpoint.pad_token, threads)
+    except RuntimeError as error:
+        raise EngineUnavailable(f"openvino cannot run the network here: {error}") from error
+
+
+def cache_key(checkpoint: Checkpoint) -> str:
+    """Return the digest of everything that shapes the build: weights, probe texts, builder, versions, processor."""
+    parts = [f"format {BUILD_FORMAT}", checkpoint.weights_digest, manifest.sha256(probe_file(checkpoint.languages))]
+    for package in PACKAGES:
+        try:
+            parts.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            parts.append(f"{package} none")
+    parts += [platform.machine(), *sorted(flag for flag in cpu_flags() if flag.startswith(("avx", "amx", "asimd")))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def probe_file(languages: Sequence[str]) -> Path:
+    """Return the stored texts of the first language that has any, English otherwise."""
+    return next((file for one in languages if (file := PROBES / f"{one}.jsonl").is_file()), PROBES / "en.jsonl")
+
+
+def read_build(directory: Path) -> dict[str, Any] | None:
+    """Return the record of a finished, undamaged build, None when there is none (a damaged one is removed)."""
+    try:
+        record: dict[str, Any] = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+        intact = all(manifest.sha256(directory / name) == digest for name, digest in record["files"].items())
+    except FileNotFoundError:
+        intact = not directory.exists()
+        record = {}
+    except (OSError, ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
+        shutil.rmtree(directory, ignore_errors=True)
+        return None
+    return record or None
+
+
+def build(checkpoint: Checkpoint, directory: Path) -> None:
+    """Build into ``directory`` with another process, so that this one never loads torch and survives a crash there.
+
+    Appears whole or not at all. Two builders at once: the first to finish wins, both results are the same.
+    """
+    command = [sys.executable, "-m", "sentiment_monitor.score.build_openvino", str(checkpoint.directory)]
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".build-") as work:
+            done = subprocess.run(
+                [*command, str(Path(work) / "out")],
+                capture_output=True,
+                text=True,
+                timeout=BUILD_TIMEOUT_S,
+                check=False,
+            )
+            if done.returncode:
+                lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+                raise EngineUnavailable(f"the int8 build failed: {lines[-1]}")
+            try:
+                (Path(work) / "out").rename(directory)
+            except OSError:
+                if read_build(directory) is None:
+                    raise
+    except subprocess.TimeoutExpired as error:
+        raise EngineUnavailable(f"the int8 build took more than {BUILD_TIMEOUT_S} s") from error
+    except OSError as error:
+        raise EngineUnavailable(f"the engine cache {directory.parent} cannot be written: {error}") from error
+
+
+class OpenVinoEngine:
+    """Runs batches of like length on parallel streams."""
+
+    name = "openvino"
+    tolerance = 0.15
+
+    def __init__(self, openvino: Any, network: Path, pad_token: int, threads: int) -> None:
+        self._openvino = openvino
+        core = openvino.Core()
+        compiled = core.compile_model(
+            str(network),
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "NUM_STREAMS": str(min(STREAMS, threads)),
+                "INFERENCE_NUM_THREADS": str(threads),
+                "ENABLE_CPU_PINNING": False,  # pinning hurts beside the daemon's own threads
+            },
+        )
+        self._labels = int(compiled.output(0).get_partial_shape()[1].get_length())
+        self._queue: Any = openvino.AsyncInferQueue(compiled, min(STREAMS, threads))
+        self._queue.set_callback(_store)
+        self._pad = pad_token
+
+    def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
+        """Return the logits of each window, in input order."""
+        result = np.empty((len(windows), self._labels), dtype=np.float32)
+        for chosen in batches([len(window) for window in windows], budget=BUDGET, rows=ROWS):
+            longest = len(windows[chosen[0]])
+            ids = np.full((len(chosen), longest), self._pad, dtype=np.int64)
+            mask = np.zeros((len(chosen), longest), dtype=np.int64)
+            for number, index in enumerate(chosen):
+                window = windows[index]
+                ids[number, : len(window)] = window
+                mask[number, : len(window)] = 1
+            self._queue.start_async({0: ids, 1: mask}, userdata=(result, chosen))
+        self._queue.wait_all()
+        return result
+
+    def close(self) -> None:
+        """Free the compiled network."""
+        self._queue = None
+
+
+def _store(request: Any, userdata: tuple[Logits, list[int]]) -> None:
+    result, chosen = userdata
+    result[chosen] = request.get_output_tensor(0).data

@@ -1,0 +1,37 @@
+"""Clean text: what people read of a feed's text, the same in training and in service. Standard library only."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+# Everything of class Cc that is no white space, soft hyphen, zero-width and bidirectional marks, lone surrogates, tags.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\ufff0-\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+# A link ends at white space, quotes, angle brackets, or where Chinese or Japanese text goes on without a space.
+_LINK = re.compile(r"(?:https?://|www\.|pic\.twitter\.com/)[^\s<>\"\u3000-\u9fff\uff00-\uffef]*", re.IGNORECASE)
+# Only real HTML elements, so that "profit < 5 and loss > 3" survives.
+_TAG = re.compile(
+    r"</?(?:a|abbr|b|big|blockquote|br|center|cite|code|div|em|figure|font|h[1-6]|hr|i|img|li|ol|p|pre|q|s|small|span"
+    r"|strong|sub|sup|table|tbody|td|th|thead|tr|u|ul)(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
+_MAX_DECODINGS = 3  # feeds escape twice at most; a bound keeps a hostile "&amp;amp;amp;..." linear
+
+
+def clean(text: str) -> str:
+    """Return ``text`` without links, HTML and invisible characters, in NFKC, with white space folded to one space.
+
+    Cashtags (``$AAPL``), hashtags, emoji, case and punctuation stay. Cleaning clean text changes nothing. Does not
+    shorten: length limits are the caller's. Works on any ``str``, also one with lone surrogates or NUL.
+    """
+    for _ in range(_MAX_DECODINGS):
+        before = text
+        text = unicodedata.normalize("NFKC", html.unescape(text) if "&" in text else text)
+        text = _LINK.sub(" ", _TAG.sub(" ", _INVISIBLE.sub("", text)))
+        if text == before:
+            break
+    return " ".join(text.split())

@@ -1,0 +1,1 @@
+"""SQL: schema, the batch transaction, alert state, and what people read."""

@@ -1,0 +1,179 @@
+"""Connections and migrations: one engine per database, errors of the driver turned into ours."""
+
+from __future__ import annotations
+
+import importlib.resources
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import exc as sql_errors
+from sqlalchemy.engine import URL, make_url
+
+from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
+
+_BUSY_SECONDS = 30.0
+# PostgreSQL: serialization failure, deadlock, connection and operator-intervention classes, disk full,
+# too many connections. The same call may succeed later.
+_RETRY_STATES = ("40", "08", "57P", "53")
+
+
+class Database:
+    """Hands out transactions. Safe to share between threads.
+
+    On SQLite the file is in WAL mode and a writing transaction takes the lock at its start, so that two
+    writers queue up instead of failing half-way.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url: URL = make_url(url)
+        except sql_errors.ArgumentError:
+            raise SettingsError("database.url is not a SQLAlchemy URL, e.g. sqlite:///monitor.sqlite") from None
+        if self.url.get_backend_name() == "postgresql" and self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.url.get_backend_name() not in {"sqlite", "postgresql"}:
+            raise SettingsError(
+                f"database.url: {self.url.get_backend_name()} is not supported; sqlite and postgresql are"
+            )
+        options: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite}
+        if self.is_sqlite:
+            if self.url.database in {None, "", ":memory:"}:
+                raise SettingsError(
+                    "database.url: an in-memory SQLite database cannot be shared by the loops; name a file"
+                )
+            if not Path(str(self.url.database)).resolve().parent.is_dir():
+                raise SettingsError(f"database.url: the folder of {self.url.database} does not exist")
+            options["connect_args"] = {"timeout": _BUSY_SECONDS}
+        else:
+            options["connect_args"] = {"connect_timeout": 10, "application_name": "sentiment-monitor"}
+        try:
+            self.engine: Engine = create_engine(self.url, **options)
+        except (sql_errors.ArgumentError, ImportError) as error:
+            raise SettingsError(f"database.url: {error}") from None
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _sqlite_connect)
+            event.listen(self.engine, "begin", _sqlite_begin)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write: committed at the end of the block, rolled back on any error.
+
+        Raises DatabaseAway when the database is gone, locked or full, or the transaction lost a race; then
+        nothing was written.
+        """
+        with self._translated(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads, from one consistent snapshot. Raises DatabaseAway."""
+        with self._translated(), self.engine.connect() as connection, connection.begin():
+            if not self.is_sqlite:
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sql_errors.TimeoutError as error:
+            raise DatabaseAway(f"no free connection: {error}") from error
+        except sql_errors.DBAPIError as error:
+            if _is_temporary(error):
+                raise DatabaseAway(str(error.orig).strip() or type(error.orig).__name__) from error
+            raise
+
+    def close(self) -> None:
+        """Closes every pooled connection."""
+        self.engine.dispose()
+
+    # -- migrations -------------------------------------------------------------------------------
+
+    def revisions(self) -> tuple[str | None, str]:
+        """The schema revision the database is at (None: empty) and the one this version needs."""
+        with self.read() as connection:
+            return MigrationContext.configure(connection).get_current_revision(), _head()
+
+    def migrate(self) -> bool:
+        """Brings the schema up to date; True when something changed.
+
+        Two processes may try at once: the second waits and finds nothing to do. Raises FatalError for a
+        database that a newer version of this program has already changed.
+        """
+        current, head = self.revisions()
+        if current == head:
+            return False
+        with self.write() as connection:
+            if not self.is_sqlite:
+                # Serialises migrations; any constant does, this one is the CRC-32 of the project's name.
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(2903651709)")
+            config = _config()
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise FatalError(
+                    f"the database is at schema revision {current}, which this version does not know: {error}. "
+                    "It was probably changed by a newer version; use that one."
+                ) from error
+        return True
+
+
+def _folder() -> Path:
+    """Where the migrations lie: inside an installed package, beside ``src`` in a checkout."""
+    packaged = Path(str(importlib.resources.files("sentiment_monitor"))) / "alembic"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "alembic"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise FatalError(f"no migrations found in {_folder()}")
+    return head
+
+
+def _sqlite_connect(connection: sqlite3.Connection, record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see _sqlite_begin
+    for pragma in (
+        "journal_mode=WAL",
+        # A power cut may undo the last transactions, but rows and offsets together: they are read again.
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-65536",
+        "mmap_size=268435456",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _is_temporary(error: sql_errors.DBAPIError) -> bool:
+    cause = error.orig
+    if isinstance(cause, sqlite3.OperationalError):
+        text = str(cause)
+        return any(word in text for word in ("locked", "busy", "disk is full", "disk I/O", "unable to open"))
+    state = getattr(cause, "sqlstate", None)
+    if error.connection_invalidated or (isinstance(error, sql_errors.OperationalError) and state is None):
+        return True
+    return bool(state) and str(state).startswith(_RETRY_STATES)

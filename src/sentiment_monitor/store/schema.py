@@ -1,0 +1,214 @@
+"""The tables. Migrations in ``alembic/`` make them; a test checks that both agree.
+
+Instants are integers (see :mod:`sentiment_monitor.domain`); the ``v1_`` views show them as timestamps.
+Sums of probabilities are kept in integer millionths, so that adding and taking away leaves exactly nothing.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only in a column declared exactly INTEGER.
+Key = BigInteger().with_variant(Integer(), "sqlite")
+
+stories = Table(
+    "stories",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("source", String(128), nullable=False),
+    Column("story_id", String(512), nullable=False),
+    Column("revision", BigInteger, comment="the feed's own number, null when it has none"),
+    Column("deleted", Boolean, nullable=False, default=False),
+    Column("headline", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("text", Text, nullable=False, comment="clean headline, as scored"),
+    Column("language", String(8), nullable=False),
+    Column("tickers", Text, nullable=False, comment="sorted, comma-separated, with a comma at both ends"),
+    Column("published_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("minute", BigInteger, nullable=False, comment="event-time minute of its buckets"),
+    Column("copy_of", Key, ForeignKey("stories.id"), comment="id of the story this is a copy of; null: an original"),
+    Column("copy_keys", LargeBinary, nullable=False, comment="big-endian signed 64-bit integers"),
+    Column("kafka_topic", String(249), nullable=False),
+    Column("kafka_partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    UniqueConstraint("story_id", "source"),
+    Index(None, "minute"),
+    Index(None, "copy_of"),
+)
+
+copy_keys = Table(
+    "copy_keys",
+    metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
+    Column("story_id", Key, ForeignKey("stories.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("minute", BigInteger, nullable=False),
+    Index(None, "story_id"),
+    comment="how a copy finds its original; originals only",
+    sqlite_with_rowid=False,
+)
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("story_id", Key, ForeignKey("stories.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("classifier", String(200), nullable=False),
+    Column("calibration", String(100), nullable=False),
+    Column("label", String(8), nullable=False),
+    Column("negative", Float, nullable=False),
+    Column("neutral", Float, nullable=False),
+    Column("positive", Float, nullable=False),
+    Column("score", Float, nullable=False, comment="positive - negative"),
+    Column("confidence", Float, nullable=False),
+    Column("topic", String(64)),
+    Column("topic_confidence", Float, nullable=False),
+    Column("windows", Integer, nullable=False),
+    Column("truncated", Boolean, nullable=False),
+    Column("degraded", Boolean, nullable=False),
+    Column("uncertain", Boolean, nullable=False),
+    Column("scored_ms", BigInteger, nullable=False),
+    CheckConstraint("label in ('negative', 'neutral', 'positive')", name="label"),
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("series", String(200), primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),
+    Column("stories", Integer, nullable=False, comment="without copies"),
+    Column("negative", Integer, nullable=False),
+    Column("neutral", Integer, nullable=False),
+    Column("positive", Integer, nullable=False),
+    Column("copies", Integer, nullable=False),
+    Column("negative_micro", BigInteger, nullable=False, comment="sum of P(negative) in millionths"),
+    Column("score_micro", BigInteger, nullable=False, comment="sum of signed scores in millionths"),
+    Index(None, "minute"),
+    sqlite_with_rowid=False,
+)
+
+consumer_offsets = Table(
+    "consumer_offsets",
+    metadata,
+    Column("consumer_group", String(249), primary_key=True),
+    Column("topic", String(249), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("kafka_topic", String(249), nullable=False),
+    Column("kafka_partition", Integer, nullable=False),
+    Column("kafka_offset", BigInteger, nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("raw_key", LargeBinary),
+    Column("raw_value", LargeBinary),
+    Column("received_ms", BigInteger, nullable=False),
+    Index(None, "kafka_topic", "kafka_partition", "kafka_offset"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("rule", String(64), nullable=False),
+    Column("series", String(200), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("state_json", Text, nullable=False, comment="the state machine's own value"),
+    Column("title", Text, nullable=False),
+    Column("pending_minute", BigInteger, nullable=False),
+    Column("fired_minute", BigInteger),
+    Column("resolved_minute", BigInteger),
+    Column("updated_minute", BigInteger, nullable=False),
+    Index(None, "fingerprint"),
+    Index(None, "state"),
+)
+
+alert_events = Table(
+    "alert_events",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
+    Column("minute", BigInteger, nullable=False),
+    Column("transition", String(16), nullable=False, comment="pending, firing, repeat, resolved, dropped"),
+    Column("reason", String(64), nullable=False),
+    Column("observed", Float, nullable=False),
+    Column("volume", Float, nullable=False),
+    Column("expected", Float, nullable=False),
+    Column("p_value", Float, nullable=False),
+    Column("q_value", Float, nullable=False),
+    Column("evidence", Text, nullable=False, comment="JSON: statistics, top stories, sources, copies"),
+    Column("explanation", Text, nullable=False),
+    UniqueConstraint("alert_id", "minute", "transition"),
+)
+
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("event_id", Key, ForeignKey("alert_events.id", ondelete="CASCADE"), nullable=False),
+    Column("receiver", String(64), nullable=False),
+    Column("notifier", Integer, nullable=False, comment="place in the receiver's list"),
+    Column("idempotency_key", String(64), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False, comment="queued, sent, failed"),
+    Column("attempts", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("next_attempt_ms", BigInteger, nullable=False),
+    Column("sent_ms", BigInteger),
+    Column("last_error", Text),
+    UniqueConstraint("idempotency_key"),
+    Index(None, "state", "next_attempt_ms"),
+)
+
+classifiers = Table(
+    "classifiers",
+    metadata,
+    Column("id", String(200), primary_key=True, comment="name@hash, as scores name it"),
+    Column("first_used_ms", BigInteger, nullable=False),
+    Column("manifest", Text, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(200), nullable=False),
+    Column("token", BigInteger, nullable=False, comment="grows with every change of holder"),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("progress_minute", BigInteger, comment="the last tick that was stored"),
+)

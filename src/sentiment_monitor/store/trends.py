@@ -1,0 +1,286 @@
+"""What the tick loop and people read of the buckets, and the stories behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true
+
+from sentiment_monitor.domain import dimension_of
+from sentiment_monitor.store.rows import MICRO, split_tickers
+from sentiment_monitor.store.schema import buckets, dead_letters, scores, stories
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesWindow:
+    """One series within one window, copies collapsed."""
+
+    series: str
+    stories: int
+    negative: int
+
+
+@dataclass(frozen=True, slots=True)
+class NegativeStory:
+    """A negative original within a window: what floors on sources and staleness need."""
+
+    minute: int
+    source: str
+    series: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoryFact:
+    """A story as evidence shows it."""
+
+    id: int
+    headline: str
+    source: str
+    url: str
+    published_ms: int
+    minute: int
+    label: str
+    negative: float
+    topic: str | None
+    tickers: tuple[str, ...]
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrendPoint:
+    """One step of a series: counts without copies, and mean score in [-1, 1] (None without stories)."""
+
+    minute: int
+    stories: int
+    negative: int
+    neutral: int
+    positive: int
+    copies: int
+    score: float | None
+
+
+def series_windows(connection: Connection, start: int, end: int) -> list[SeriesWindow]:
+    """Every series with a story in the minutes [start, end)."""
+    total = func.sum(buckets.c.stories)
+    rows = connection.execute(
+        select(buckets.c.series, total, func.sum(buckets.c.negative))
+        .where(buckets.c.minute >= start, buckets.c.minute < end)
+        .group_by(buckets.c.series)
+        .having(total > 0)
+    )
+    return [SeriesWindow(series, int(count), int(negative)) for series, count, negative in rows]
+
+
+def negative_stories(connection: Connection, start: int, end: int) -> list[NegativeStory]:
+    """The negative originals of the minutes [start, end), each with the series it counts in."""
+    rows = connection.execute(
+        select(stories.c.minute, stories.c.source, stories.c.tickers, scores.c.topic)
+        .join(scores, scores.c.story_id == stories.c.id)
+        .where(*_living(start, end), scores.c.label == "negative", stories.c.copy_of.is_(None))
+    )
+    found = []
+    for minute, source, tickers, topic in rows:
+        series = ["all", f"source:{source}", *(f"ticker:{ticker}" for ticker in split_tickers(tickers))]
+        found.append(NegativeStory(minute, source, (*series, f"topic:{topic}") if topic else tuple(series)))
+    return found
+
+
+def history(
+    connection: Connection, dimensions: Collection[str], end: int, width: int, bins: int
+) -> list[tuple[str, int, int, int]]:
+    """(series, bin, negative, stories) for the ``bins`` windows of ``width`` minutes that end at ``end``.
+
+    Bin 0 is the oldest; bins without a story are left out.
+    """
+    first = end - width * bins
+    place = ((buckets.c.minute - first) // width).label("bin")
+    wanted = [
+        buckets.c.series == "all" if dimension == "all" else buckets.c.series.like(f"{dimension}:%")
+        for dimension in dimensions
+    ]
+    total = func.sum(buckets.c.stories)
+    rows = connection.execute(
+        select(buckets.c.series, place, func.sum(buckets.c.negative), total)
+        .where(buckets.c.minute >= first, buckets.c.minute < end, or_(*wanted))
+        .group_by(buckets.c.series, place)
+        .having(total > 0)
+    )
+    return [(series, int(where), int(negative), int(count)) for series, where, negative, count in rows]
+
+
+def first_minute(connection: Connection) -> int | None:
+    """The oldest minute with a bucket, or None."""
+    return connection.scalar(select(func.min(buckets.c.minute)))
+
+
+def last_minute(connection: Connection) -> int | None:
+    """The newest minute with a bucket, or None."""
+    return connection.scalar(select(func.max(buckets.c.minute)))
+
+
+def active_minutes(connection: Connection, start: int, end: int) -> list[int]:
+    """Minutes in [start, end) that have a bucket of series ``all``, oldest first."""
+    rows = connection.scalars(
+        select(buckets.c.minute)
+        .where(buckets.c.series == "all", buckets.c.minute >= start, buckets.c.minute < end)
+        .order_by(buckets.c.minute)
+    )
+    return list(rows)
+
+
+def top_negative(connection: Connection, series: str, start: int, end: int, limit: int) -> tuple[list[StoryFact], int]:
+    """The most negative originals of a series in [start, end), newest of equals first, and how many copies it had."""
+    copies = stories.alias("copies")
+    count = (
+        select(func.count())
+        .select_from(copies)
+        .where(copies.c.copy_of == stories.c.id, copies.c.deleted.is_(False))
+        .scalar_subquery()
+    )
+    base = (
+        select(stories, scores.c.label, scores.c.negative, scores.c.topic, count.label("copies"))
+        .join(scores, scores.c.story_id == stories.c.id)
+        .where(*_living(start, end), stories.c.copy_of.is_(None), scores.c.label == "negative", *_in_series(series))
+        .order_by(scores.c.negative.desc(), stories.c.minute.desc(), stories.c.id)
+    )
+    facts = [
+        StoryFact(
+            id=row["id"],
+            headline=row["headline"],
+            source=row["source"],
+            url=row["url"],
+            published_ms=row["published_ms"],
+            minute=row["minute"],
+            label=row["label"],
+            negative=row["negative"],
+            topic=row["topic"],
+            tickers=split_tickers(row["tickers"]),
+            copies=row["copies"],
+        )
+        for row in connection.execute(base.limit(limit)).mappings()
+    ]
+    collapsed = connection.scalar(
+        select(func.coalesce(func.sum(buckets.c.copies), 0)).where(
+            buckets.c.series == series, buckets.c.minute >= start, buckets.c.minute < end
+        )
+    )
+    return facts, int(collapsed or 0)
+
+
+def trend(connection: Connection, series: str, start: int, end: int, step: int) -> list[TrendPoint]:
+    """The series in steps of ``step`` minutes over [start, end); steps without a story are there, with zeros."""
+    rows = connection.execute(
+        select(
+            ((buckets.c.minute - start) // step).label("place"),
+            *(
+                func.sum(column)
+                for column in (
+                    buckets.c.stories,
+                    buckets.c.negative,
+                    buckets.c.neutral,
+                    buckets.c.positive,
+                    buckets.c.copies,
+                    buckets.c.score_micro,
+                )
+            ),
+        )
+        .where(buckets.c.series == series, buckets.c.minute >= start, buckets.c.minute < end)
+        .group_by("place")
+    )
+    found = {int(place): [int(value) for value in values] for place, *values in rows}
+    points = []
+    for place in range(-(-(end - start) // step)):
+        count, negative, neutral, positive, copies, micro = found.get(place, [0] * 6)
+        score = micro / MICRO / count if count else None
+        points.append(TrendPoint(start + place * step, count, negative, neutral, positive, copies, score))
+    return points
+
+
+def series_like(connection: Connection, text: str, limit: int = 10) -> list[str]:
+    """Names of series that contain ``text``, for a helpful error."""
+    return list(
+        connection.scalars(
+            select(buckets.c.series)
+            .where(func.lower(buckets.c.series).contains(text.lower(), autoescape=True))
+            .group_by(buckets.c.series)
+            .order_by(func.sum(buckets.c.stories).desc())
+            .limit(limit)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How much there is, for summaries."""
+
+    stories: int
+    copies: int
+    deleted: int
+    negative: int
+    dead_letters: int
+
+
+def totals(connection: Connection) -> Totals:
+    """Counts over everything stored."""
+
+    def count(query: Select[tuple[int]]) -> int:
+        return int(connection.scalar(query) or 0)
+
+    everything = select(func.count()).select_from(stories)
+    return Totals(
+        stories=count(everything),
+        copies=count(everything.where(stories.c.copy_of.is_not(None))),
+        deleted=count(everything.where(stories.c.deleted.is_(True))),
+        negative=count(select(func.count()).select_from(scores).where(scores.c.label == "negative")),
+        dead_letters=count(select(func.count()).select_from(dead_letters)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDeadLetter:
+    """A record that was put aside."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    code: str
+    detail: str
+    raw_value: bytes | None
+    received_ms: int
+
+
+def recent_dead_letters(connection: Connection, limit: int) -> list[StoredDeadLetter]:
+    """The newest dead letters, newest first."""
+    rows = connection.execute(select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit)).mappings()
+    return [
+        StoredDeadLetter(
+            id=row["id"],
+            topic=row["kafka_topic"],
+            partition=row["kafka_partition"],
+            offset=row["kafka_offset"],
+            code=row["code"],
+            detail=row["detail"],
+            raw_value=row["raw_value"],
+            received_ms=row["received_ms"],
+        )
+        for row in rows
+    ]
+
+
+def _living(start: int, end: int) -> tuple[ColumnElement[bool], ...]:
+    return (stories.c.minute >= start, stories.c.minute < end, stories.c.deleted.is_(False))
+
+
+def _in_series(series: str) -> tuple[ColumnElement[bool], ...]:
+    value = series.partition(":")[2]
+    match dimension_of(series):
+        case "topic":
+            return (scores.c.topic == value,)
+        case "ticker":
+            return (stories.c.tickers.contains(f",{value},", autoescape=True),)
+        case "source":
+            return (stories.c.source == value,)
+        case _:
+            return (true(),)

@@ -1,0 +1,346 @@
+"""How results look: tables and sparklines for people, JSON for machines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from sentiment_monitor.domain import DAY_MINUTES, MINUTE_MS
+from sentiment_monitor.errors import UsageError
+
+if TYPE_CHECKING:
+    from sentiment_monitor.store.alerts import StoredAlert
+    from sentiment_monitor.store.trends import StoredDeadLetter, TrendPoint
+
+COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
+_MINUTES = {"s": 1 / 60, "sec": 1 / 60, "m": 1, "min": 1, "h": 60, "d": DAY_MINUTES, "w": 7 * DAY_MINUTES}
+_TREND_STEPS = (1, 5, 15, 30, 60, 180, 360, 720, 1440, 10_080)
+_TREND_WIDTH = 60
+_TREND_LIMIT = 100_000
+
+
+def console() -> Console:
+    """Standard output; wide when nobody watches, so that a pipe loses nothing."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+def dump(value: object) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def duration_minutes(text: str) -> float | None:
+    """``90s``, ``15m``, ``2h``, ``7d`` in minutes; None when it is no duration."""
+    match = _DURATION.fullmatch(text.strip())
+    return float(match[1]) * _MINUTES[match[2].lower()] if match else None
+
+
+def clock(minute: int | None) -> str:
+    """``2023-03-10 17:21`` UTC for an event-time minute, a dash for None."""
+    if minute is None:
+        return "-"
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def iso(minute: int | None) -> str | None:
+    """RFC 3339 for an event-time minute."""
+    return None if minute is None else datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span(since: str, until: str | None, step: str | None, last_minute: int) -> tuple[int, int, int]:
+    """(start, end, step) in minutes for the options of ``monitor trend``; ``end`` is exclusive."""
+    end = _instant("--until", until) if until else last_minute + 1
+    back = duration_minutes(since)
+    start = end - round(back) if back is not None else _instant("--since", since)
+    if start >= end:
+        raise UsageError(f"--since {since}: must lie before the end, {clock(end)}")
+    if step is None:
+        fitting = (width for width in _TREND_STEPS if (end - start) / width <= _TREND_WIDTH)
+        return start, end, next(fitting, _TREND_STEPS[-1])
+    minutes = duration_minutes(step)
+    if minutes is None or minutes < 1:
+        raise UsageError(f"--step {step}: write a duration of at least 1m, such as 15m or 6h")
+    if (end - start) / minutes > _TREND_LIMIT:
+        raise UsageError(f"--step {step}: that makes more than {_TREND_LIMIT:,} steps; choose a wider one")
+    return start, end, round(minutes)
+
+
+def _instant(option: str, text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text}: write a time such as 2023-03-09 or 2023-03-09T20:00Z") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) // 60
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One block character a value, scaled to the largest; a space where the value is 0."""
+    top = max(values, default=0)
+    return "".join(_BLOCKS[min(7, int(value / top * 8))] if value > 0 else " " for value in values)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error; the block is given ``advance(done, total=None)``."""
+    with _bar() as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total=None: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars of named phases; the block is given ``advance(phase, done, total)``."""
+    with _bar() as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=total)
+            bar.update(tasks[phase], completed=done, total=total)
+
+        yield advance
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=False,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def print_scores(records: Iterable[dict[str, Any]], form: str) -> None:
+    """Scores as a table, JSON lines or CSV, as they come."""
+    if form == "jsonl":
+        for record in records:
+            print(json.dumps(record, ensure_ascii=False))
+        return
+    if form == "csv":
+        flat = (
+            {name: value for name, value in record.items() if name != "probabilities"} | record["probabilities"]
+            for record in records
+        )
+        first = next(flat, None)
+        if first is not None:
+            writer = csv.DictWriter(sys.stdout, fieldnames=list(first), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(chain([first], flat))
+        return
+    out = console()
+    rest = iter(records)
+    while page := list(islice(rest, 1_000)):
+        table = Table(box=None, header_style="bold")
+        for name in ("sentiment", "score", "neg", "neu", "pos", "topic", "text"):
+            table.add_column(name, justify="left" if name in ("sentiment", "topic", "text") else "right")
+        for record in page:
+            p = record["probabilities"]
+            table.add_row(
+                Text(str(record["label"]) + ("?" if record["uncertain"] else ""), style=COLOURS[record["label"]]),
+                f"{record['score']:+.2f}",
+                *(f"{p[name]:.2f}" for name in ("negative", "neutral", "positive")),
+                str(record["topic"] or "-"),
+                Text(record["text"]),
+            )
+        out.print(table)
+
+
+def print_evaluation(result: Mapping[str, Any], *, as_json: bool) -> None:
+    """Figures of ``monitor evaluate``."""
+    if as_json:
+        dump(result)
+        return
+    out = console()
+    for group in ("sentiment", "topic"):
+        if not (figures := result.get(group)):
+            continue
+        out.print(
+            f"[bold]{group}[/bold]: n {figures['n']:,}, accuracy {figures['accuracy']:.3f}, "
+            f"macro-F1 {figures['macro_f1']:.3f}, calibration error {figures['ece']:.3f}"
+        )
+        table = Table(box=None, header_style="bold")
+        for name in ("label", "precision", "recall", "f1", "n"):
+            table.add_column(name, justify="left" if name == "label" else "right")
+        for label, one in figures["per_class"].items():
+            table.add_row(label, *(f"{one[name]:.3f}" for name in ("precision", "recall", "f1")), f"{one['n']:,}")
+        out.print(table)
+
+
+def print_training(facts: Mapping[str, Any], output: Path, *, as_json: bool) -> None:
+    """What a training run made."""
+    if as_json:
+        dump({"output": str(output), "metrics": facts.get("metrics")})
+        return
+    out = console()
+    for name, sets in (facts.get("metrics") or {}).items():
+        out.print(f"[bold]{name}[/bold]")
+        print_evaluation(sets, as_json=False) if "sentiment" in sets or "topic" in sets else out.print(str(sets))
+    out.print(
+        f"classifier written to {output}; see {output / 'README.md'}. Try: monitor score --classifier {output} TEXT"
+    )
+
+
+def print_alerts(alerts: Sequence[StoredAlert], *, as_json: bool) -> None:
+    """Alerts, one a line."""
+    if as_json:
+        dump([_alert_record(alert) for alert in alerts])
+        return
+    if not alerts:
+        print("no alerts")
+        return
+    table = Table(box=None, header_style="bold")
+    for name in ("id", "state", "severity", "fired (UTC)", "resolved (UTC)", "rule", "alert"):
+        table.add_column(name)
+    for alert in alerts:
+        table.add_row(
+            str(alert.id),
+            Text(alert.state, style="red bold" if alert.state == "firing" else ""),
+            alert.severity,
+            clock(alert.fired_minute),
+            clock(alert.resolved_minute),
+            alert.rule,
+            Text(alert.title),
+        )
+    console().print(table)
+
+
+def print_alert(
+    alert: StoredAlert, events: Sequence[Mapping[str, Any]], sent: Sequence[Mapping[str, Any]], *, as_json: bool
+) -> None:
+    """One alert with its history and deliveries."""
+    if as_json:
+        dump(
+            _alert_record(alert)
+            | {
+                "events": [
+                    {**event, "at": iso(event["minute"]), "evidence": json.loads(event["evidence"])} for event in events
+                ],
+                "notifications": [
+                    {name: row[name] for name in ("receiver", "state", "attempts", "idempotency_key", "last_error")}
+                    for row in sent
+                ],
+            }
+        )
+        return
+    out = console()
+    out.print(Text(alert.title, style="bold"))
+    out.print(Text(f"{alert.state}, {alert.severity}, fingerprint {alert.fingerprint}"))
+    for event in events:
+        out.print(Text(f"\n{clock(event['minute'])} UTC  {event['transition']} ({event['reason']})", style="bold"))
+        out.print(Text(event["explanation"]))
+    out.print()
+    for row in sent:
+        detail = f": {row['last_error']}" if row["last_error"] else ""
+        out.print(Text(f"{row['receiver']}: {row['state']} after {row['attempts']} attempts{detail}"))
+
+
+def _alert_record(alert: StoredAlert) -> dict[str, Any]:
+    record = {name: value for name, value in asdict(alert).items() if not name.endswith(("_minute", "_json"))}
+    return record | {
+        "pending_at": iso(alert.pending_minute),
+        "fired_at": iso(alert.fired_minute),
+        "resolved_at": iso(alert.resolved_minute),
+    }
+
+
+def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json: bool) -> None:
+    """A series over time: a sparkline of negatives and one of volume, then the steps that have stories."""
+    if as_json:
+        dump(
+            {
+                "series": series,
+                "step_minutes": step,
+                "points": [{"at": iso(point.minute), **asdict(point)} for point in points],
+            }
+        )
+        return
+    out = console()
+    out.print(f"[bold]{series}[/bold] from {clock(points[0].minute)} UTC, a mark is {_spell(step)}")
+    out.print(Text("stories  ") + Text(sparkline([point.stories for point in points])))
+    out.print(Text("negative ") + Text(sparkline([point.negative for point in points]), style="red"))
+    table = Table(box=None, header_style="bold")
+    for name in ("from (UTC)", "stories", "negative", "neutral", "positive", "copies", "mean score"):
+        table.add_column(name, justify="left" if name.startswith("from") else "right")
+    for point in points:
+        if point.stories or point.copies:
+            table.add_row(
+                clock(point.minute),
+                *(
+                    f"{value:,}"
+                    for value in (point.stories, point.negative, point.neutral, point.positive, point.copies)
+                ),
+                "-" if point.score is None else f"{point.score:+.2f}",
+            )
+    out.print(table)
+
+
+def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) -> None:
+    """Records that were put aside."""
+    if as_json:
+        dump(
+            [
+                asdict(letter)
+                | {
+                    "raw_value": None
+                    if letter.raw_value is None
+                    else letter.raw_value.decode("utf-8", "backslashreplace")
+                }
+                for letter in letters
+            ]
+        )
+        return
+    if not letters:
+        print("no dead letters")
+        return
+    table = Table(box=None, header_style="bold")
+    for name in ("received (UTC)", "position", "code", "detail", "begins with"):
+        table.add_column(name, overflow="fold")
+    for letter in letters:
+        begin = (letter.raw_value or b"")[:60].decode("utf-8", "backslashreplace")
+        table.add_row(
+            clock(letter.received_ms // MINUTE_MS),
+            f"{letter.topic}/{letter.partition}@{letter.offset}",
+            letter.code,
+            Text(letter.detail[:120]),
+            Text(begin),
+        )
+    console().print(table)
+
+
+def print_verification(buckets: int, wrong: Sequence[tuple[str, int]], *, as_json: bool) -> None:
+    """The outcome of ``monitor verify``."""
+    if as_json:
+        dump({"buckets": buckets, "wrong": [{"series": series, "at": iso(minute)} for series, minute in wrong]})
+        return
+    if not wrong:
+        print(f"{buckets:,} buckets, all equal to a recomputation from stories and scores")
+        return
+    print(f"{len(wrong):,} of {buckets:,} buckets differ from a recomputation, for example:")
+    for series, minute in wrong[:10]:
+        print(f"  {series} at {clock(minute)} UTC")
+
+
+def _spell(minutes: int) -> str:
+    if minutes % DAY_MINUTES == 0:
+        return f"{minutes // DAY_MINUTES} d"
+    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"

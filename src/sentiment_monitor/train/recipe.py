@@ -1,0 +1,126 @@
+"""Settings of one training run: a validated tree, read from TOML or made for plain files."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sentiment_monitor.domain import Sentiment
+from sentiment_monitor.errors import UsageError
+from sentiment_monitor.score.files import columns_of
+
+TEXT_COLUMNS = ("text", "title", "headline")
+LABEL_COLUMNS = ("sentiment", "label_name", "label")
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Strict):
+    """One labelled file. A row may carry a sentiment, a topic, or both; the missing one is masked in the loss."""
+
+    name: str
+    file: Path  # relative to the working directory
+    text: str = "text"
+    sentiment: str | None = None
+    topic: str | None = None
+    map: dict[str, str] = {}  # cell -> label, compared without case; unmapped cells stand for themselves
+    keep: dict[str, Share] = {}  # label -> share of its rows kept, chosen by hash so that runs agree
+    weight: Positive = 1.0  # of each row in the loss
+    pair: str | None = None  # column whose equal values never part between train and held-out
+    held_out: Share = 0.0  # share of rows, by hash, that training never sees
+    licence: str = "unknown"
+
+
+class HeldOut(_Strict):
+    """A file used only to measure. Training drops every text that recurs in it."""
+
+    name: str
+    file: Path
+    text: str = "text"
+    sentiment: str | None = None
+    topic: str | None = None
+    map: dict[str, str] = {}
+    minus: str | None = None  # name of a data file whose texts are left out of the measurement
+
+
+class Recipe(_Strict):
+    """Everything that decides the outcome of a run, next to the files themselves."""
+
+    base: Path | None = None  # directory of the encoder; the command line may give it
+    base_name: str = ""  # for the model card, with its licence
+    base_licence: str = "unknown"
+    name: str = "classifier"
+    languages: tuple[str, ...] = ("en",)
+    seed: int = 20230309
+    epochs: Positive = 3.0
+    batch: Annotated[int, Field(ge=1)] = 32
+    learning_rate: Positive = 1e-4
+    warmup: Share = 0.1  # share of all steps
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    smoothing: Share = 0.05
+    topic_weight: Annotated[float, Field(ge=0.0)] = 1.0  # of the topic loss; the sentiment loss counts 1
+    max_tokens: Annotated[int, Field(ge=8, le=512)] = 64
+    development: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05  # share for early stopping and calibration
+    patience: Annotated[int, Field(ge=1)] = 3  # evaluations without a better macro-F1
+    evaluations_per_epoch: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=0)] = 0  # 0: what the cgroup allows
+    thresholds: dict[Sentiment, Share] = {}  # probability from which a label wins; see score.classifier.decide
+    data: tuple[Data, ...] = ()
+    held_out: tuple[HeldOut, ...] = ()
+
+
+def read(path: Path) -> Recipe:
+    """Read a recipe from TOML; UsageError names the wrong key."""
+    try:
+        with path.open("rb") as stream:
+            return Recipe.model_validate(tomllib.load(stream))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg']}") from error
+
+
+def for_files(files: Sequence[Path]) -> Recipe:
+    """Return a recipe for plain files: columns found by their usual names, a tenth of each held out."""
+    names = [path.stem for path in files]
+    return Recipe(
+        data=tuple(
+            _detect(path, path.stem if names.count(path.stem) == 1 else f"{path.stem}-{number}")
+            for number, path in enumerate(files, start=1)
+        )
+    )
+
+
+def _detect(path: Path, name: str) -> Data:
+    columns = columns_of(path)
+    lower = {column.lower(): column for column in columns}
+    text = next((lower[name] for name in TEXT_COLUMNS if name in lower), None)
+    label = next((lower[name] for name in LABEL_COLUMNS if name in lower), None)
+    topic = lower.get("topic")
+    if text is None or (label is None and topic is None):
+        raise UsageError(
+            f"{path}: needs a text column ({', '.join(TEXT_COLUMNS)}) and a label column "
+            f"({', '.join(LABEL_COLUMNS)}, topic); its columns are: {', '.join(columns)}"
+        )
+    return Data(
+        name=name,
+        file=path,
+        text=text,
+        sentiment=label,
+        topic=topic,
+        pair="pair" if "pair" in lower else None,
+        held_out=0.1,
+    )

