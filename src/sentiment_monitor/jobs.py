@@ -257,7 +257,7 @@ class EventClock:
                     for between in range(self._next, minute):
                         if not self._tick(between, lease):
                             break
-                self._tick(minute, lease)
+                self._tick(minute, lease, note_quiet=minute == complete_before)
                 self._next = minute + 1
             self._delivery.deliver()
 
@@ -271,6 +271,6 @@ class EventClock:
             due.update(minute + 1 + delay for delay in (0, *self._windows) if first <= minute + 1 + delay <= last)
         return sorted(due)
 
-    def _tick(self, minute: int, lease: Lease) -> bool:
-        self._open = self._ticker.tick(minute, lease, self._now_ms()).open > 0
+    def _tick(self, minute: int, lease: Lease, *, note_quiet: bool = False) -> bool:
+        self._open = self._ticker.tick(minute, lease, self._now_ms(), note_quiet=note_quiet).open > 0
         return self._open

@@ -280,7 +280,7 @@ class Pipeline:
             return self._enrich(self._decode(record), received_ms)
         except RecordError as error:
             return DeadLetter(record, error.code, error.detail)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # A bug that one record triggers must not stop the others; the dead letter keeps the record.
             _log.exception("record.prepare_failed", **_where(record))
             return DeadLetter(record, "prepare_failed", f"{type(error).__name__}: {error}")
@@ -316,7 +316,7 @@ class Pipeline:
             return list(self._classifier.score(texts))
         except FatalError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever an engine raises about one text
             if len(texts) == 1:
                 _log.exception("record.score_failed", headline=texts[0].headline[:80])
                 return [f"{type(error).__name__}: {error}"]
@@ -377,7 +377,7 @@ class Pipeline:
                 pause = min(pause * 2, 10.0)
             except (Fenced, FatalError):
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # whatever a driver raises about one value
                 refused += 1
                 _log.warning("batch.refused", error=f"{type(error).__name__}: {error}", attempt=refused)
                 if refused >= _ISOLATE_ATTEMPTS:
@@ -515,7 +515,7 @@ def _batch(groups: Iterable[list[_Parcel]]) -> Batch:
 
 def _split(batch: Batch) -> list[Batch]:
     """The batch in two, each advancing the offsets over what it holds; one record cannot be split."""
-    items = sorted([*batch.scored, *batch.dead], key=_position_of)
+    items: list[ScoredStory | DeadLetter] = sorted((*batch.scored, *batch.dead), key=_position_of)
     if len(items) < 2:
         return [batch]
     parts: list[Batch] = []

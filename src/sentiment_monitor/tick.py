@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 import msgspec
 import numpy as np
 import structlog
-from sqlalchemy import Connection
 
 from sentiment_monitor.detect.baseline import (
     WEEK_MINUTES,
@@ -31,11 +30,12 @@ from sentiment_monitor.detect.states import AlertState, Kind, Status, Transition
 from sentiment_monitor.domain import DAY_MINUTES, HOUR_MINUTES
 from sentiment_monitor.store import trends
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Lease, Outgoing, StoredAlert
-from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.database import Connection, Database
 
 _log = structlog.get_logger()
 
 TOP_STORIES = 5
+_PLENTY = 1_000_000  # sources, until they are counted
 _STORIES_READ = 200  # of one window, to name its sources
 
 
@@ -95,9 +95,10 @@ class Ticker:
         self._names = names
         self._baselines: dict[str, tuple[int, int, dict[str, Baseline], np.ndarray]] = {}
 
-    def tick(self, minute: int, lease: Lease, now_ms: int) -> TickReport:
+    def tick(self, minute: int, lease: Lease, now_ms: int, *, note_quiet: bool = True) -> TickReport:
         """Decides minute ``minute``, unless it or a later one has been decided.
 
+        Without ``note_quiet`` a tick that changes nothing is not noted as decided: running it again decides the same.
         Raises Fenced when the lease was lost, DatabaseAway; then nothing was stored and the same tick may run again.
         """
         report = TickReport(minute)
@@ -112,7 +113,8 @@ class Ticker:
         closed = sum(change.alert_id is not None and change.resolved_minute is not None for change in changes)
         opened = sum(change.alert_id is None and change.resolved_minute is None for change in changes)
         report.open = len(open_alerts) + opened - closed
-        self._alerts.apply(lease, minute, changes, now_ms)
+        if changes or note_quiet:
+            self._alerts.apply(lease, minute, changes, now_ms)
         for change in changes:
             if change.event is not None:
                 _log.info(
@@ -142,20 +144,29 @@ class Ticker:
         if not candidates:
             return []
         baselines, exposure = self._usual(connection, rule, minute)
-        sources, newest = _negatives(connection, candidates, start, minute)
         everything = windows.get("all")
         window = Window(
             names=tuple(candidates),
             negative=np.array([windows[s].negative if s in windows else 0 for s in candidates], np.float64),
             volume=np.array([windows[s].stories if s in windows else 0 for s in candidates], np.float64),
-            sources=np.array([len(sources[s]) for s in candidates], np.int64),
-            newest_minute=np.array([newest[s] for s in candidates], np.int64),
+            sources=np.full(len(candidates), _PLENTY),
+            newest_minute=np.full(len(candidates), minute - 1),
             family=len(matching),
             feed_volume=float(everything.stories if everything else 0),
             exposure=exposure,
         )
+        evaluations = evaluate(rule, baselines, window)
+        if alerts or any(evaluation.beyond for evaluation in evaluations):
+            # Who tells it, and how long ago, can only hold a spike back: read them only where there is one.
+            sources, newest = _negatives(connection, candidates, start, minute)
+            window = replace(
+                window,
+                sources=np.array([len(sources[s]) for s in candidates], np.int64),
+                newest_minute=np.array([newest[s] for s in candidates], np.int64),
+            )
+            evaluations = evaluate(rule, baselines, window)
         changes = []
-        for evaluation in evaluate(rule, baselines, window):
+        for evaluation in evaluations:
             change = self._decide(connection, rule, evaluation, alerts.get(evaluation.series), minute, report)
             if change is not None:
                 changes.append(change)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from sentiment_monitor.detect.baseline import Baseline, Floats, Ints
@@ -108,6 +109,19 @@ class _Usual:
     own_mood: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """The answers, (S,)."""
+
+    p_count: Floats
+    p_share: Floats
+    p_burst: Floats
+    p_value: Floats
+    p_hold: Floats  # compared with the threshold to resolve
+    effect: Floats
+    usual_mood: NDArray[np.bool_]  # shown to be no worse than usual
+
+
 def evaluate(rule: Rule, baselines: Mapping[str, Baseline], window: Window) -> list[Evaluation]:
     """Evaluate the candidates of one tick, in their order.
 
@@ -118,42 +132,27 @@ def evaluate(rule: Rule, baselines: Mapping[str, Baseline], window: Window) -> l
         return []
     usual = _usual(baselines, window.names)
     expected = np.maximum(usual.rate * window.exposure, 1e-9)
-    p_count = _count(usual, expected, window, 1.0)
-    p_share = share_tail(window.negative, window.volume, usual.share, usual.precision)
-    share = window.negative / np.maximum(window.volume, 1e-9)
-    blocked = np.zeros(len(window.names), np.bool_)
-    if rule.basis == "share":
-        # The volume is given; but a share that rose because the good half of the feed went away is no news.
-        p_burst = np.ones(len(expected))
-        p_value = np.where(window.negative >= expected, p_share, 1.0)
-        effect = share / usual.share
-        holds = p_value <= rule.resolve_alpha
-    else:
-        asked = np.array([dimension_of(name) in VOLUME_IS_NEWS for name in window.names])
-        odds = WORSE_MOOD_ODDS**usual.own_mood * usual.share / (1 - usual.share)
-        blocked = at_most(window.negative, window.volume, odds / (1 + odds)) < MOOD_LEVEL
-        p_burst = np.where(asked & ~blocked, _count(usual, expected, window, rule.surge), 1.0)
-        p_mood = np.maximum(p_count, p_share)
-        p_value = np.where(asked, np.minimum(1.0, 2 * np.minimum(p_mood, p_burst)), p_mood)
-        effect = window.negative / expected
-        holds = p_count <= rule.resolve_alpha
-    q_value = _adjusted(p_value, window.family)
+    asked = _by_share(usual, expected, window) if rule.basis == "share" else _by_count(rule, usual, expected, window)
+    q_value = _adjusted(asked.p_value, window.family)
     alive = window.feed_volume > 0
     warm = usual.windows * rule.window_minutes >= rule.warmup_minutes
+    # The floor too is lower for what already fires: one story a day must not keep an alert alive for ever.
+    holds = (asked.p_hold <= rule.resolve_alpha) & (window.negative >= rule.min_negative / 2) & warm & alive
     one_source = np.array([dimension_of(name) == "source" for name in window.names])
     tests = (
         (np.full(len(expected), alive), Reason.NO_DATA),
         (warm, Reason.WARMING_UP),
         (window.negative >= rule.min_negative, Reason.TOO_FEW),
         ((window.sources >= rule.min_sources) | one_source, Reason.FEW_SOURCES),
-        (effect >= rule.min_ratio, Reason.SMALL_EFFECT),
-        ((q_value <= rule.alpha) | ~blocked, Reason.USUAL_MOOD),
+        (asked.effect >= rule.min_ratio, Reason.SMALL_EFFECT),
+        ((q_value <= rule.alpha) | ~asked.usual_mood, Reason.USUAL_MOOD),
         (q_value <= rule.alpha, Reason.NOT_UNUSUAL),
     )
     results = []
     for i, name in enumerate(window.names):
         failed = next((reason for passed, reason in tests if not passed[i]), None)
-        spike = Reason.SPIKE_BURST if p_burst[i] < max(p_count[i], p_share[i]) else Reason.SPIKE_MOOD
+        burst = asked.p_burst[i] < max(asked.p_count[i], asked.p_share[i])
+        reason = failed or (Reason.SPIKE_BURST if burst else Reason.SPIKE_MOOD)
         results.append(
             Evaluation(
                 series=name,
@@ -165,19 +164,55 @@ def evaluate(rule: Rule, baselines: Mapping[str, Baseline], window: Window) -> l
                 expected=float(expected[i]),
                 dispersion=float(usual.fano[i]),
                 expected_share=float(usual.share[i]),
-                p_count=float(p_count[i]),
-                p_share=float(p_share[i]),
-                p_burst=float(p_burst[i]),
-                p_value=float(p_value[i]),
+                p_count=float(asked.p_count[i]),
+                p_share=float(asked.p_share[i]),
+                p_burst=float(asked.p_burst[i]),
+                p_value=float(asked.p_value[i]),
                 q_value=float(q_value[i]),
-                effect=float(effect[i]),
+                effect=float(asked.effect[i]),
                 beyond=failed is None,
-                holds=bool(holds[i] and alive and warm[i]),
-                reason=failed or spike,
-                sentence=_sentence(rule, failed or spike, window, i, expected[i], usual.share[i], p_value[i]),
+                holds=failed is None or bool(holds[i]),
+                reason=reason,
+                sentence=_sentence(rule, reason, window, i, expected[i], usual.share[i], asked.p_value[i]),
             )
         )
     return results
+
+
+def _by_count(rule: Rule, usual: _Usual, expected: Floats, window: Window) -> _Asked:
+    news = np.array([dimension_of(name) in VOLUME_IS_NEWS for name in window.names])
+    p_count = _count(usual, expected, window, 1.0)
+    p_share = share_tail(window.negative, window.volume, usual.share, usual.precision)
+    # How much worse a mood must be possible depends on how well the usual one is known: a newcomer only must not
+    # have a better press than its dimension.
+    odds = WORSE_MOOD_ODDS**usual.own_mood * usual.share / (1 - usual.share)
+    usual_mood = at_most(window.negative, window.volume, odds / (1 + odds)) < MOOD_LEVEL
+    p_burst = np.where(news & ~usual_mood, _count(usual, expected, window, rule.surge), 1.0)
+    p_mood = np.maximum(p_count, p_share)
+    return _Asked(
+        p_count=p_count,
+        p_share=p_share,
+        p_burst=p_burst,
+        p_value=np.where(news, np.minimum(1.0, 2 * np.minimum(p_mood, p_burst)), p_mood),
+        p_hold=p_count,
+        effect=window.negative / expected,
+        usual_mood=usual_mood,
+    )
+
+
+def _by_share(usual: _Usual, expected: Floats, window: Window) -> _Asked:
+    p_share = share_tail(window.negative, window.volume, usual.share, usual.precision)
+    # The volume is given; but a share that rose because the good half of the feed went away is no news.
+    p_value = np.where(window.negative >= expected, p_share, 1.0)
+    return _Asked(
+        p_count=_count(usual, expected, window, 1.0),
+        p_share=p_share,
+        p_burst=np.ones(len(expected)),
+        p_value=p_value,
+        p_hold=p_value,
+        effect=window.negative / np.maximum(window.volume, 1e-9) / usual.share,
+        usual_mood=np.zeros(len(expected), np.bool_),
+    )
 
 
 def _usual(baselines: Mapping[str, Baseline], names: tuple[str, ...]) -> _Usual:
@@ -210,22 +245,31 @@ def _adjusted(p_value: Floats, family: int) -> Floats:
 
 
 def _sentence(rule: Rule, reason: Reason, window: Window, i: int, expected: float, share: float, p: float) -> str:
-    seen, volume = window.negative[i], window.volume[i]
     span = spell_minutes(rule.window_minutes)
-    told = f"{seen:.3g} of {volume:.4g} stories in {span} are negative; {spell_number(expected)} were expected"
+    if reason is Reason.NO_DATA:
+        return f"no story at all in {span}: the feed is silent, nothing can be said"
+    if reason is Reason.WARMING_UP:
+        return f"less than {spell_minutes(rule.warmup_minutes)} of history: too early to say"
+    told = (
+        f"{window.negative[i]:.3g} of {window.volume[i]:.4g} stories in {span} are negative;"
+        f" {spell_number(expected)} were expected"
+    )
     usual = f"{share:.0%} is the usual share"
-    ends = {
-        Reason.SPIKE_MOOD: f"{told}, {usual} (p = {p:.1g})",
-        Reason.SPIKE_BURST: f"{told}, more than a day {rule.surge:g} times as busy as usual explains (p = {p:.1g})",
-        Reason.NO_DATA: f"no story at all in {span}: the feed is silent, nothing can be said",
-        Reason.WARMING_UP: f"less than {spell_minutes(rule.warmup_minutes)} of history: too early to say",
-        Reason.TOO_FEW: f"{told}; the rule asks for {rule.min_negative:g}",
-        Reason.FEW_SOURCES: f"{told}, from {window.sources[i]} source(s); the rule asks for {rule.min_sources}",
-        Reason.SMALL_EFFECT: f"{told}, {usual}; the rule asks for {rule.min_ratio:g} times as much as expected",
-        Reason.USUAL_MOOD: f"{told}, but so is the rest of the news: {usual}",
-        Reason.NOT_UNUSUAL: f"{told}, {usual}: within what the past explains (p = {p:.1g})",
-    }
-    return ends[reason]
+    match reason:
+        case Reason.SPIKE_MOOD:
+            return f"{told}, {usual} (p = {p:.1g})"
+        case Reason.SPIKE_BURST:
+            return f"{told}, more than a day {rule.surge:g} times as busy as usual explains (p = {p:.1g})"
+        case Reason.TOO_FEW:
+            return f"{told}; the rule asks for {rule.min_negative:g}"
+        case Reason.FEW_SOURCES:
+            return f"{told}, from {window.sources[i]} source(s); the rule asks for {rule.min_sources}"
+        case Reason.SMALL_EFFECT:
+            return f"{told}, {usual}; the rule asks for {rule.min_ratio:g} times as much as expected"
+        case Reason.USUAL_MOOD:
+            return f"{told}, but so is the rest of the news: {usual}"
+        case _:
+            return f"{told}, {usual}: within what the past explains (p = {p:.1g})"
 
 
 def spell_minutes(minutes: int) -> str:

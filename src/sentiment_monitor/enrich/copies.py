@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ _HAS_DIGIT = re.compile(r"\d")
 _random = np.random.Generator(np.random.PCG64(20230310))
 _MULTIPLIERS = _random.integers(1, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 _OFFSETS = _random.integers(0, 2**63, BANDS * ROWS, dtype=np.uint64)
+_BAND_NUMBERS = np.arange(BANDS, dtype=np.uint64)
 _MIX = _random.integers(1, 2**63, (BANDS, ROWS), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
@@ -54,18 +56,21 @@ def copy_keys(headline: str) -> tuple[int, ...]:
     hashes = np.array([zlib.crc32(word.encode()) for word in distinct], dtype=np.uint64)
     # Multiply-shift hashing; unsigned overflow is the modulus.
     minima = ((hashes[:, None] * _MULTIPLIERS + _OFFSETS) >> np.uint64(32)).min(axis=0).reshape(BANDS, ROWS)
-    bands = (minima * _MIX).sum(axis=1, dtype=np.uint64) ^ np.arange(BANDS, dtype=np.uint64)
+    bands = (minima * _MIX).sum(axis=1, dtype=np.uint64) ^ _BAND_NUMBERS
     return (exact, *bands.view(np.int64).tolist())
 
 
 def is_copy(headline: str, other: str) -> bool:
     """True when two headlines tell the same news: nearly the same words, and exactly the same numbers."""
-    first, second = words(headline), words(other)
-    if first == second:
-        return True
-    a, b = set(first), set(second)
+    a, b = _word_set(headline), _word_set(other)
+    common = len(a & b)
+    if common < SIMILARITY * (len(a) + len(b) - common):
+        return False
     if min(len(a), len(b)) < MIN_WORDS:
-        return False
-    if {word for word in a ^ b if _HAS_DIGIT.search(word)}:
-        return False
-    return len(a & b) >= SIMILARITY * len(a | b)
+        return words(headline) == words(other)
+    return not any(_HAS_DIGIT.search(word) for word in a ^ b)
+
+
+@lru_cache(maxsize=20_000)
+def _word_set(headline: str) -> frozenset[str]:
+    return frozenset(words(headline))

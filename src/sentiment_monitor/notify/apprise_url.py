@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.notify.notifiers import DeliveryLater
@@ -17,14 +18,21 @@ class AppriseNotifier:
     """
 
     def __init__(self, url: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # its plugins import what Python 3.13 drops
+            understood = self._load(url)
+        if not understood:
+            raise SettingsError("apprise does not understand this URL; see its list of services")
+
+    def _load(self, url: str) -> bool:
         import apprise  # slow to import, and wanted by few
 
-        logging.getLogger("apprise").disabled = True
+        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+        logging.getLogger("urllib3").setLevel(logging.WARNING)  # it logs paths, below this level
         self._scheme = url.partition("://")[0] if "://" in url else ""
         self._apprise = apprise.Apprise()
         self._formats = apprise.NotifyFormat, apprise.NotifyType
-        if not self._apprise.add(url):
-            raise SettingsError("apprise does not understand this URL; see its list of services")
+        return bool(self._apprise.add(url))
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._scheme}://...)"

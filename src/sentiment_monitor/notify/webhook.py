@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -27,10 +28,12 @@ class WebhookNotifier:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, TypeError):
             parsed = None
-        if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host:
-            raise SettingsError("a webhook URL must be http:// or https:// with a host")
+        if parsed is None or any(c.isspace() for c in url) or parsed.scheme not in ("http", "https") or not parsed.host:
+            raise SettingsError("a webhook URL must be http or https, with a host and without spaces")
         if not token.isascii() or any(character in token for character in "\r\n"):
             raise SettingsError("a webhook token must be one line of ASCII")
+        for name in ("httpx", "httpcore"):  # they log whole URLs and answers, below this level
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._url = parsed
         self._secret = secret
         self._token = token

@@ -358,7 +358,7 @@ class _Transaction:
         )
         for found in self._connection.execute(query).mappings():
             if found["id"] not in self._by_id:
-                row = StoryRow.from_row(found)
+                row = StoryRow.from_row(dict(found))
                 self._by_id[found["id"]] = row
                 self._by_key[row.source, row.story_id] = row
 
@@ -481,7 +481,7 @@ def recompute_buckets(connection: Connection) -> dict[tuple[str, int], Counters]
         .execution_options(yield_per=5_000)
     )
     for found in connection.execute(query).mappings():
-        for series, minute, counters in StoryRow.from_row(found).contributions():
+        for series, minute, counters in StoryRow.from_row(dict(found)).contributions():
             total = totals.setdefault((series, minute), [0] * len(COUNTERS))
             for place, value in enumerate(counters):
                 total[place] += value
@@ -492,7 +492,7 @@ def stored_buckets(connection: Connection) -> dict[tuple[str, int], Counters]:
     """The buckets as they are."""
     columns = [buckets.c[name] for name in COUNTERS]
     rows = connection.execute(select(buckets.c.series, buckets.c.minute, *columns))
-    return {(series, minute): tuple(counters) for series, minute, *counters in rows}  # type: ignore[misc]
+    return {(series, minute): tuple(counters) for series, minute, *counters in rows}
 
 
 def _dead_values(letter: DeadLetter, now_ms: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from sqlalchemy.engine import URL, make_url
 
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 
+__all__ = ["Connection", "Database"]
+
 _BUSY_SECONDS = 30.0
 # PostgreSQL: serialization failure, deadlock, connection and operator-intervention classes, disk full,
 # too many connections. The same call may succeed later.

@@ -111,12 +111,14 @@ def history(
 
 def first_minute(connection: Connection) -> int | None:
     """The oldest minute with a bucket, or None."""
-    return connection.scalar(select(func.min(buckets.c.minute)))
+    minute: int | None = connection.scalar(select(func.min(buckets.c.minute)))
+    return minute
 
 
 def last_minute(connection: Connection) -> int | None:
     """The newest minute with a bucket, or None."""
-    return connection.scalar(select(func.max(buckets.c.minute)))
+    minute: int | None = connection.scalar(select(func.max(buckets.c.minute)))
+    return minute
 
 
 def active_minutes(connection: Connection, start: int, end: int) -> list[int]:
@@ -224,7 +226,7 @@ class Totals:
 def totals(connection: Connection) -> Totals:
     """Counts over everything stored."""
 
-    def count(query: Select[tuple[int]]) -> int:
+    def count(query: Select[int]) -> int:
         return int(connection.scalar(query) or 0)
 
     everything = select(func.count()).select_from(stories)

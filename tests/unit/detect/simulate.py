@@ -1,4 +1,4 @@
-"""Shared by the detection tests: builders with every field given a plain value, and simulated pasts with a fixed seed."""
+"""Shared by the detection tests: values with every field filled in, and simulated pasts."""
 
 from __future__ import annotations
 

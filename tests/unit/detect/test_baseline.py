@@ -28,7 +28,7 @@ MONDAY = 4 * DAY_MINUTES  # 1970-01-05
         )
     )
 )
-def test_any_history_gives_finite_usable_numbers(past: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_any_history_gives_finite_usable_numbers(past: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     volume, mood, exposure = past
     usual = fit(History.dense(names(len(volume)), np.floor(volume * mood), volume, exposure))
     for field in FIELDS:

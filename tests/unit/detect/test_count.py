@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -94,6 +95,13 @@ def test_the_market_is_judged_by_share_not_by_total() -> None:
     assert half_the_feed_away.p_value == 1.0
 
 
+def test_an_alert_holds_at_half_the_floor_and_not_on_a_single_story() -> None:
+    assert not one(2, 6).beyond
+    assert one(2, 6).holds
+    assert not one(1, 1).holds
+    assert not one(3, 12, "ticker:0").holds
+
+
 def test_silence_is_no_data_and_not_quiet() -> None:
     result = evaluate(DAY, {"ticker": feed()}, window(["ticker:0"], [0], [0], feed=0))[0]
     assert result.reason is Reason.NO_DATA
@@ -157,7 +165,7 @@ def test_one_more_negative_story_is_never_less_surprising(place: int, volume: in
     steps = np.arange(volume + 1.0)
     same = [f"ticker:{place}"] * len(steps)
     results = evaluate(DAY, {"ticker": feed()}, window(same, steps, np.full(len(steps), float(volume))))
-    for before, after in zip(results, results[1:], strict=False):
+    for before, after in pairwise(results):
         assert after.p_count <= before.p_count * (1 + 1e-9)
         assert after.p_share <= before.p_share * (1 + 1e-9)
         assert after.p_value <= before.p_value * (1 + 1e-9)
@@ -171,7 +179,7 @@ def test_probability_mass_is_as_good_as_a_count() -> None:
 
 @pytest.mark.parametrize(("mean", "fano"), [(3.0, 1.5), (12.0, 3.0)])
 def test_p_values_are_calibrated_on_null_series(mean: float, fano: float) -> None:
-    """4,000 null windows: at 5 % about 200 small p-values. Discreteness and shrinkage make it fewer, never many more."""
+    """4,000 null windows: at 5 % about 200 small p-values; discreteness makes it fewer."""
     rng = np.random.default_rng(7)
     count, share, moods = [], [], []
     for _ in range(40):

@@ -76,7 +76,7 @@ def receiver(*answers: Answer) -> Iterator[Receiver]:
             except OSError:
                 pass  # the client has left, as it should
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the library's name)
             """Stay quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -1,0 +1,107 @@
+"""What a classifier directory may and may not hold."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sentiment_monitor.errors import ClassifierError
+from sentiment_monitor.score import manifest
+from sentiment_monitor.score.checkpoint import load_tokenizer, open_checkpoint
+from sentiment_monitor.score.hub import locate
+
+FACTS = {
+    "name": "tiny",
+    "labels": ["sentiment/negative", "sentiment/neutral", "sentiment/positive", "topic/earnings", "topic/macro"],
+    "languages": ["en"],
+    "temperatures": {"sentiment": 1.5, "topic": 1.0},
+    "thresholds": {"negative": None},
+    "golden": [],
+}
+Copy = Callable[..., Path]
+
+
+def test_grouped_labels_are_read(tiny: Path) -> None:
+    checkpoint = open_checkpoint(tiny)
+    assert checkpoint.sentiment_columns == (0, 1, 2)
+    assert checkpoint.topics == ("earnings", "macro")
+
+
+def test_bare_labels_are_matched_by_name_never_by_position(copy: Copy) -> None:
+    checkpoint = open_checkpoint(copy(id2label={"0": "Positive", "1": "BEARISH", "2": "neutral"}))
+    assert checkpoint.sentiment_columns == (1, 2, 0)
+    assert checkpoint.topics == ()
+
+
+@pytest.mark.parametrize("labels", [["LABEL_0", "LABEL_1", "LABEL_2"], ["negative", "positive"], ["negative"] * 3])
+def test_labels_that_name_no_sentiment_are_refused(copy: Copy, labels: list[str]) -> None:
+    with pytest.raises(ClassifierError, match=r"label"):
+        open_checkpoint(copy(id2label={str(n): label for n, label in enumerate(labels)}))
+
+
+def test_a_matching_manifest_is_accepted_and_changes_the_id(copy: Copy) -> None:
+    directory = copy()
+    bare = open_checkpoint(directory, "tiny")
+    manifest.write(directory, FACTS)
+    sealed = open_checkpoint(directory)
+    assert sealed.temperature("sentiment") == 1.5
+    assert sealed.weights_digest == bare.weights_digest
+    assert sealed.id != bare.id
+    assert sealed.id.startswith("tiny@")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "tokenizer_config.json"])
+def test_a_file_changed_after_sealing_is_refused(copy: Copy, name: str) -> None:
+    directory = copy()
+    manifest.write(directory, FACTS)
+    data = (directory / name).read_bytes()
+    (directory / name).write_bytes(data + b" ")
+    with pytest.raises(ClassifierError, match="does not match"):
+        open_checkpoint(directory)
+
+
+def test_missing_extra_and_senseless_manifests_are_refused(copy: Copy) -> None:
+    directory = copy()
+    manifest.write(directory, FACTS)
+    (directory / "more.bin").write_bytes(b"x")
+    with pytest.raises(ClassifierError, match="not in the manifest"):
+        open_checkpoint(directory)
+    (directory / "more.bin").unlink()
+    (directory / "tokenizer_config.json").unlink()
+    with pytest.raises(ClassifierError, match="missing"):
+        open_checkpoint(directory)
+    (directory / "manifest.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ClassifierError, match="not a valid manifest"):
+        open_checkpoint(directory)
+
+
+def test_pickled_weights_are_refused(copy: Copy) -> None:
+    directory = copy()
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    with pytest.raises(ClassifierError, match=r"pytorch_model\.bin may run code"):
+        open_checkpoint(directory)
+
+
+def test_remote_code_is_refused(copy: Copy) -> None:
+    with pytest.raises(ClassifierError, match="run code"):
+        open_checkpoint(copy(auto_map={"AutoModel": "evil.Model"}))
+
+
+def test_a_tokenizer_is_built_from_a_bare_vocabulary(copy: Copy) -> None:
+    directory = copy()
+    expected = load_tokenizer(directory).encode("Bank's loss, 5%").ids
+    words = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    (directory / "vocab.txt").write_text("\n".join(sorted(words, key=lambda word: words[word])), encoding="utf-8")
+    (directory / "tokenizer.json").unlink()
+    assert load_tokenizer(directory).encode("Bank's loss, 5%").ids == expected
+
+
+def test_names_that_cannot_be_found_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClassifierError, match="neither"):
+        locate("no-such-thing")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ClassifierError, match="cannot be reached"):
+        locate("nobody/nothing")

@@ -1,0 +1,121 @@
+"""Engines: choice, cache, refusal."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentiment_monitor.errors import ClassifierError
+from sentiment_monitor.score import engine as engines
+from sentiment_monitor.score import manifest, openvino_engine
+from sentiment_monitor.score.build_openvino import judge
+from sentiment_monitor.score.checkpoint import open_checkpoint
+from sentiment_monitor.score.engine import EngineUnavailable
+from sentiment_monitor.score.hardware import usable_cpus
+
+
+def _write_build(directory: Path, *, accepted: bool = True) -> None:
+    directory.mkdir(parents=True)
+    (directory / openvino_engine.NETWORK).write_text("<net/>", encoding="utf-8")
+    files = {openvino_engine.NETWORK: manifest.sha256(directory / openvino_engine.NETWORK)}
+    record = {"accepted": accepted, "reason": "labels agree for 90.0%", "files": files}
+    (directory / openvino_engine.RECORD).write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_a_spoiled_engine_is_refused_and_a_good_one_accepted() -> None:
+    generator = np.random.default_rng(3)
+    truth = generator.integers(0, 3, 1_000)
+    reference = np.eye(3, dtype=np.float32)[truth] + generator.normal(0, 0.1, (1_000, 3)).astype(np.float32)
+    assert judge(reference, reference + 0.01, truth)["accepted"]
+    spoiled = reference.copy()
+    spoiled[:20] = np.roll(spoiled[:20], 1, axis=1)
+    verdict = judge(reference, spoiled, truth)
+    assert not verdict["accepted"]
+    assert "agree" in verdict["reason"]
+    assert "macro-F1" in verdict["reason"]
+    assert not judge(reference, reference * np.nan, truth)["accepted"]
+
+
+def test_the_cache_key_changes_with_weights_versions_and_processor(
+    copy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = copy()
+    first = openvino_engine.cache_key(open_checkpoint(directory))
+    assert openvino_engine.cache_key(open_checkpoint(directory)) == first
+    keys = {first, openvino_engine.cache_key(open_checkpoint(copy(hidden_act="relu")))}
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.version", lambda package: "0")
+        keys.add(openvino_engine.cache_key(open_checkpoint(directory)))
+    monkeypatch.setattr(openvino_engine, "cpu_flags", lambda: frozenset({"avx9"}))
+    keys.add(openvino_engine.cache_key(open_checkpoint(directory)))
+    assert len(keys) == 4
+
+
+def test_a_damaged_build_is_removed_not_used(tmp_path: Path) -> None:
+    directory = tmp_path / "build"
+    assert openvino_engine.read_build(directory) is None
+    _write_build(directory)
+    assert openvino_engine.read_build(directory) is not None
+    (directory / openvino_engine.NETWORK).write_text("<other/>", encoding="utf-8")
+    assert openvino_engine.read_build(directory) is None
+    assert not directory.exists()
+
+
+def test_a_failed_build_leaves_nothing_behind(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = SimpleNamespace(returncode=-4, stderr="")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: failed)
+    with pytest.raises(EngineUnavailable, match="exit code -4"):
+        openvino_engine.build(open_checkpoint(tiny), tmp_path / "cache" / "key")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_auto_falls_back_with_one_warning_and_a_named_engine_does_not(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = open_checkpoint(tiny)
+    monkeypatch.setattr(engines, "has_cuda", lambda: False)
+    _write_build(tmp_path / "openvino" / openvino_engine.cache_key(checkpoint), accepted=False)
+    with caplog.at_level(logging.WARNING):
+        running = engines.start(checkpoint, "auto", tmp_path, 1)
+    assert running.name == "torch"
+    assert len(caplog.records) == 1
+    assert "labels agree for 90.0%" in caplog.text
+    with pytest.raises(ClassifierError, match=r"90\.0%"):
+        engines.start(checkpoint, "openvino", tmp_path, 1)
+
+
+def test_threads_follow_the_quota_not_the_host(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("100000 100000", encoding="ascii")
+    assert usable_cpus(tmp_path) == 1
+    (tmp_path / "cpu.max").write_text("max 100000", encoding="ascii")
+    unlimited = usable_cpus(tmp_path)
+    assert unlimited >= 1
+    (tmp_path / "cpu.max").write_text("20000 100000", encoding="ascii")
+    assert usable_cpus(tmp_path) == 1
+
+
+def test_out_of_memory_halves_the_budget_and_tries_again(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from sentiment_monitor.score.torch_engine import TorchEngine
+
+    engine = TorchEngine(open_checkpoint(tiny), 1)
+    run: Any = engine._run
+    calls: list[int] = []
+
+    def failing(windows: list[list[int]]) -> Any:
+        calls.append(len(windows))
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("full")
+        return run(windows)
+
+    monkeypatch.setattr(engine, "_run", failing)
+    windows = [[2, 5, 3]] * 8
+    assert engine.logits(windows).shape == (8, 5)
+    assert len(calls) == 2
+    assert engine._budget == 1_024

@@ -1,0 +1,229 @@
+"""The import rule of docs/architecture.md, read off the syntax trees, and that importing a module does nothing."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PACKAGE = "sentiment_monitor"
+SOURCE = Path(__file__).resolve().parents[2] / "src" / PACKAGE
+
+STAGES = {"ingest", "enrich", "score", "store", "detect", "notify"}
+EVERYWHERE = {"domain", "errors"}
+EVERYTHING = {"*"}
+# Part of the package (first name below it) -> the other parts it may import.
+MAY_IMPORT: dict[str, set[str]] = {
+    "domain": set(),
+    "errors": set(),
+    "log": set(),
+    **{stage: set() for stage in STAGES},
+    "train": {"score"},
+    "settings": {"detect.rules"},  # a rule is validated where it is used
+    "app": EVERYTHING,
+    "cli": EVERYTHING,
+    "demo": EVERYTHING,
+    "docs": EVERYTHING,
+    "bench": EVERYTHING,
+    # Loops and what serves them: every stage, but neither settings nor what is above them.
+    "*": STAGES | {"handoff", "jobs", "log", "pipeline", "tick", "web"},
+}
+# Outside library -> where it may be imported (a part of the package, or a file of one).
+FENCES: dict[str, set[str]] = {
+    "kafka": {"ingest", "notify.kafka"},
+    "torch": {"score", "train"},
+    "transformers": {"score", "train"},
+    "openvino": {"score", "train"},
+    "nncf": {"score", "train"},
+    "tokenizers": {"score", "train"},
+    "safetensors": {"score", "train"},
+    "sqlalchemy": {"store", "alembic"},
+    "alembic": {"store", "alembic"},
+    "apscheduler": {"jobs", "app"},
+    "typer": {"cli"},
+}
+NO_NAMES = {"models", "model", "utils", "util", "helpers", "common", "types", "base"}
+
+
+class Import(NamedTuple):
+    line: int
+    target: str  # dotted, absolute
+
+
+def imports(source: str, module: str, is_package: bool) -> Iterator[Import]:
+    """Every import of a module, also inside functions and under TYPE_CHECKING, as absolute dotted names."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (Import(node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            # "from sentiment_monitor import store" names a part only with what follows.
+            yield from (Import(node.lineno, f"{origin}.{alias.name}") for alias in node.names)
+
+
+def within(name: str, places: set[str]) -> bool:
+    return any(name == place or name.startswith(place + ".") for place in places)
+
+
+def violations(source: str, module: str, is_package: bool = False) -> list[tuple[int, str]]:
+    """(line, what is wrong) for one module, named from the package down ("store.rows")."""
+    part = module.partition(".")[0]
+    allowed = MAY_IMPORT.get(part, MAY_IMPORT["*"]) | EVERYWHERE | {part}
+    full = f"{PACKAGE}.{module}" if module else PACKAGE
+    wrong = []
+    for line, target in imports(source, full, is_package):
+        root, _, rest = target.partition(".")
+        if root == PACKAGE:
+            # "from sentiment_monitor import __version__" imports no part.
+            if rest and not rest.startswith("__") and "*" not in allowed and not within(rest, allowed):
+                wrong.append((line, f"{part or PACKAGE} must not import {PACKAGE}.{rest}"))
+        elif root in FENCES and not within(module, FENCES[root]):
+            wrong.append((line, f"{root} belongs only in {', '.join(sorted(FENCES[root]))}"))
+    return wrong
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name below the package -> file."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def test_every_module_keeps_the_import_rule() -> None:
+    wrong = [
+        f"{path}:{line}: {what}"
+        for module, path in modules().items()
+        for line, what in violations(path.read_text(), module, path.name == "__init__.py")
+    ]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    wrong = [str(path) for path in SOURCE.rglob("*") if path.stem in NO_NAMES and path.suffix in {"", ".py"}]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("store.rows", "from sentiment_monitor.score import classifier"),
+        ("store.rows", "from sentiment_monitor import score"),
+        ("store.rows", "from ..score import classifier"),
+        ("store.rows", "def f():\n    import sentiment_monitor.score"),
+        ("store.rows", "import torch"),
+        ("detect.count", "from sentiment_monitor.settings import Rule"),
+        ("settings", "from sentiment_monitor.detect.count import evaluate"),
+        ("settings", "from sentiment_monitor import detect"),
+        ("train.fit", "from sentiment_monitor.store import database"),
+        ("pipeline", "from sentiment_monitor.app import build"),
+        ("pipeline", "from sentiment_monitor.settings import Settings"),
+        ("pipeline", "import sqlalchemy.exc"),
+        ("notify.webhook", "from kafka import KafkaProducer"),
+        ("app", "import typer"),
+        ("domain", "from sentiment_monitor.log import configure"),
+    ],
+)
+def test_a_breach_is_found(module: str, source: str) -> None:
+    assert violations(source, module)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("store.rows", "from sentiment_monitor.domain import Story\nfrom sentiment_monitor.errors import Fenced"),
+        ("store.rows", "from sentiment_monitor.store.schema import stories\nimport sqlalchemy as sa"),
+        ("store.rows", "from . import schema\nfrom .schema import stories"),
+        ("settings", "from sentiment_monitor.detect.rules import Rule"),
+        ("settings", "from sentiment_monitor.detect import rules"),
+        ("train.fit", "from sentiment_monitor.score import text\nimport torch.nn"),
+        ("pipeline", "from sentiment_monitor import __version__, store"),
+        ("notify.kafka", "from kafka import KafkaProducer"),
+        ("cli", "import typer\nfrom sentiment_monitor.app import build"),
+        ("cli.score", "import typer\nfrom sentiment_monitor.cli import output"),
+    ],
+)
+def test_what_the_rule_allows_passes(module: str, source: str) -> None:
+    assert not violations(source, module)
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["project"]
+    # Tools for developers are not for the product.
+    groups = [
+        project["dependencies"],
+        *(lines for extra, lines in project["optional-dependencies"].items() if extra != "dev"),
+    ]
+    declared = {canonicalize_name(Requirement(line).name) for lines in groups for line in lines}
+    brought_by = importlib.metadata.packages_distributions()
+    missing = {
+        f"{path}:{line}: {target} is not in pyproject.toml"
+        for module, path in modules().items()
+        for line, target in imports(path.read_text(), f"{PACKAGE}.{module}", path.name == "__init__.py")
+        if (root := target.partition(".")[0]) not in sys.stdlib_module_names | {PACKAGE}
+        and not declared & {canonicalize_name(name) for name in brought_by.get(root, [])}
+    }
+    assert not missing, "\n" + "\n".join(sorted(missing))
+
+
+# Runs in a new interpreter, in an empty folder that is also its HOME and TMPDIR.
+_IMPORT_ALL = """
+import importlib, sys, threading, warnings
+warnings.simplefilter("ignore")  # other people's modules
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if others:
+        sys.exit(f"importing {name} started threads: {others}")
+"""
+
+
+def test_importing_every_module_starts_no_thread_and_makes_no_file(tmp_path: Path) -> None:
+    names = [".".join((PACKAGE, name)).rstrip(".") for name in modules() if not name.startswith("alembic")]
+    names = [name for name in names if not name.endswith("__main__")]
+    done = _python(tmp_path, _IMPORT_ALL, *names)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert [str(path) for path in (tmp_path / "home").rglob("*")] == []
+
+
+def test_the_command_line_imports_without_torch(tmp_path: Path) -> None:
+    if "cli" not in modules():
+        pytest.skip("no cli yet")
+    heavy = ["torch", "transformers", "openvino", "sqlalchemy", "scipy", "kafka", "apprise"]
+    source = f"import sys, {PACKAGE}.cli; print(*[name for name in {heavy} if name in sys.modules])"
+    done = _python(tmp_path, source)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def _python(folder: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    home = folder / "home"
+    home.mkdir()
+    environment = {
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PATH": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch"),  # made by torch when its compiler is imported: not ours
+    }
+    return subprocess.run(
+        [sys.executable, "-c", source, *arguments],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )

@@ -1,0 +1,114 @@
+"""Labelled rows and their split."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentiment_monitor.errors import UsageError
+from sentiment_monitor.train import data
+from sentiment_monitor.train.recipe import Data, HeldOut, Recipe, for_files, read
+
+WORDS = ["bank", "Bank!", "loss", "loss https://t.co/a", "profit", "PROFIT.", "rises", "falls", "x1", "x2", "x3", "x4"]
+LABELS = st.sampled_from(["negative", "positive", "neutral"])
+PHRASES = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4)
+LINES = st.lists(st.tuples(PHRASES, LABELS, st.sampled_from([None, "p1", "p2", "p3"])), min_size=30, max_size=60)
+
+
+def _write(path: Path, lines: list[tuple[list[str], str, str | None]]) -> None:
+    rows = [{"text": " ".join(words), "sentiment": label, "pair": pair} for words, label, pair in lines]
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+
+
+@settings(max_examples=40, deadline=None)
+@given(LINES, LINES, st.integers(0, 5))
+def test_no_text_and_no_pair_is_on_two_sides(
+    first: list[tuple[list[str], str, str | None]], second: list[tuple[list[str], str, str | None]], seed: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        train, valid = Path(folder) / "train.jsonl", Path(folder) / "valid.jsonl"
+        _write(train, first)
+        _write(valid, second[:3])
+        recipe = Recipe(
+            seed=seed,
+            development=0.3,
+            data=(Data(name="a", file=train, sentiment="sentiment", pair="pair", held_out=0.3),),
+            held_out=(HeldOut(name="v", file=valid, sentiment="sentiment", minus="a"),),
+        )
+        try:
+            split = data.build(recipe)
+        except UsageError:
+            return
+    sides = [split.train, split.development, *split.held_out.values()]
+    keys = [{row.key for row in side} for side in sides]
+    for number, some in enumerate(keys):
+        assert all(some.isdisjoint(other) for other in keys[number + 1 :])
+    groups = [{row.pair for row in side if row.pair} for side in sides]
+    for number, pairs in enumerate(groups):
+        assert all(pairs.isdisjoint(other) for other in groups[number + 1 :])
+    assert all(row.key == data.normalise(row.text) for side in sides for row in side)
+
+
+def test_copies_merge_their_labels_and_lose_contradictory_ones() -> None:
+    report: dict[str, Counter[str]] = {"a": Counter()}
+    rows = [
+        data.Row("Bank up", "bank up", sentiment="positive", origin="a"),
+        data.Row("Bank up!", "bank up", topic="markets", origin="a"),
+        data.Row("x", "x", sentiment="negative", origin="a"),
+        data.Row("X", "x", sentiment="neutral", origin="a"),
+    ]
+    (kept,) = data.merge(rows, report)
+    assert (kept.sentiment, kept.topic) == ("positive", "markets")
+    assert report["a"] == Counter(duplicate=2, conflict=1)
+
+
+def test_thinned_labels_stay_out_and_the_report_adds_up(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "".join(f"word{n},neutral\n" for n in range(400)), encoding="utf-8")
+    recipe = Recipe(data=(Data(name="a", file=path, sentiment="label", keep={"neutral": 0.35}, held_out=0.1),))
+    split = data.build(recipe)
+    counts = split.report["a"]
+    assert counts["read"] == 400 == sum(counts[step] for step in ("train", "development", "held_out", "thinned"))
+    assert 0.25 < (counts["train"] + counts["development"]) / (400 - counts["held_out"]) < 0.45
+    assert data.build(recipe) == split
+
+
+def test_plain_files_are_recognised_by_their_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Title,Label\nx,Bearish\n", encoding="utf-8")
+    recipe = for_files([tmp_path / "a.csv"])
+    (row,) = data.read_file(recipe.data[0], Counter())
+    assert (row.text, row.sentiment) == ("x", "negative")
+    (tmp_path / "b.csv").write_text("words,label\nx,y\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="its columns are: words, label"):
+        for_files([tmp_path / "b.csv"])
+
+
+def test_labels_nobody_knows_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nx,7\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="sentiment '7'"):
+        data.build(for_files([tmp_path / "a.csv"]))
+    assert data.topic_label("Fed | Central Banks", {}, tmp_path) == "central_banks"
+    assert data.topic_label("Stock Movement", {}, tmp_path) == "stock_movement"
+
+
+def test_a_wrong_recipe_names_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("epoch = 3\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="epoch"):
+        read(path)
+    path.write_text("epochs = 0\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="epochs"):
+        read(path)
+
+
+def test_the_committed_recipe_is_valid_and_reads_the_shared_data() -> None:
+    recipe = read(Path(data.__file__).with_name("bundled.toml"))
+    if not all(file.is_file() for file in [*(d.file for d in recipe.data), *(h.file for h in recipe.held_out)]):
+        pytest.skip("needs ../shared/data beside the checkout")
+    split = data.build(recipe)
+    trained = {row.key for row in (*split.train, *split.development)}
+    assert all(trained.isdisjoint(row.key for row in rows) for rows in split.held_out.values())

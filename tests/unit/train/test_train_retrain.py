@@ -1,0 +1,98 @@
+"""The loss, and one whole run on a tiny encoder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sentiment_monitor.domain import Text
+from sentiment_monitor.errors import UsageError
+from sentiment_monitor.score import load
+from sentiment_monitor.train import retrain
+from sentiment_monitor.train.recipe import for_files
+
+GOOD, BAD, FLAT = ("gains", "beats", "wins"), ("loss", "fraud", "cuts"), ("meets", "names", "files")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer encoder with a word vocabulary, no head."""
+    import torch
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+    from tokenizers.models import WordPiece
+    from transformers import BertConfig, BertModel
+
+    directory = tmp_path_factory.mktemp("base")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *GOOD, *BAD, *FLAT, *(f"co{n}" for n in range(40))]
+    tokenizer = Tokenizer(WordPiece({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.save(str(directory / "tokenizer.json"))
+    torch.manual_seed(1)
+    BertModel(
+        BertConfig(
+            vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+        )
+    ).save_pretrained(directory)
+    return directory
+
+
+def test_a_masked_group_adds_nothing_and_gets_no_gradient() -> None:
+    import torch
+
+    from sentiment_monitor.train.fit import MASKED, grouped_loss
+
+    logits = torch.randn(3, 5, requires_grad=True)
+    labels = torch.tensor([[0, MASKED], [2, MASKED], [1, MASKED]])
+    grouped_loss(logits, labels, torch.ones(3), 0.05, 1.0).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad[:, :3].abs().sum() > 0
+    assert logits.grad[:, 3:].abs().sum() == 0
+
+
+def test_weight_scales_a_row_and_an_unlabelled_batch_costs_nothing() -> None:
+    import torch
+
+    from sentiment_monitor.train.fit import MASKED, grouped_loss
+
+    logits = torch.randn(2, 5)
+    labels = torch.tensor([[0, 1], [1, 0]])
+    double = grouped_loss(logits, labels, torch.full((2,), 2.0), 0.0, 1.0)
+    assert double == pytest.approx(2 * float(grouped_loss(logits, labels, torch.ones(2), 0.0, 1.0)))
+    assert grouped_loss(logits, torch.full((2, 2), MASKED), torch.ones(2), 0.1, 1.0) == 0
+
+
+def test_a_run_makes_a_sealed_classifier_that_learned(base: Path, tmp_path: Path) -> None:
+    lines = [
+        json.dumps({"text": f"co{n} {word} {other}", "sentiment": label, "topic": topic})
+        for n in range(40)
+        for label, words, topic in (("positive", GOOD, "earnings"), ("negative", BAD, "legal"), ("neutral", FLAT, None))
+        for word in words
+        for other in words[:2]
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    recipe = for_files([tmp_path / "rows.jsonl"]).model_copy(
+        update={"learning_rate": 3e-3, "epochs": 2.0, "development": 0.1, "name": "toy", "threads": 1}
+    )
+    phases: set[str] = set()
+    facts = retrain.run(
+        recipe, tmp_path / "out", command="a test", base=base, progress=lambda phase, *_: phases.add(phase)
+    )
+    assert phases == {"data", "train", "measure"}
+    assert facts["metrics"]["rows"]["classifier"]["sentiment"]["accuracy"] > 0.9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl"]
+    assert "a test" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    classifier = load(str(tmp_path / "out"), engine="torch")
+    assert classifier.id.startswith("out@")
+    assert classifier.score([Text("co1 fraud loss")])[0].label == "negative"
+    assert classifier.topics == ("earnings", "legal")
+    classifier.close()
+    with pytest.raises(UsageError, match="exists"):
+        retrain.run(recipe, tmp_path / "out", command="", base=base)
+
+
+def test_a_base_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\nx,neutral\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="no base encoder"):
+        retrain.run(for_files([tmp_path / "a.csv"]), tmp_path / "out", command="", base=tmp_path)
