@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
@@ -252,25 +252,30 @@ class EventClock:
                 self._next = 0 if lease.progress_minute is None else lease.progress_minute + 1
             if complete_before < self._next:
                 return
-            for minute in self._due(self._next, complete_before):
+            for minute, changed in self._due(self._next, complete_before):
                 if self._open and self._next > 0:
                     for between in range(self._next, minute):
-                        if not self._tick(between, lease):
+                        if not self._tick(between, lease, ()):
                             break
-                self._tick(minute, lease, note_quiet=minute == complete_before)
+                self._tick(minute, lease, changed, note_quiet=minute == complete_before)
                 self._next = minute + 1
             self._delivery.deliver()
 
-    def _due(self, first: int, last: int) -> list[int]:
-        """Minutes in [first, last] at which a window has changed, and ``last`` itself."""
+    def _due(self, first: int, last: int) -> list[tuple[int, Collection[int]]]:
+        """Minutes in [first, last] at which a window has changed, with the lengths of those; and ``last`` itself."""
         with self._database.read() as connection:
             active = active_minutes(connection, first - 1 - max(self._windows), last)
-        due = {last}
+        due: dict[int, set[int]] = {last: set(self._windows)}
         for minute in active:
             # A tick sees complete minutes only: a story of minute m is first seen at m + 1.
-            due.update(minute + 1 + delay for delay in (0, *self._windows) if first <= minute + 1 + delay <= last)
-        return sorted(due)
+            if first <= minute + 1 <= last:
+                due[minute + 1] = set(self._windows)
+            for window in self._windows:
+                if first <= minute + 1 + window <= last:
+                    due.setdefault(minute + 1 + window, set()).add(window)
+        return sorted(due.items())
 
-    def _tick(self, minute: int, lease: Lease, *, note_quiet: bool = False) -> bool:
-        self._open = self._ticker.tick(minute, lease, self._now_ms(), note_quiet=note_quiet).open > 0
+    def _tick(self, minute: int, lease: Lease, changed: Collection[int], *, note_quiet: bool = False) -> bool:
+        report = self._ticker.tick(minute, lease, self._now_ms(), changed=changed, note_quiet=note_quiet)
+        self._open = report.open > 0
         return self._open

@@ -7,7 +7,7 @@ full speed decides what the live service decided.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import msgspec
@@ -95,10 +95,19 @@ class Ticker:
         self._names = names
         self._baselines: dict[str, tuple[int, int, dict[str, Baseline], np.ndarray]] = {}
 
-    def tick(self, minute: int, lease: Lease, now_ms: int, *, note_quiet: bool = True) -> TickReport:
+    def tick(
+        self,
+        minute: int,
+        lease: Lease,
+        now_ms: int,
+        *,
+        changed: Collection[int] | None = None,
+        note_quiet: bool = True,
+    ) -> TickReport:
         """Decides minute ``minute``, unless it or a later one has been decided.
 
-        Without ``note_quiet`` a tick that changes nothing is not noted as decided: running it again decides the same.
+        ``changed`` are the window lengths whose content has changed since the last tick; rules with another one and
+        without an open alert are passed over. Without ``note_quiet`` a tick that changes nothing is not noted as decided: running it again decides the same.
         Raises Fenced when the lease was lost, DatabaseAway; then nothing was stored and the same tick may run again.
         """
         report = TickReport(minute)
@@ -109,6 +118,8 @@ class Ticker:
         with self._database.read() as connection:
             for rule in self._rules:
                 mine = {alert.series: alert for alert in open_alerts if alert.rule == rule.name}
+                if changed is not None and not mine and rule.window_minutes not in changed:
+                    continue
                 changes += self._rule(connection, rule, mine, minute, report)
         closed = sum(change.alert_id is not None and change.resolved_minute is not None for change in changes)
         opened = sum(change.alert_id is None and change.resolved_minute is None for change in changes)
@@ -158,7 +169,7 @@ class Ticker:
         evaluations = evaluate(rule, baselines, window)
         if alerts or any(evaluation.beyond for evaluation in evaluations):
             # Who tells it, and how long ago, can only hold a spike back: read them only where there is one.
-            sources, newest = _negatives(connection, candidates, start, minute)
+            sources, newest = _tellers(connection, candidates, start, minute)
             window = replace(
                 window,
                 sources=np.array([len(sources[s]) for s in candidates], np.int64),
@@ -300,17 +311,17 @@ def _history(
     )
 
 
-def _negatives(
+def _tellers(
     connection: Connection, candidates: Sequence[str], start: int, end: int
 ) -> tuple[dict[str, set[str]], dict[str, int]]:
-    """Sources of the negative stories of each candidate, and the minute of its newest one (-1: none)."""
+    """Sources of each candidate's stories, and the minute of its newest negative one (-1: none)."""
     sources: dict[str, set[str]] = {series: set() for series in candidates}
     newest = dict.fromkeys(candidates, -1)
-    for story in trends.negative_stories(connection, start, end):
+    for story in trends.originals(connection, start, end):
         for series in story.series:
             if series in sources:
                 sources[series].add(story.source)
-                newest[series] = max(newest[series], story.minute)
+                newest[series] = max(newest[series], story.minute if story.negative else -1)
     return sources, newest
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, true
 
-from sentiment_monitor.domain import dimension_of
+from sentiment_monitor.domain import dimension_of, series_of
 from sentiment_monitor.store.rows import MICRO, split_tickers
 from sentiment_monitor.store.schema import buckets, dead_letters, scores, stories
+
+
+# Asked at every tick, so it is built once.
+_SERIES_WINDOWS = (
+    select(buckets.c.series, func.sum(buckets.c.stories), func.sum(buckets.c.negative))
+    .where(buckets.c.minute >= bindparam("start"), buckets.c.minute < bindparam("end"))
+    .group_by(buckets.c.series)
+    .having(func.sum(buckets.c.stories) > 0)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +31,12 @@ class SeriesWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class NegativeStory:
-    """A negative original within a window: what floors on sources and staleness need."""
+class Original:
+    """A story of a window that is no copy: what floors on sources and staleness need."""
 
     minute: int
     source: str
+    negative: bool
     series: tuple[str, ...]
 
 
@@ -62,28 +72,21 @@ class TrendPoint:
 
 def series_windows(connection: Connection, start: int, end: int) -> list[SeriesWindow]:
     """Every series with a story in the minutes [start, end)."""
-    total = func.sum(buckets.c.stories)
-    rows = connection.execute(
-        select(buckets.c.series, total, func.sum(buckets.c.negative))
-        .where(buckets.c.minute >= start, buckets.c.minute < end)
-        .group_by(buckets.c.series)
-        .having(total > 0)
-    )
+    rows = connection.execute(_SERIES_WINDOWS, {"start": start, "end": end})
     return [SeriesWindow(series, int(count), int(negative)) for series, count, negative in rows]
 
 
-def negative_stories(connection: Connection, start: int, end: int) -> list[NegativeStory]:
-    """The negative originals of the minutes [start, end), each with the series it counts in."""
+def originals(connection: Connection, start: int, end: int) -> list[Original]:
+    """The originals of the minutes [start, end), each with the series it counts in."""
     rows = connection.execute(
-        select(stories.c.minute, stories.c.source, stories.c.tickers, scores.c.topic)
+        select(stories.c.minute, stories.c.source, stories.c.tickers, scores.c.topic, scores.c.label)
         .join(scores, scores.c.story_id == stories.c.id)
-        .where(*_living(start, end), scores.c.label == "negative", stories.c.copy_of.is_(None))
+        .where(*_living(start, end), stories.c.copy_of.is_(None))
     )
-    found = []
-    for minute, source, tickers, topic in rows:
-        series = ["all", f"source:{source}", *(f"ticker:{ticker}" for ticker in split_tickers(tickers))]
-        found.append(NegativeStory(minute, source, (*series, f"topic:{topic}") if topic else tuple(series)))
-    return found
+    return [
+        Original(minute, source, label == "negative", tuple(series_of(source, topic, split_tickers(tickers))))
+        for minute, source, tickers, topic, label in rows
+    ]
 
 
 def history(
@@ -107,12 +110,6 @@ def history(
         .having(total > 0)
     )
     return [(series, int(where), int(negative), int(count)) for series, where, negative, count in rows]
-
-
-def first_minute(connection: Connection) -> int | None:
-    """The oldest minute with a bucket, or None."""
-    minute: int | None = connection.scalar(select(func.min(buckets.c.minute)))
-    return minute
 
 
 def last_minute(connection: Connection) -> int | None:

@@ -1,0 +1,1 @@
+"""An invented news week, played through the real service."""
