@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import FrameType
 from typing import Literal
 
@@ -90,11 +90,10 @@ class App:
     notifiers: Sequence[Notifier]
     classifier: Classifier | None
     failure: BaseException | None = None
-    _stopped: threading.Event | None = None
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         """Runs until stopped, idle, or broken; raises what broke it. Either loop's end is the process's end."""
-        stopped = self._stopped = threading.Event()
         if self.live:
             self.live.start()
         _log.info(
@@ -105,11 +104,11 @@ class App:
         try:
             if self.pipeline:
                 self.pipeline.run()
-                if self.event and self.pipeline.progress.last_minute is not None and not self.failure:
+                # Not after a stop: what is still in Kafka may belong to minutes before the last one stored.
+                if self.event and self.pipeline.read_out and self.pipeline.progress.last_minute is not None:
                     self.event.advance(self.pipeline.progress.last_minute + 1)
             else:
-                while not stopped.wait(0.5):
-                    pass
+                self._stopped.wait()
         finally:
             if self.live:
                 self.live.stop()
@@ -128,8 +127,7 @@ class App:
         """Ends the run after what was fetched is stored."""
         if self.pipeline:
             self.pipeline.stop()
-        if self._stopped:
-            self._stopped.set()
+        self._stopped.set()
 
     def abort(self) -> None:
         """Ends the run at once; what is not stored will be read again."""

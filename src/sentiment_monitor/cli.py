@@ -279,6 +279,61 @@ def evaluate(
 
 
 @app.command()
+def bench(
+    file: Annotated[
+        Path | None,
+        typer.Option("--input", "-i", help="CSV or JSONL file instead of the built-in texts.", show_default=False),
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="Column of the headline.")] = "text",
+    sentiment_column: Annotated[
+        str | None, typer.Option(help="Column of the sentiment label.", show_default=False)
+    ] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", help="value=label, e.g. bullish=positive.", show_default=False)
+    ] = None,
+    classifier: ClassifierOption = "bundled",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Score at most so many texts.")] = 1_000,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=1_024, help="CPUs every run may use; default: all.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture (PNG).", show_default=False)] = None,
+) -> None:
+    """Race our engines against the ways people score today: same texts, same weights, one table.
+
+    Examples:
+
+      monitor bench
+
+      monitor bench --input valid.csv --sentiment-column label --map 0=negative --map 1=positive --map 2=neutral
+
+      monitor bench --limit 300 --json --plot bench.png > bench.json
+
+    Takes some minutes. The machine should have nothing else to do: only ratios within one table mean anything.
+    """
+    if file is None and (sentiment_column or mapping or text_column != "text"):
+        raise UsageError("--text-column, --sentiment-column and --map describe a file: give --input FILE")
+    from datetime import UTC, datetime
+
+    from sentiment_monitor import log, terminal
+    from sentiment_monitor.app import now_ms
+    from sentiment_monitor.bench import race, report, texts
+
+    log.configure("warning")
+    if plot:
+        report.check_plot(plot)
+    labels = _pairs("--map", mapping)
+    columns = {"text_column": text_column, "sentiment_column": sentiment_column}
+    sample = texts.from_file(file, **columns, mapping=labels, limit=limit) if file else texts.built_in(limit)  # type: ignore[arg-type]
+    at = datetime.fromtimestamp(now_ms() / 1000, UTC).isoformat(timespec="seconds")
+    with terminal.progress("measuring") as advance:
+        outcome = race.race(sample, classifier=classifier, at=at, threads=threads, progress=advance)
+    report.print_outcome(outcome, as_json=as_json)
+    if plot:
+        report.plot(outcome, plot)
+
+
+@app.command()
 def retrain(
     output: Annotated[Path, typer.Option(help="New directory for the classifier.")],
     base: Annotated[Path | None, typer.Option(help="Directory of the base encoder.", show_default=False)] = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -130,6 +130,7 @@ class Pipeline:
         self._now_ms = now_ms
         self._limits = limits or Limits()
         self._ceiling = _Ceiling(ceiling or DeadLetterCeiling())
+        self._store_ceiling = _Ceiling(ceiling or DeadLetterCeiling())  # of records that only the database refuses
         self._on_stored = on_stored
         self._exit_when_idle = exit_when_idle
         self._waiting: Handoff[_Parcel] = Handoff("waiting", self._limits.waiting)
@@ -142,8 +143,9 @@ class Pipeline:
         self._to_commit: dict[Partition, int] = {}
         self._to_reposition: set[Partition] = set()
         self._minutes = _EventTime()
-        self._in_flight = 0
+        self._in_flight: Counter[Partition] = Counter()  # parcels fetched and not yet done with
         self.progress = Progress()
+        self.read_out = False  # run() ended because nothing was left, not because it was told to
 
     # -- control ----------------------------------------------------------------------------------
 
@@ -235,15 +237,20 @@ class Pipeline:
                 self._source.reposition(partition)
             fetched = self._source.poll(_POLL_MS, hold=self._waiting.full)
             now = time.monotonic()
+            lag = self._source.lag()
+            with self._lock:
+                self._in_flight.update(one.partition for one in fetched)
+                in_flight = +self._in_flight
+            # Before the stages see the records: event time must not run ahead of what is on its way.
+            self._minutes.seen({p: left if left is None else left + in_flight[p] for p, left in lag.items()}, now)
             for one in fetched:
                 self._accept(one, now)
-            lag = self._source.lag()
-            self._minutes.seen(lag, now)
             assigned_once = assigned_once or bool(lag)
-            if fetched or self._in_flight or not self._source.caught_up():
+            if in_flight or not self._source.caught_up():
                 last_record = now
             elif self._exit_when_idle is not None and now - last_record >= self._exit_when_idle:
                 _log.info("source.idle", seconds=self._exit_when_idle)
+                self.read_out = True
                 return
             if self._exit_when_idle is not None and not assigned_once:
                 if now - last_commit > _NOTHING_ASSIGNED_SECONDS:
@@ -254,8 +261,6 @@ class Pipeline:
                 self._commit_to_kafka()
 
     def _accept(self, fetched: Fetched, now: float) -> None:
-        with self._lock:
-            self._in_flight += 1
         # Never waits, and is bounded all the same: ``hold`` stops the fetching before the next poll.
         self._waiting.put(
             _Parcel(fetched.partition, fetched.epoch, fetched.start_offset, fetched.next_offset, now, fetched.records),
@@ -346,7 +351,7 @@ class Pipeline:
             with self._lock:
                 self._to_commit[partition] = own[-1].next_offset
         with self._lock:
-            self._in_flight -= len(parcels)
+            self._in_flight.subtract(parcel.partition for parcel in parcels)
         self._report(parcels, written, started)
         if stored:
             self._on_stored(self._minutes.complete_before())
@@ -385,6 +390,7 @@ class Pipeline:
             else:
                 if away_since is not None:
                     _log.info("database.back", seconds=round(time.monotonic() - away_since, 1))
+                self._store_ceiling.check(batch.scored)
                 return result
 
     def _isolate(self, batch: Batch, error: Exception) -> Written:
@@ -400,6 +406,7 @@ class Pipeline:
         _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", offset=story.position.offset)
         record = Record(story.position, None, repr(story).encode("utf-8", "replace"), story.published_ms)
         letter = DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}")
+        self._store_ceiling.check([letter])
         return self._commit(Batch(batch.offsets, dead=[letter]))
 
     def _report(self, parcels: list[_Parcel], written: Written, started: float) -> None:
@@ -445,13 +452,13 @@ class _Ceiling:
             reason = f"{item.code}: {item.detail}" if isinstance(item, DeadLetter) else ""
             if self._consecutive >= self._ceiling.max_consecutive:
                 raise FatalError(
-                    f"{self._consecutive} records in a row could not be read (last: {reason}). Nothing is lost: they "
+                    f"{self._consecutive} records in a row could not be read or stored (last: {reason}). Nothing is lost: they "
                     "stay in Kafka. Is the mapping in the settings right for this feed? If they are to be put aside "
                     "all the same, raise dead_letters.max_consecutive."
                 )
             if len(self._recent) == self._recent.maxlen and self._dead > self._ceiling.max_ratio * len(self._recent):
                 raise FatalError(
-                    f"{self._dead} of the last {len(self._recent)} records could not be read (last: {reason}). Nothing "
+                    f"{self._dead} of the last {len(self._recent)} records could not be read or stored (last: {reason}). Nothing "
                     "is lost: they stay in Kafka. See `monitor dead-letters`, then mend the feed or its mapping, or "
                     "raise dead_letters.max_ratio."
                 )
@@ -463,20 +470,20 @@ class _EventTime:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: dict[Partition, int] = {}
-        self._lag: Mapping[Partition, int] = {}
+        self._left: Mapping[Partition, int | None] = {}
         self._read_out_since: dict[Partition, float] = {}
         self._now = 0.0
         self.newest: int | None = None
 
-    def seen(self, lag: Mapping[Partition, int], now: float) -> None:
-        """The poller's view: records left in each assigned partition."""
+    def seen(self, left: Mapping[Partition, int | None], now: float) -> None:
+        """The poller's view: what is left to store of each assigned partition; None: not known yet."""
         with self._lock:
-            self._lag, self._now = dict(lag), now
-            for partition, left in lag.items():
-                if left:
-                    self._read_out_since.pop(partition, None)
-                else:
+            self._left, self._now = dict(left), now
+            for partition, several in left.items():
+                if several == 0:
                     self._read_out_since.setdefault(partition, now)
+                else:
+                    self._read_out_since.pop(partition, None)
 
     def stored(self, partition: Partition, minutes: Sequence[int | None]) -> None:
         """The writer's view: event-time minutes that are now in SQL."""
@@ -492,12 +499,12 @@ class _EventTime:
         """The minute before which every partition that still has something to say is stored."""
         with self._lock:
             holding = []
-            for partition in set(self._lag) | set(self._last):
+            for partition, left in self._left.items():
                 since = self._read_out_since.get(partition)
                 if since is not None and self._now - since > _DRAINED_SECONDS:
                     continue
                 if partition not in self._last:
-                    if self._lag.get(partition):
+                    if left != 0:
                         return None
                     continue
                 holding.append(self._last[partition])

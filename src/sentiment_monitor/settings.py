@@ -7,6 +7,7 @@ the secrets directory bears the same name as the variable would (``monitor_kafka
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    NestedSecretsSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
-    SecretsSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.errors import SettingsError
@@ -37,8 +40,12 @@ class Section(BaseModel):
 class Kafka(Section):
     """Where the news comes from. Security settings are passed to the client as they are."""
 
-    bootstrap_servers: list[str] = Field(["localhost:9092"], description="Broker addresses, host:port.")
-    topics: list[str] = Field(["news"], min_length=1, description="Topics to consume.")
+    bootstrap_servers: Annotated[list[str], NoDecode] = Field(
+        ["localhost:9092"], min_length=1, description="Broker addresses, host:port; a list or a comma-separated text."
+    )
+    topics: Annotated[list[str], NoDecode] = Field(
+        ["news"], min_length=1, description="Topics to consume; a list or a comma-separated text."
+    )
     group: str = Field("sentiment-monitor", min_length=1, description="Consumer group; replicas share its partitions.")
     start: Literal["earliest", "latest"] = Field(
         "earliest", description="Where to begin in a partition that SQL does not know yet."
@@ -66,7 +73,11 @@ class Kafka(Section):
     @field_validator("bootstrap_servers", "topics", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):  # from the environment; a value that is not JSON is a ValueError, as wanted
+            return json.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
 
     def client_options(self) -> dict[str, Any]:
         """Connection options under kafka-python's names, without group or consumer options."""
@@ -141,17 +152,17 @@ class WebhookNotifier(Section):
     """Posts the alert as JSON, signed with HMAC-SHA256 when a secret is set."""
 
     type: Literal["webhook"]
-    url: AnyUrl
-    secret: SecretStr | None = None
-    token: SecretStr | None = None
-    timeout_seconds: float = Field(10.0, gt=0, le=120)
+    url: AnyUrl = Field(description="http or https. Redirects are refused.")
+    secret: SecretStr | None = Field(None, description="Key of the signature; without one nothing is signed.")
+    token: SecretStr | None = Field(None, description="Sent as a bearer token.")
+    timeout_seconds: float = Field(10.0, gt=0, le=120, description="For connecting, sending and reading, each.")
 
 
 class AppriseNotifier(Section):
     """Slack, e-mail, Telegram, DingTalk, PagerDuty and a hundred more, by apprise URL."""
 
     type: Literal["apprise"]
-    url: SecretStr
+    url: SecretStr = Field(description="An apprise URL, e.g. slack://…; secret as a whole.")
 
 
 Notifier = Annotated[LogNotifier | WebhookNotifier | AppriseNotifier, Field(discriminator="type")]
@@ -160,8 +171,8 @@ Notifier = Annotated[LogNotifier | WebhookNotifier | AppriseNotifier, Field(disc
 class Receiver(Section):
     """Who is told, and by which notifiers."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    notifiers: list[Notifier] = Field(min_length=1)
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="What rules call it.")
+    notifiers: list[Notifier] = Field(min_length=1, description="Each one is told, on its own.")
 
 
 class Detect(Section):
@@ -198,7 +209,9 @@ class Settings(BaseSettings):
     dead_letters: DeadLetters = DeadLetters()
     detect: Detect = Detect()
     rules: list[Rule] | None = Field(None, description="None: the built-in rules, see docs/detection.md.")
-    receivers: list[Receiver] = [Receiver(name="default", notifiers=[LogNotifier()])]
+    receivers: list[Receiver] = Field(
+        [Receiver(name="default", notifiers=[LogNotifier()])], description="Who is told; rules name them."
+    )
     external_url: str = Field("http://localhost:8080", description="How links in alerts begin.")
     log: Log = Log()
 
@@ -237,7 +250,7 @@ def load(path: Path | None = None, **overrides: Any) -> Settings:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
             if SECRETS_DIR.is_dir():
-                sources.append(SecretsSettingsSource(settings_cls, SECRETS_DIR))
+                sources.append(NestedSecretsSettingsSource(settings_cls, SECRETS_DIR))
             if file:
                 sources.append(TomlConfigSettingsSource(settings_cls, file))
             return tuple(sources)
@@ -248,6 +261,8 @@ def load(path: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(f"{file}: not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
+    except SourceError as error:
+        raise SettingsError(f"settings are wrong in the environment: {error}: {error.__cause__}") from None
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"

@@ -68,11 +68,12 @@ def span(since: str, until: str | None, step: str | None, last_minute: int) -> t
     end = _instant("--until", until) if until else last_minute + 1
     back = duration_minutes(since)
     start = end - round(back) if back is not None else _instant("--since", since)
+    start = max(0, start)  # no story is older than 1970
     if start >= end:
         raise UsageError(f"--since {since}: must lie before the end, {clock(end)}")
     if step is None:
         fitting = (width for width in _TREND_STEPS if (end - start) / width <= _TREND_WIDTH)
-        return start, end, next(fitting, _TREND_STEPS[-1])
+        return start, end, next(fitting, -(-(end - start) // (_TREND_WIDTH * 10_080)) * 10_080)
     minutes = duration_minutes(step)
     if minutes is None or minutes < 1:
         raise UsageError(f"--step {step}: write a duration of at least 1m, such as 15m or 6h")
@@ -275,7 +276,8 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
         )
         return
     out = console()
-    out.print(f"[bold]{series}[/bold] from {clock(points[0].minute)} UTC, a mark is {_spell(step)}")
+    # A source may be called anything, "[b]" too: text from outside is never markup.
+    out.print(Text(series, style="bold") + Text(f" from {clock(points[0].minute)} UTC, a mark is {_spell(step)}", "not bold"))
     out.print(Text("stories  ") + Text(sparkline([point.stories for point in points])))
     out.print(Text("negative ") + Text(sparkline([point.negative for point in points]), style="red"))
     table = Table(box=None, header_style="bold")

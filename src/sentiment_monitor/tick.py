@@ -93,6 +93,7 @@ class Ticker:
         self._rules = tuple(rules)
         self._compose = compose
         self._names = names
+        self._open: tuple[int, list[StoredAlert]] | None = None
         self._baselines: dict[str, tuple[int, int, dict[str, Baseline], np.ndarray]] = {}
 
     def tick(
@@ -113,7 +114,7 @@ class Ticker:
         report = TickReport(minute)
         if lease.progress_minute is not None and minute <= lease.progress_minute:
             return report
-        open_alerts = self._alerts.open()
+        open_alerts = self._open_alerts(lease)
         changes: list[AlertChange] = []
         with self._database.read() as connection:
             for rule in self._rules:
@@ -124,6 +125,8 @@ class Ticker:
         closed = sum(change.alert_id is not None and change.resolved_minute is not None for change in changes)
         opened = sum(change.alert_id is None and change.resolved_minute is None for change in changes)
         report.open = len(open_alerts) + opened - closed
+        if changes:
+            self._open = None
         if changes or note_quiet:
             self._alerts.apply(lease, minute, changes, now_ms)
         for change in changes:
@@ -138,6 +141,12 @@ class Ticker:
                     p_value=change.event.p_value,
                 )
         return report
+
+    def _open_alerts(self, lease: Lease) -> list[StoredAlert]:
+        """Nobody else changes alerts while we hold the lease, so they are read again only after a change of ours."""
+        if self._open is None or self._open[0] != lease.token:
+            self._open = (lease.token, self._alerts.open())
+        return self._open[1]
 
     def _rule(
         self,

@@ -40,11 +40,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Outside library -> where it may be imported (a part of the package, or a file of one).
 FENCES: dict[str, set[str]] = {
     "kafka": {"ingest", "notify.kafka"},
-    "torch": {"score", "train"},
-    "transformers": {"score", "train"},
-    "openvino": {"score", "train"},
+    "torch": {"score", "train", "bench"},
+    "transformers": {"score", "train", "bench"},
+    "openvino": {"score", "train", "bench"},
     "nncf": {"score", "train"},
-    "tokenizers": {"score", "train"},
+    "tokenizers": {"score", "train", "bench"},
     "safetensors": {"score", "train"},
     "sqlalchemy": {"store", "alembic"},
     "alembic": {"store", "alembic"},

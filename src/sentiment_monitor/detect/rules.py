@@ -26,13 +26,13 @@ class Rule:
     Raises ``SettingsError`` when built with a value that cannot work; the message names the rule and the field.
     """
 
-    name: str
-    kind: Literal["count"] = "count"
+    name: str  # unique; with the series it identifies an alert
+    kind: Literal["count"] = "count"  # the detector
     basis: Basis = "count"  # count: more negatives than expected; share: a larger part of the stories is negative
-    dimensions: tuple[str, ...] = ("ticker",)
+    dimensions: tuple[str, ...] = ("ticker",)  # which kinds of series: all, topic, ticker, source
     series: tuple[str, ...] = ()  # shell-style globs on the whole series name; empty: every series
-    window_minutes: int = HOUR_MINUTES
-    baseline_days: int = 28
+    window_minutes: int = HOUR_MINUTES  # how much of the newest news is looked at
+    baseline_days: int = 28  # how far back the past reaches that says what is usual
     warmup_minutes: int = DAY_MINUTES  # live baseline needed before the rule says anything
     alpha: float = 0.01  # fires at this false discovery rate among the series of one tick
     resolve_alpha: float = 0.1  # holds while the unadjusted p-value stays at or under this
@@ -44,8 +44,8 @@ class Rule:
     keep_firing_minutes: int = 2 * HOUR_MINUTES  # quiet for this long before it resolves
     max_staleness_minutes: int = 2 * HOUR_MINUTES  # older news never pages
     repeat_minutes: int = DAY_MINUTES  # a firing alert is told again after this; 0: never
-    severity: str = "warning"
-    receivers: tuple[str, ...] = ("log",)
+    severity: str = "warning"  # info, warning or critical; a label of the alert, it decides nothing here
+    receivers: tuple[str, ...] = ("log",)  # names of the receivers that are told
 
     def __post_init__(self) -> None:
         checks = (

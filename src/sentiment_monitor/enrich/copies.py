@@ -20,11 +20,12 @@ MIN_WORDS = 5  # shorter headlines are copies only when they are equal
 SIMILARITY = 0.8
 
 _PREFIX = re.compile(
-    r"^(?:(?:update|wrapup)\s*\d*|refile|corrected|correction|exclusive|breaking(?: news)?|just in|watch|rpt|recap)"
-    r"\s*[-:–—|]+\s*",
+    r"^(?:(?:(?:update|wrapup)\s*\d*|refile|corrected|correction|exclusive|breaking(?: news)?|just in|watch|rpt|recap)"
+    r"\s*[-:–—|]+\s*)+",
     re.IGNORECASE,
 )
-_SUFFIX = re.compile(r"\s+[-–—|]\s+[\w.&' ]{2,30}$")
+_SUFFIX = re.compile(r"\s+[-–—|]\s+([\w.&' ]{2,30})$")
+_SMALL_WORDS = {"of", "the", "and", "for"}
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
 _HAS_DIGIT = re.compile(r"\d")
 
@@ -38,11 +39,18 @@ _MIX = _random.integers(1, 2**63, (BANDS, ROWS), dtype=np.uint64) * np.uint64(2)
 def words(headline: str) -> list[str]:
     """The words that identify a headline, in order."""
     text = _PREFIX.sub("", headline.strip())
-    trimmed = _SUFFIX.sub("", text)
+    suffix = _SUFFIX.search(text)
     # "Profit up - but not for long": a suffix names a source only if most of the headline stands before it.
-    if len(trimmed) * 2 > len(text):
-        text = trimmed
+    if suffix and suffix.start() * 2 > len(text) and _is_name(suffix[1]):
+        text = text[: suffix.start()]
     return _WORD.findall(text.casefold())
+
+
+def _is_name(suffix: str) -> bool:
+    """"The Wall Street Journal" or "reuters.com", not "stocks tumble"."""
+    return all(
+        not word[0].islower() or "." in word.strip(".") or word in _SMALL_WORDS for word in suffix.split()
+    )
 
 
 def copy_keys(headline: str) -> tuple[int, ...]:

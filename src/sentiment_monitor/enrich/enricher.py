@@ -33,8 +33,9 @@ class Enricher:
         """Reads ``story``; ``received_ms`` is when this process got it."""
         text = self._clean(story.headline)
         body = self._clean(story.body)
-        named = f"{text}\n{body}" if body else text
-        tickers = {*story.tickers, *cashtags(story.headline), *self._watchlist.find(named)}
+        # One after the other: a headline in capitals is one, whatever its body looks like.
+        named = self._watchlist.find(text) | self._watchlist.find(body)
+        tickers = {*story.tickers, *cashtags(f"{text}\n{body}"), *named}
         ahead = story.published_ms > received_ms + self._future_tolerance_ms
         return EnrichedStory(
             story=story,

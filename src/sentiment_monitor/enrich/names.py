@@ -6,20 +6,36 @@ import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from unicodedata import normalize
 
 import ahocorasick
 
 from sentiment_monitor.errors import UsageError
 
-# $BRK.B but not $5 or US$ amounts.
-_CASHTAG = re.compile(r"(?<![\w$])\$([A-Za-z]{1,6}(?:[.\-][A-Za-z]{1,2})?)(?![\w$])")
+# $BRK.B, also between Chinese characters, but not $5, US$ amounts, or $m and $bn for millions and billions.
+_CASHTAG = re.compile(
+    r"(?<![A-Za-z0-9_$])\$(?!(?:k|m|mn|mln|b|bn|bln|tn|trn)(?![A-Za-z0-9_.\-]))"
+    r"([A-Za-z]{1,6}(?:[.\-][A-Za-z]{1,2})?)(?![A-Za-z0-9_$])"
+)
+MAX_CASHTAGS = 100  # of one text: every ticker is a series, and spam lists them all
 _SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-:=^]{0,19}")
 
 
+# A ticker in place: (T), [T], (NYSE: T), NYSE:T. Not "(C) 2023", which is a copyright.
+_BEFORE = re.compile(
+    r"(?:[(\[]|\b(?:NYSE|NASDAQ|AMEX|OTC|OTCQX|OTCMKTS|LSE|LON|AIM|TSX|TSXV|ASX|NZX|HKEX|HKG|SGX|TYO|TSE|KRX|NSE|BSE|JSE"
+    r"|FRA|ETR|XETRA|EPA|AMS|BIT|BME|SWX|SIX|STO|CPH|HEL|OSL)(?: (?:American|Arca|GS|GM|CM))? ?: ?)$",
+    re.IGNORECASE,
+)
+_AFTER_BRACKET = re.compile(r"[.:][A-Za-z]{1,3}[)\]]|[)\]](?! ?(?:19|20)\d\d)|, ")
+_NOTATION = 24  # characters that the longest exchange takes
+
+
 def cashtags(text: str) -> set[str]:
-    """Tickers written as ``$AAPL``, in upper case."""
-    return {found.upper() for found in _CASHTAG.findall(text)}
+    """Tickers written as ``$AAPL``, in upper case; of very many the first ``MAX_CASHTAGS``."""
+    return set(islice(dict.fromkeys(found.upper() for found in _CASHTAG.findall(text)), MAX_CASHTAGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +44,7 @@ class _Alias:
     text: str
     any_case: bool  # several words: "bank of america" cannot be anything else
     shouted: bool  # one word: "APPLE" may stand for "Apple" in a headline in capitals, "apple" may not
+    bare: bool  # the ticker itself
 
 
 class Watchlist:
@@ -37,6 +54,10 @@ class Watchlist:
     is not also "America"). An alias of several words matches in any case. One word must be written as in the
     list, so that ``Gap`` and ``Target`` are companies and "gap" and "target" are not, or all in capitals
     when the whole text is.
+
+    A ticker of one or two letters, and any ticker in a text that is all capitals, is found only where it is written
+    as a ticker: ``(T)``, ``(NYSE: T)``, ``NASDAQ:GE``. Where people call a company by its ticker, the list repeats
+    it as a name (``BP, BP``).
     """
 
     def __init__(self, companies: Iterable[tuple[str, Iterable[str]]]) -> None:
@@ -46,8 +67,8 @@ class Watchlist:
             names = list(given)
             if names:
                 self.names[ticker] = names[0]
-            for name in (ticker, *names):
-                alias = _Alias(ticker, name, " " in name, len(name) > 3)
+            for place, name in enumerate(_straight(one) for one in (ticker, *names)):
+                alias = _Alias(ticker, name, " " in name, place > 0 and len(name) > 3, place == 0)
                 by_folded.setdefault(_fold(name), []).append(alias)
         self._automaton = ahocorasick.Automaton()
         for folded, aliases in by_folded.items():
@@ -66,7 +87,8 @@ class Watchlist:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 for number, cells in enumerate(csv.reader(file, skipinitialspace=True), 1):
-                    names = [" ".join(cell.split()) for cell in cells if cell.strip()]
+                    # NFKC, as clean text is.
+                    names = [" ".join(normalize("NFKC", cell).split()) for cell in cells if cell.strip()]
                     if not names or names[0].startswith("#"):
                         continue
                     if not _SYMBOL.fullmatch(names[0].upper()):
@@ -88,33 +110,53 @@ class Watchlist:
         """Tickers of the companies that ``text`` names."""
         if self._empty or not text:
             return set()
+        text = _straight(text)
         folded = _fold(text)
-        if len(folded) != len(text):  # a letter whose lower case is longer (İ): positions would not agree
-            text = folded
         shouting = text.isupper()
         matches: list[tuple[int, int, str]] = []
-        for end, (length, aliases) in self._automaton.iter(folded):
-            start = end - length + 1
-            if not _is_word(folded, start, end + 1):
+        for last, (length, aliases) in self._automaton.iter(folded):
+            start, stop = last - length + 1, last + 1
+            if not _is_word(folded, start, stop):
                 continue
-            written = text[start : end + 1]
+            written = text[start:stop]
             for alias in aliases:
-                if alias.any_case or written == alias.text or (shouting and alias.shouted):
-                    matches.append((start, end + 1, alias.ticker))
-        # Longest first, and nothing that lies within what a longer one has taken.
-        matches.sort(key=lambda match: (match[0] - match[1], match[0]))
-        taken: list[tuple[int, int]] = []
-        found = set()
+                if alias.bare:
+                    found = written == alias.text and (
+                        (length > 2 and not shouting) or _is_notation(text, start, stop)
+                    )
+                else:
+                    found = alias.any_case or written == alias.text or (shouting and alias.shouted)
+                if found:
+                    matches.append((start, stop, alias.ticker))
+        # Nothing counts that lies within a longer match.
+        matches.sort(key=lambda match: (match[0], -match[1]))
+        tickers = set()
+        longest = (0, 0)
         for start, stop, ticker in matches:
-            if any(a <= start and stop <= b and (a, b) != (start, stop) for a, b in taken):
-                continue
-            taken.append((start, stop))
-            found.add(ticker)
-        return found
+            if stop > longest[1]:
+                longest = (start, stop)
+            if (start, stop) == longest:
+                tickers.add(ticker)
+        return tickers
+
+
+def _straight(text: str) -> str:
+    """Typographic apostrophes made plain: feeds write Macy's both ways."""
+    return text.replace("’", "'")
 
 
 def _fold(text: str) -> str:
-    return text.lower().replace("’", "'")
+    """Lower case of the same length, so that positions agree."""
+    folded = text.lower()
+    # İ is the one letter whose lower case is longer.
+    return folded if len(folded) == len(text) else "".join(letter.lower()[0] for letter in text)
+
+
+def _is_notation(text: str, start: int, stop: int) -> bool:
+    before = _BEFORE.search(text[max(0, start - _NOTATION) : start])
+    if before is None:
+        return False
+    return not before[0].startswith(("(", "[")) or _AFTER_BRACKET.match(text, stop) is not None
 
 
 def _is_word(text: str, start: int, stop: int) -> bool:

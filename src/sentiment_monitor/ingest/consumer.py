@@ -12,7 +12,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, T
 from kafka import errors as kafka_errors
 
 from sentiment_monitor.domain import Position, Record
-from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, PositionLost
+from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, MonitorError, PositionLost, UsageError
 from sentiment_monitor.ingest.source import Fetched, Partition, Positions
 
 _log = structlog.get_logger()
@@ -25,6 +25,20 @@ _REFUSED = (
 # A broker that answers a fetch beyond its log with silence instead of OffsetOutOfRange gives itself away by
 # a high-water mark below our position; brokers also do that for a moment during a leader change.
 _BEYOND_END_SECONDS = 10.0
+
+
+def connection_error(error: Exception, client_options: Mapping[str, Any]) -> MonitorError:
+    """What to raise when a client cannot be made: BrokerAway only when trying again can help."""
+    if isinstance(error, OSError):
+        return UsageError(f"kafka: a TLS file cannot be read: {error}")
+    if isinstance(error, _REFUSED):
+        return FatalError(f"Kafka refused us: {error}")
+    servers = ", ".join(client_options.get("bootstrap_servers", []))
+    hint = ""
+    if client_options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
+        # A broker hangs up right after its refusal, and the client then sees only that it hung up.
+        hint = " (a wrong user, password or certificate authority looks the same: the log says what the broker did)"
+    return BrokerAway(f"no Kafka broker answers at {servers}: {error}{hint}")
 
 
 class KafkaSource:
@@ -72,11 +86,8 @@ class KafkaSource:
                 request_timeout_ms=max(30_000, session_timeout_ms + 5_000),
                 metrics_enabled=False,
             )
-        except _REFUSED as error:
-            raise FatalError(f"Kafka refused us: {error}") from error
-        except kafka_errors.KafkaError as error:
-            servers = ", ".join(client_options.get("bootstrap_servers", []))
-            raise BrokerAway(f"no Kafka broker answers at {servers}: {error}") from error
+        except (kafka_errors.KafkaError, OSError) as error:
+            raise connection_error(error, client_options) from error
         self._consumer.subscribe(list(topics), listener=_Listener(self))
 
     # -- group membership, on the client's thread -------------------------------------------------
@@ -246,25 +257,21 @@ class KafkaSource:
         if mine:
             self._consumer.commit_async(mine, callback=_log_commit)
 
-    def lag(self) -> Mapping[Partition, int]:
+    def lag(self) -> Mapping[Partition, int | None]:
         """See :meth:`Source.lag`."""
         with self._lock:
-            ready = self._owned - self._waiting
-        known = {partition: self._end_and_position(partition) for partition in ready}
-        return {
-            (partition.topic, partition.partition): max(0, end - position)
-            for partition, (end, position) in known.items()
-            if end is not None and position is not None
-        }
+            owned, waiting = set(self._owned), set(self._waiting)
+        lags: dict[Partition, int | None] = {}
+        for partition in owned:
+            end, position = (None, None) if partition in waiting else self._end_and_position(partition)
+            known = end is not None and position is not None
+            lags[partition.topic, partition.partition] = max(0, end - position) if known else None
+        return lags
 
     def caught_up(self) -> bool:
         """See :meth:`Source.caught_up`."""
-        with self._lock:
-            if self._waiting or not self._owned:
-                return False
-            owned = len(self._owned)
         lags = self.lag()
-        return len(lags) == owned and not any(lags.values())
+        return bool(lags) and all(left == 0 for left in lags.values())
 
     def close(self) -> None:
         """See :meth:`Source.close`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -37,6 +36,7 @@ MAX_TICKERS = 100
 MAX_REVISION = 2**62
 
 _TICKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-:=^]{0,19}")
+_CODE = re.compile(r"[a-z]{2,3}")
 _EARLIEST_MS = 0
 _LATEST_MS = 253_402_300_799_000  # 9999-12-31: what every database and language on the way can hold
 
@@ -59,7 +59,7 @@ class Decoder:
                 self._paths[field] = jmespath.compile(expression)
             except jmespath.exceptions.JMESPathError as error:
                 raise SettingsError(f"mapping: {field} = {expression!r} is not JMESPath: {error}") from None
-        self._default_source = default_source
+        self._default_source = default_source.strip().lower()
         self._max_bytes = max_bytes
         self._json = msgspec.json.Decoder()
 
@@ -110,7 +110,7 @@ class Decoder:
         headline = _scalar(message, "headline", MAX_HEADLINE_CHARACTERS)
         if not headline and not (action is Action.DELETED and given_id):
             raise RecordError("no_headline", "headline is missing or blank")
-        source = _scalar(message, "source", MAX_SOURCE_CHARACTERS).lower() or self._default_source
+        source = _source(message) or self._default_source
         url = _scalar(message, "url", 4_000)
         return Story(
             source=source,
@@ -140,8 +140,19 @@ def _scalar(message: dict[str, Any], field: str, limit: int) -> str:
     return text
 
 
+def _source(message: dict[str, Any]) -> str:
+    source = _scalar(message, "source", MAX_SOURCE_CHARACTERS).lower()
+    if len(source) > MAX_SOURCE_CHARACTERS:  # some letters are longer in lower case (İ)
+        raise RecordError("bad_field", f"source: {len(source)} characters, at most {MAX_SOURCE_CHARACTERS} are read")
+    return source
+
+
+def _blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _action(value: object) -> Action:
-    if value is None or value == "":
+    if _blank(value):
         return Action.CREATED
     try:
         return Action(str(value).strip().lower())
@@ -150,7 +161,7 @@ def _action(value: object) -> Action:
 
 
 def _revision(value: object) -> int | None:
-    if value is None or value == "":
+    if _blank(value):
         return None
     try:
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
@@ -169,7 +180,7 @@ def instant_ms(value: object, fallback_ms: int) -> int:
     Numbers from 10^11 up are milliseconds (10^11 seconds is the year 5138, 10^11 ms is 1973). Text without a
     zone is UTC. Missing or blank gives ``fallback_ms``. Raises RecordError ``bad_time``.
     """
-    if value is None or value == "":
+    if _blank(value):
         return max(fallback_ms, _EARLIEST_MS)
     if isinstance(value, str):
         text = value.strip()
@@ -177,8 +188,10 @@ def instant_ms(value: object, fallback_ms: int) -> int:
             value = float(text)
         except ValueError:
             return _checked(_text_ms(text), text)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecordError("bad_time", f"{value!r:.60} is not a time")
+    if not -_LATEST_MS <= value <= _LATEST_MS:  # also NaN, and integers that no float can hold
+        raise RecordError("bad_time", f"{value!r:.60} is out of range")
     return _checked(round(value if abs(value) >= 1e11 else value * 1000), value)
 
 
@@ -221,9 +234,11 @@ def _tickers(value: object) -> tuple[str, ...]:
 
 
 def _language(value: object) -> str | None:
-    if not isinstance(value, str) or not value.strip():
+    """The ISO 639 code; None for what is no code, so that the text itself is asked."""
+    if not isinstance(value, str):
         return None
-    return value.strip().lower().replace("_", "-").split("-")[0][:8]
+    code = value.strip().lower().replace("_", "-").split("-")[0]
+    return code if _CODE.fullmatch(code) else None
 
 
 def _hash_id(source: str, url: str, headline: str) -> str:

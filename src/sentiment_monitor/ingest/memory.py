@@ -76,9 +76,9 @@ class MemorySource:
         """See :meth:`Source.commit`."""
         self.committed.update(offsets)
 
-    def lag(self) -> Mapping[Partition, int]:
+    def lag(self) -> Mapping[Partition, int | None]:
         """See :meth:`Source.lag`."""
-        return {p: len(self._logs[p]) - self._next.get(p, 0) for p in self._owned}
+        return {p: None if p in self._waiting else len(self._logs[p]) - self._next[p] for p in self._owned}
 
     def caught_up(self) -> bool:
         """See :meth:`Source.caught_up`."""

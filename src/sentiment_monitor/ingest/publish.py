@@ -14,6 +14,7 @@ from kafka import errors as kafka_errors
 from kafka.admin import KafkaAdminClient
 
 from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
+from sentiment_monitor.ingest.consumer import connection_error
 from sentiment_monitor.ingest.decode import FIELDS, instant_ms
 
 csv.field_size_limit(10_000_000)
@@ -42,7 +43,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                     continue
                 try:
                     value = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise UsageError(f"{path}:{number}: not JSON: {error}") from None
                 if not isinstance(value, dict):
                     raise UsageError(f"{path}:{number}: expected an object, got {type(value).__name__}")
@@ -69,17 +70,18 @@ def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int)
     """Makes the topic with so many partitions unless it exists; returns how many it has."""
     try:
         admin = KafkaAdminClient(**client_options)
+    except (kafka_errors.KafkaError, OSError) as error:
+        raise connection_error(error, client_options) from error
+    try:
         try:
-            try:
-                admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": -1}})
-            except kafka_errors.TopicAlreadyExistsError:
-                found = admin.describe_topics([topic])
-                return len(found[0]["partitions"])
+            admin.create_topics({topic: {"num_partitions": partitions, "replication_factor": -1}})
             return partitions
-        finally:
-            admin.close()
+        except kafka_errors.TopicAlreadyExistsError:
+            return len(admin.describe_topics([topic])[0]["partitions"])
     except kafka_errors.KafkaError as error:
         raise BrokerAway(f"cannot make topic {topic}: {error}") from error
+    finally:
+        admin.close()
 
 
 class Publisher:
@@ -92,8 +94,8 @@ class Publisher:
             self._producer = KafkaProducer(
                 **client_options, acks="all", linger_ms=5, batch_size=256 * 1024, metrics_enabled=False
             )
-        except kafka_errors.KafkaError as error:
-            raise BrokerAway(f"no Kafka broker answers: {error}") from error
+        except (kafka_errors.KafkaError, OSError) as error:
+            raise connection_error(error, client_options) from error
 
     def send(self, message: Mapping[str, Any] | bytes, *, timestamp_ms: int | None = None) -> None:
         """Queues one message; bytes go as they are. Blocks while the client's buffer is full."""

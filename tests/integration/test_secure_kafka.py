@@ -1,0 +1,82 @@
+"""Apache Kafka with SCRAM-SHA-512 over TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.harness import Apache, Monitor, Results, invent, service
+
+pytestmark = pytest.mark.kafka
+
+USER, PASSWORD = "newsroom", "correct-horse"
+
+
+@pytest.fixture(scope="module")
+def secure(kafka_script: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Apache]:
+    node = Apache(kafka_script, tmp_path_factory.mktemp("secure") / "node", secure=f"{USER}:{PASSWORD}")
+    yield node
+    node.stop()
+
+
+def _settings(node: Apache, password: str = PASSWORD) -> dict[str, str]:
+    return {
+        "kafka__security_protocol": "SASL_SSL",
+        "kafka__sasl_mechanism": "SCRAM-SHA-512",
+        "kafka__sasl_username": USER,
+        "kafka__sasl_password": password,
+        "kafka__ssl_cafile": str(node.folder / "tls" / "ca.pem"),
+        # This node keeps the broker's own floor.
+        "kafka__session_timeout_ms": "6000",
+    }
+
+
+def _publish(node: Apache, topic: str, file: Path, **settings: str) -> Monitor:
+    return Monitor(
+        file.with_suffix(f".{len(settings)}.log"),
+        *("publish", str(file), "--bootstrap", node.address, "--topic", topic),
+        settings={f"MONITOR_{key.upper()}": value for key, value in settings.items()},
+    )
+
+
+def test_publishes_and_consumes_over_tls_with_scram(secure: Apache, tmp_path: Path, name: str) -> None:
+    feed = invent(500, seed=11, broken=0)
+    file = tmp_path / "news.jsonl"
+    file.write_bytes(b"\n".join(message.value for message in feed.messages))
+    publisher = _publish(secure, name, file, **_settings(secure))
+    assert publisher.wait(60) == 0, repr(publisher)
+    assert "500 records published" in publisher.text()
+    url = f"sqlite:///{tmp_path / 'monitor.sqlite'}"
+    with service(tmp_path, secure.address, name, name, url, **_settings(secure)) as replicas:
+        replicas.drain()
+        assert PASSWORD not in "".join(monitor.text() for monitor in replicas.started)
+    with Results(url, name) as results:
+        contents = results.check()
+    assert set(contents["stories"]) == feed.stories
+    assert sum(contents["offsets"].values()) == 500
+
+
+def test_refusals_are_clear_errors_and_end_the_process(secure: Apache, tmp_path: Path, name: str) -> None:
+    good, wrong = _settings(secure), _settings(secure, password="wrong-horse")
+    stranger = {key: value for key, value in good.items() if key != "kafka__ssl_cafile"}  # the machine's own CAs
+    missing = good | {"kafka__ssl_cafile": str(tmp_path / "no.pem")}
+    file = tmp_path / "news.jsonl"
+    file.write_bytes(invent(5, seed=1, broken=0).messages[0].value)
+    with service(tmp_path, secure.address, name, name, f"sqlite:///{tmp_path / 'monitor.sqlite'}") as replicas:
+        password = replicas.run(**wrong)
+        authority = replicas.run(**stranger)
+        file_missing = replicas.run(**missing)
+        publisher = _publish(secure, name, file, **wrong)
+        refused = (password, authority, publisher)
+        # 4: the broker is away. kafka-python gives up after 30 s and cannot tell a refusal from a broker that hung up.
+        assert [one.wait(60) for one in (*refused, file_missing)] == [4, 4, 4, 2]
+        for one in (*refused, file_missing):
+            assert "Traceback" not in one.text(), repr(one)
+            assert "-horse" not in one.text()
+            assert one.text().strip().splitlines()[-1].startswith("monitor: "), repr(one)
+        for one in refused:
+            assert "wrong user, password or certificate authority" in one.text(), repr(one)
+        assert "certificate verify failed" in authority.text()
+        assert "no.pem" in file_missing.text() or "TLS file" in file_missing.text()

@@ -1,0 +1,120 @@
+"""Copies: what counts as the same news told again, and what only looks like it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment_monitor.enrich.copies import BANDS, copy_keys, is_copy, words
+
+LONG = "Kestrel Bank halts withdrawals after depositors pull 4.2 billion in two days"
+KNOWN_EXACT = -7720934832812780123
+KNOWN = (-6234562588267762024, -2536626224482298923, 3930163279985574021, 6223366732044455736, 4585780206494936630, -4709313660083982676)
+
+
+@pytest.mark.parametrize(
+    "told_again",
+    [
+        LONG.upper(),
+        f"UPDATE 1-{LONG}",
+        f"UPDATE 12 - {LONG}",
+        f"REFILE-UPDATE 2-{LONG}",
+        f"CORRECTED-{LONG}",
+        f"WRAPUP 3-{LONG}",
+        f"EXCLUSIVE: {LONG}",
+        f"Breaking News | {LONG}",
+        f"RPT-EXCLUSIVE-{LONG}",
+        f"{LONG} - Reuters",
+        f"{LONG} | The Wall Street Journal",
+        f"{LONG} – marketwatch.com",
+        f"{LONG} - 新华社",
+        f" {LONG}! ",
+        LONG.replace(" ", "  "),
+    ],
+)
+def test_agency_prefixes_source_suffixes_case_and_punctuation_make_no_difference(told_again: str) -> None:
+    assert copy_keys(told_again)[0] == copy_keys(LONG)[0]
+    assert is_copy(told_again, LONG)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LONG.replace("4.2", "4.3"),
+        LONG.replace("4.2", "42"),
+        LONG.replace("two days", "2 days"),
+        LONG.replace("4.2 billion in ", ""),
+        "Kestrel Bank opens a branch",
+        "",
+        "!!!",
+    ],
+)
+def test_another_number_or_another_event_is_no_copy(other: str) -> None:
+    assert not is_copy(LONG, other)
+    assert copy_keys(other)[0] != copy_keys(LONG)[0]
+
+
+def test_one_word_of_many_may_differ_and_then_a_near_key_is_shared() -> None:
+    other = LONG.replace("halts", "stops")
+    assert is_copy(LONG, other)
+    assert copy_keys(LONG)[0] != copy_keys(other)[0]
+    assert set(copy_keys(LONG)[1:]) & set(copy_keys(other)[1:])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Bank fails", "Bank fells"), ("Shares of Kestrel rise", "Shares of Kestrel fall"), ("Markets wrap", "Markets open")],
+)
+def test_short_headlines_are_copies_only_when_equal(one: str, other: str) -> None:
+    assert is_copy(one, f"{one.upper()}.")
+    assert not is_copy(one, other)
+    assert len(copy_keys(one)) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Fed raises rates sharply - stocks tumble", "Fed raises rates sharply - stocks surge"),
+        ("Profit up - but not for long", "Profit up"),
+        ("A - Reuters", "B - Reuters"),
+    ],
+)
+def test_what_follows_a_dash_is_a_source_only_if_it_reads_like_a_name(one: str, other: str) -> None:
+    assert copy_keys(one)[0] != copy_keys(other)[0]
+
+
+def test_headlines_without_any_word_are_told_apart() -> None:
+    assert words("!!!") == words("???") == words("") == []
+    assert len({copy_keys(text)[0] for text in ("!!!", "???", "")}) == 3
+
+
+def test_an_unspaced_script_has_one_word_a_phrase_and_only_exact_copies() -> None:
+    assert is_copy("银行倒闭,储户恐慌", "银行倒闭,储户恐慌")
+    assert not is_copy("银行倒闭,储户恐慌", "银行倒闭,储户平静")
+
+
+def test_keys_stay_the_same_across_versions_because_sql_holds_them() -> None:
+    assert copy_keys("Bank fails")[0] == KNOWN_EXACT
+    assert copy_keys(LONG) == KNOWN
+
+
+_headline = st.text(st.sampled_from("ab 1.-|:’中İ!\n"), max_size=60) | st.text(max_size=60)
+
+
+@given(_headline)
+def test_every_headline_is_a_copy_of_itself_and_its_keys_fit_the_database(headline: str) -> None:
+    keys = copy_keys(headline.encode("utf-8", "replace").decode())
+    assert len(keys) in (1, 1 + BANDS)
+    assert all(-(2**63) <= key < 2**63 for key in keys)
+    assert is_copy(headline, headline)
+
+
+@given(_headline, _headline)
+def test_being_a_copy_goes_both_ways(one: str, other: str) -> None:
+    assert is_copy(one, other) == is_copy(other, one)
+
+
+@given(st.lists(st.sampled_from("alpha beta gamma delta epsilon zeta eta theta".split()), min_size=1, max_size=12))
+def test_the_order_of_words_does_not_move_the_near_keys(some: list[str]) -> None:
+    assert copy_keys(" ".join(some))[1:] == copy_keys(" ".join(reversed(some)))[1:]

@@ -1,0 +1,87 @@
+"""What reading a story adds: clean text, language, tickers, event time, copy keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment_monitor.domain import MINUTE_MS, Action, EnrichedStory, Position, Story
+from sentiment_monitor.enrich.copies import copy_keys
+from sentiment_monitor.enrich.enricher import Enricher
+from sentiment_monitor.enrich.language import LanguageDetector
+from sentiment_monitor.enrich.names import Watchlist
+from sentiment_monitor.score.text import clean
+
+NOW = 1_678_468_860_000
+STORY = Story("wire", "1", Action.CREATED, None, "Bank fails", "", "", NOW, (), None, Position("news", 0, 0))
+ENRICHER = Enricher(clean, watchlist=Watchlist([("AAPL", ["Apple"]), ("MSFT", ["Microsoft"])]))
+
+
+def enrich(received_ms: int = NOW, **changes: object) -> EnrichedStory:
+    return ENRICHER.enrich(replace(STORY, **changes), received_ms)  # type: ignore[arg-type]  # field values
+
+
+def test_copies_names_and_scores_read_the_same_clean_text() -> None:
+    found = enrich(headline="<b>Apple</b> &amp; ＄MSFT fall https://x.y/$TSLA")
+    assert found.text == "Apple & $MSFT fall"
+    assert found.tickers == ("AAPL", "MSFT")
+    assert found.copy_keys == copy_keys("Apple & $MSFT fall")
+
+
+def test_tickers_come_from_the_message_cashtags_and_names_sorted_and_once() -> None:
+    found = enrich(headline="Apple, $aapl and $TSLA", body="Microsoft and $IBM too", tickers=("TSLA", "BAC"))
+    assert found.tickers == ("AAPL", "BAC", "IBM", "MSFT", "TSLA")
+
+
+def test_a_headline_in_capitals_is_one_whatever_its_body_looks_like() -> None:
+    assert enrich(headline="APPLE CUTS FORECAST", body="The company said on Monday").tickers == ("AAPL",)
+
+
+def test_a_story_dated_ahead_counts_when_it_was_received_and_an_old_one_at_its_own_time() -> None:
+    assert enrich(published_ms=NOW + 10 * MINUTE_MS).minute == NOW // MINUTE_MS + 10
+    assert enrich(published_ms=NOW + 10 * MINUTE_MS + 1).minute == NOW // MINUTE_MS
+    assert enrich(published_ms=253_402_300_799_000).minute == NOW // MINUTE_MS
+    assert enrich(published_ms=0).minute == 0
+
+
+def test_the_feeds_language_wins_over_detection() -> None:
+    assert enrich(language="de").language == "de"
+    assert enrich(headline="Die Bank stellt alle Auszahlungen an ihre Kunden ein").language == "de"
+
+
+def test_a_headline_that_is_only_a_link_still_has_a_key_of_its_own() -> None:
+    one, other = enrich(headline="https://a.b/1"), enrich(headline="https://a.b/2")
+    assert (one.text, one.language) == ("", "und")
+    assert one.copy_keys != other.copy_keys
+
+
+@given(st.text(max_size=80), st.text(max_size=80), st.integers(0, 253_402_300_799_000))
+def test_any_text_can_be_read(headline: str, body: str, published_ms: int) -> None:
+    headline, body = (text.encode("utf-8", "replace").decode() for text in (headline, body))
+    found = enrich(headline=headline, body=body, published_ms=published_ms)
+    assert found.tickers == tuple(sorted(set(found.tickers)))
+    assert len(found.language) <= 8
+    assert 0 <= found.minute <= NOW // MINUTE_MS + 10
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("", "und"),
+        ("12.5 %", "und"),
+        ("IBM", "und"),
+        ("Kestrel Bank halts withdrawals after depositors panic", "en"),
+        ("La banque suspend tous les retraits de ses clients", "fr"),
+        ("银行暂停提款", "zh"),
+        ("銀行は引き出しを停止した", "ja"),
+        ("은행이 인출을 중단했다", "ko"),
+        ("Банк приостановил выдачу вкладов", "ru"),
+        ("Apple苹果公司宣布暂停所有在华业务并大规模裁员", "zh"),
+        ("two\nlines of ordinary English text about a failing bank", "en"),
+    ],
+)
+def test_languages_are_told_by_script_or_by_words(text: str, language: str) -> None:
+    assert LanguageDetector().detect(text) == language
