@@ -172,7 +172,7 @@ def upgrade() -> None:
         sa.Column("alert_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("minute", sa.BigInteger(), nullable=False),
         sa.Column(
-            "transition", sa.String(length=16), nullable=False, comment="pending, firing, repeat, resolved, dropped"
+            "transition", sa.String(length=16), nullable=False, comment="pending, fired, repeated, resolved, dropped"
         ),
         sa.Column("reason", sa.String(length=64), nullable=False),
         sa.Column("observed", sa.Float(), nullable=False),

@@ -122,7 +122,7 @@ def demo(
         Path | None, typer.Option(help="Keep the demo's database in this folder.", show_default=False)
     ] = None,
 ) -> None:
-    """Play an invented news day through a real broker, classifier and database, and show what is noticed.
+    """Play an invented news week through a real broker, classifier and database, and show what is noticed.
 
     Needs no setting and no network. Takes about a minute.
     """

@@ -25,7 +25,6 @@ from typing import Any, Literal
 
 from pydantic import AnyUrl, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from sentiment_monitor import settings
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
@@ -169,8 +168,8 @@ Settings come from four places. Of two that name the same setting the upper one 
 What none of them names has the default below. An unknown name, a wrong type or a value out of range stops the program
 with exit code 2 and one line a problem. `monitor config` prints the settings in force, secrets hidden;
 [deploy/monitor.toml](../deploy/monitor.toml) is a commented example. In the environment a table or a list of tables is
-written as JSON: `MONITOR_NEWS__MAPPING='{"headline": "title"}'`. Passwords belong in the environment or in a secret file, see
-[operations.md](operations.md#secrets).
+written as JSON: `MONITOR_NEWS__MAPPING='{"headline": "title"}'`. Passwords belong in the environment or in a secret
+file, see [operations.md](operations.md#secrets).
 """
 
 _RECEIVER_EXAMPLE = """\
@@ -262,8 +261,7 @@ def _limits(metadata: Sequence[Any]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)
-    return "" if value is PydanticUndefined else _value(value)
+    return _value(field.get_default(call_default_factory=True))
 
 
 def _value(value: Any) -> str:

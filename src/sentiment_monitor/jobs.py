@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
@@ -16,7 +17,7 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from sentiment_monitor.domain import MINUTE_MS
+from sentiment_monitor.domain import HOUR_MINUTES, MINUTE_MS
 from sentiment_monitor.errors import Fenced, RecordError, RetryLater
 from sentiment_monitor.notify.notifiers import DeliveryLater, Notifier
 from sentiment_monitor.notify.payload import Notification, decode
@@ -216,8 +217,9 @@ class EventClock:
     """Ticks by event time, up to where the stories are stored: history in order, as fast as it goes.
 
     The writing thread calls :meth:`advance` after each transaction, so the next batch waits for the ticks. While an
-    alert is open every minute is decided. Otherwise only those at which a story enters or leaves a rule's window:
-    between them a live tick would look at the same numbers.
+    alert is open every minute is decided. Otherwise only those at which a story enters or leaves a rule's window or
+    the baseline is fitted anew: between them a live tick counts the same stories against the same baseline (whose
+    share for the window moves slowly, with the hour of the week, once two weeks of history show one).
     """
 
     def __init__(
@@ -273,6 +275,14 @@ class EventClock:
             for window in self._windows:
                 if first <= minute + 1 + window <= last:
                     due.setdefault(minute + 1 + window, set()).add(window)
+        for window in self._windows if active else ():
+            # The ticker fits its baseline anew when the window's begin passes a full hour: the same stories may
+            # then be a spike.
+            begin = max(first - window, active[0] - window) // HOUR_MINUTES * HOUR_MINUTES
+            for start in range(begin, min(last - window, active[-1]) + 1, HOUR_MINUTES):
+                inside = bisect_left(active, start) < bisect_left(active, start + window)
+                if inside and start + window >= first:
+                    due.setdefault(start + window, set()).add(window)
         return sorted(due.items())
 
     def _tick(self, minute: int, lease: Lease, changed: Collection[int], *, note_quiet: bool = False) -> bool:

@@ -144,6 +144,7 @@ class Pipeline:
         self._to_reposition: set[Partition] = set()
         self._minutes = _EventTime()
         self._in_flight: Counter[Partition] = Counter()  # parcels fetched and not yet done with
+        self._writing: list[_Parcel] = []
         self.progress = Progress()
         self.read_out = False  # run() ended because nothing was left, not because it was told to
 
@@ -331,6 +332,7 @@ class Pipeline:
     # -- write ------------------------------------------------------------------------------------
 
     def _write(self, parcels: list[_Parcel]) -> None:
+        self._writing = parcels
         current = [parcel for parcel in parcels if self._source.epoch(parcel.partition) == parcel.epoch]
         started = time.monotonic()
         written = Written()
@@ -352,8 +354,8 @@ class Pipeline:
                 self._to_commit[partition] = own[-1].next_offset
         with self._lock:
             self._in_flight.subtract(parcel.partition for parcel in parcels)
-        self._report(parcels, written, started)
         if stored:
+            self._report([parcel for partition in stored for parcel in by_partition[partition]], written, started)
             self._on_stored(self._minutes.complete_before())
 
     def _write_alone(self, parcels: list[_Parcel], written: Written) -> bool:
@@ -402,9 +404,9 @@ class Pipeline:
             return total
         if not batch.scored:  # even the dead letter is refused: block, never drop
             raise FatalError(f"the database refuses a dead letter: {error}") from error
-        story = batch.scored[0].enriched.story
-        _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", offset=story.position.offset)
-        record = Record(story.position, None, repr(story).encode("utf-8", "replace"), story.published_ms)
+        position = batch.scored[0].enriched.story.position
+        record = next(one for parcel in self._writing for one in parcel.records if one.position == position)
+        _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", **_where(record))
         letter = DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}")
         self._store_ceiling.check([letter])
         return self._commit(Batch(batch.offsets, dead=[letter]))

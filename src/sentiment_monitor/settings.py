@@ -250,7 +250,7 @@ def load(path: Path | None = None, **overrides: Any) -> Settings:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
             if SECRETS_DIR.is_dir():
-                sources.append(NestedSecretsSettingsSource(settings_cls, SECRETS_DIR))
+                sources.append(NestedSecretsSettingsSource(file_secret_settings, SECRETS_DIR))
             if file:
                 sources.append(TomlConfigSettingsSource(settings_cls, file))
             return tuple(sources)

@@ -252,7 +252,7 @@ def print_alert(
     out.print()
     for row in sent:
         detail = f": {row['last_error']}" if row["last_error"] else ""
-        out.print(Text(f"{row['receiver']}: {row['state']} after {row['attempts']} attempts{detail}"))
+        out.print(Text(f"{row['receiver']}: {row['state']}, attempt {row['attempts']}{detail}"))
 
 
 def _alert_record(alert: StoredAlert) -> dict[str, Any]:

@@ -6,7 +6,6 @@ full speed decides what the live service decided.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -28,6 +27,7 @@ from sentiment_monitor.detect.evidence import Evidence, Explanation, TopStory, e
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.states import AlertState, Kind, Status, Transition, step
 from sentiment_monitor.domain import DAY_MINUTES, HOUR_MINUTES
+from sentiment_monitor.notify.payload import fingerprint
 from sentiment_monitor.store import trends
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Lease, Outgoing, StoredAlert
 from sentiment_monitor.store.database import Connection, Database
@@ -66,11 +66,6 @@ class TickReport:
     fired: int = 0
     repeated: int = 0
     resolved: int = 0
-
-
-def fingerprint(rule: str, series: str) -> str:
-    """Names an alert for deduplication: the same rule on the same series is the same alert."""
-    return hashlib.sha256(f"{rule}\x1f{series}".encode()).hexdigest()[:16]
 
 
 class Ticker:
@@ -132,7 +127,8 @@ class Ticker:
         for change in changes:
             if change.event is not None:
                 _log.info(
-                    f"alert.{change.event.transition}",
+                    "alert.decided",
+                    transition=change.event.transition,
                     rule=change.rule,
                     series=change.series,
                     reason=change.event.reason,

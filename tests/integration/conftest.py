@@ -26,10 +26,16 @@ def apache(kafka_script: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])
 def broker(request: pytest.FixtureRequest) -> EmbeddedBroker | Apache:
     """A broker with an ``address``, once the embedded one and once Apache Kafka."""
-    one: EmbeddedBroker | Apache = request.getfixturevalue(
-        "apache" if request.param == "apache" else "embedded_broker"
-    )
+    one: EmbeddedBroker | Apache = request.getfixturevalue("apache" if request.param == "apache" else "embedded_broker")
     return one
+
+
+@pytest.fixture(params=["embedded-postgresql", pytest.param("apache-sqlite", marks=pytest.mark.kafka)])
+def broker_and_database(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[EmbeddedBroker | Apache, str]:
+    """A broker and the URL of an empty database: two pairs, so that each kind is met once."""
+    if request.param == "apache-sqlite":
+        return request.getfixturevalue("apache"), f"sqlite:///{tmp_path / 'monitor.sqlite'}"
+    return request.getfixturevalue("embedded_broker"), request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -57,8 +58,8 @@ def until(true: Callable[[], Any], what: str, seconds: float = 30.0, pause: floa
 class Monitor:
     """One ``monitor`` process and its log.
 
-    ``ms_per_story`` makes the stub classifier take its time, with small hand-offs, so that a kill finds every
-    stage at work.
+    ``ms_per_story`` makes the stub classifier or the lexicon take its time, with small hand-offs, so that a kill
+    finds every stage at work.
     """
 
     def __init__(
@@ -179,15 +180,15 @@ def _enter(arguments: Sequence[str], environment: Mapping[str, str], log: str, m
 def _slow_down(ms_per_story: float) -> None:
     from sentiment_monitor import app
     from sentiment_monitor.pipeline import Limits, Pipeline
-    from sentiment_monitor.score.lexicon import StubClassifier
+    from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
 
-    quick = StubClassifier.score
+    for kind in (LexiconClassifier, StubClassifier):
 
-    def score(self: StubClassifier, texts: Any) -> Any:
-        time.sleep(len(texts) * ms_per_story / 1000)
-        return quick(self, texts)
+        def score(self: Any, texts: Any, quick: Any = kind.score) -> Any:
+            time.sleep(len(texts) * ms_per_story / 1000)
+            return quick(self, texts)
 
-    StubClassifier.score = score  # type: ignore[method-assign]
+        kind.score = score  # type: ignore[method-assign]
     small = Limits(waiting=60, prepared=30, scored=30, score_batch=15, write_batch=30)
     app.Pipeline = functools.partial(Pipeline, limits=small)  # type: ignore[misc,assignment]
 
@@ -286,8 +287,6 @@ class Apache:
 
 def _port_pair() -> int:
     """A free port whose successor is free too: a node takes both."""
-    import socket
-
     while True:
         port = free_port()
         with socket.socket() as probe:
@@ -490,7 +489,7 @@ class Results:
             rows = connection.execute(
                 select(table.c.partition, table.c.next_offset).where(table.c.consumer_group == self._group)
             )
-            return {partition: offset for partition, offset in rows}
+            return {row.partition: row.next_offset for row in rows}
 
     def position(self) -> int:
         """Sum of the next offsets; 0 while there is no schema."""

@@ -59,6 +59,18 @@ def test_broker_crash_is_waited_for(apache: Apache, sqlite_url: str, tmp_path: P
         _assert_like_undisturbed(replicas, tmp_path)
 
 
+def test_topic_made_after_the_start_is_consumed(
+    embedded_broker: EmbeddedBroker, sqlite_url: str, tmp_path: Path, name: str
+) -> None:
+    with service(tmp_path, embedded_broker.address, name, name, sqlite_url) as replicas:
+        monitor = replicas.run()
+        monitor.await_event("monitor.ready")
+        time.sleep(2)
+        send(embedded_broker.address, name, invent(50, seed=22).messages)
+        with Results(sqlite_url, name) as results:
+            until(lambda: results.position() == 50, f"the new topic to be read: {monitor!r}", 20)
+
+
 def test_topic_that_was_remade_stops_the_process_with_the_remedy(
     broker: Broker, sqlite_url: str, tmp_path: Path, name: str
 ) -> None:
@@ -207,7 +219,7 @@ def test_sigterm_stores_what_was_fetched_and_exits_0(
     send(embedded_broker.address, name, invent(1_000, seed=51).messages)
     with service(tmp_path, embedded_broker.address, name, name, sqlite_url) as replicas:
         with Results(sqlite_url, name) as results:
-            monitor = replicas.run(ms_per_story=10)
+            monitor = replicas.run(ms_per_story=10, kafka__max_poll_records="20")
             until(lambda: results.position() > 50, "it at work")
             monitor.signal(signal.SIGTERM)
             assert monitor.wait(20) == 0, repr(monitor)
@@ -223,7 +235,7 @@ def test_second_sigterm_stops_at_once(
 ) -> None:
     send(embedded_broker.address, name, invent(600, seed=52).messages)
     with service(tmp_path, embedded_broker.address, name, name, sqlite_url) as replicas:
-        monitor = replicas.run(ms_per_story=60)
+        monitor = replicas.run(ms_per_story=60, kafka__max_poll_records="20")
         until(lambda: monitor.stored, "it at work")
         monitor.signal(signal.SIGTERM)
         time.sleep(0.3)
@@ -263,11 +275,15 @@ def test_flood_of_broken_records_stops_the_process_and_loses_nothing(
 
 
 def test_two_replicas_share_the_partitions_and_the_totals_are_exact(
-    broker: Broker, database_url: str, tmp_path: Path, name: str
+    broker_and_database: tuple[Broker, str], tmp_path: Path, name: str
 ) -> None:
+    broker, database_url = broker_and_database
     feed = invent(1_500, seed=71)
     send(broker.address, name, feed.messages, partitions=4)
-    with service(tmp_path, broker.address, name, name, database_url) as replicas, Results(database_url, name) as results:
+    with (
+        service(tmp_path, broker.address, name, name, database_url) as replicas,
+        Results(database_url, name) as results,
+    ):
         crowd = [replicas.run(ms_per_story=6) for _ in range(2)]
         until(lambda: results.position() == len(feed.messages), "all stored", 60)
         shares = [one.stored for one in crowd]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from integration.harness import Apache, Results, assert_same, invent, send, service, until
+import pytest
+
+from integration.harness import Apache, Monitor, Results, assert_same, invent, send, service, until
 from sentiment_monitor.domain import Score, Text
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
+from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.embedded import EmbeddedBroker
 from sentiment_monitor.ingest.memory import MemorySource
@@ -23,14 +28,18 @@ from sentiment_monitor.store.database import Database
 
 
 def test_stopped_process_that_wakes_after_its_session_cannot_write(
-    broker: EmbeddedBroker | Apache, database_url: str, tmp_path: Path, name: str
+    broker_and_database: tuple[EmbeddedBroker | Apache, str], tmp_path: Path, name: str
 ) -> None:
+    broker, database_url = broker_and_database
     feed = invent(1_200, seed=7)
     send(broker.address, name, feed.messages)
-    with service(tmp_path, broker.address, name, name, database_url) as replicas, Results(database_url, name) as results:
+    with (
+        service(tmp_path, broker.address, name, name, database_url) as replicas,
+        Results(database_url, name) as results,
+    ):
         zombie = replicas.run(ms_per_story=10)
         until(lambda: results.position() > 100, "the first one at work", pause=0.01)
-        zombie.signal(signal.SIGSTOP)
+        _stop_between_transactions(zombie, database_url)
         stale = results.position()
         heir = replicas.run()
         until(lambda: results.position() == len(feed.messages), "the second one to take over and finish")
@@ -54,6 +63,61 @@ def test_stopped_process_that_wakes_after_its_session_cannot_write(
             undisturbed.drain()
             with Results(undisturbed.database, undisturbed.group) as expected:
                 assert_same(after, expected.check())
+
+
+def _stop_between_transactions(monitor: Monitor, url: str) -> None:
+    """SIGSTOP at a moment when no lock in the database is held: one that is would keep everybody waiting."""
+    for _ in range(50):
+        monitor.signal(signal.SIGSTOP)
+        if not _somebody_writes(url):
+            return
+        monitor.signal(signal.SIGCONT)
+        time.sleep(0.03)
+    raise AssertionError("it was always within a transaction")
+
+
+def _somebody_writes(url: str) -> bool:
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0.1, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            connection.close()
+        return False
+    database = Database(url)
+    try:
+        with database.read() as connection:
+            return bool(
+                connection.exec_driver_sql(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid() AND state <> 'idle'"
+                ).scalar()
+            )
+    finally:
+        database.close()
+
+
+def test_writer_frozen_within_a_transaction_lets_go_of_postgresql(postgres_url: str) -> None:
+    frozen, other = Database(postgres_url), Database(postgres_url)
+    try:
+        with other.read() as connection:
+            assert connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar() == "30s"
+        with pytest.raises(DatabaseAway):
+            _freeze_until(frozen, other)
+    finally:
+        frozen.close()
+        other.close()
+
+
+def _freeze_until(frozen: Database, other: Database) -> None:
+    with frozen.write() as connection:
+        connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 100")
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
+        with other.write() as waiting:
+            waiting.exec_driver_sql("SELECT pg_advisory_xact_lock(1)")
+        connection.exec_driver_sql("SELECT 1")
 
 
 class _Gate(StubClassifier):
@@ -106,7 +170,7 @@ def test_zombie_consumer_cannot_move_the_offset(database: Database) -> None:
             until(lambda: results.count("stories") == 61, "the zombie to go on where SQL says")
             assert results.offsets() == {0: 31, 1: 30}
             results.check()
-        assert zombie.progress.created == 1
+        assert (zombie.progress.records, zombie.progress.created) == (1, 1)
     finally:
         gate.go_on.set()
         zombie.stop()

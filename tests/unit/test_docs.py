@@ -234,6 +234,11 @@ def test_commands_and_options_exist(page: Path) -> None:
             assert option in reference or option == "--setup-only", f"{page.name}: monitor {call}"
 
 
+def test_the_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [command for command in docs.commands() if f"`monitor {' '.join(command)}" not in text] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_settings_shown_as_toml_can_be_read(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

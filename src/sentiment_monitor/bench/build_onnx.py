@@ -16,6 +16,7 @@ from sentiment_monitor.bench.contenders import ONNX_FILE
 from sentiment_monitor.score.checkpoint import open_checkpoint
 
 OPSET = 17
+FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,8 +31,12 @@ def main(arguments: Sequence[str]) -> int:
     network = load_network(checkpoint, "eager")
 
     class LogitsOnly(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = network(input_ids=input_ids, attention_mask=attention_mask).logits
+            logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
             return logits
 
     example = torch.ones((4, 16), dtype=torch.int64)
@@ -53,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         folder / ONNX_FILE,
         weight_type=quantization.QuantType.QInt8,
         per_channel=True,
+        extra_options={"DefaultTensorType": FLOAT},  # fused operators tell the quantiser no type
     )
     return 0
 

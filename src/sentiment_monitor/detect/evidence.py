@@ -74,7 +74,8 @@ def explain(
     if evidence.sources:
         lines.append(_sources(evidence))
     if evidence.copies:
-        lines.append(f"Copies: {evidence.copies} syndicated near-duplicates are left out of every figure.")
+        copies = "1 syndicated copy is" if evidence.copies == 1 else f"{evidence.copies} syndicated copies are"
+        lines.append(f"Copies: {copies} left out of every figure.")
     lines.append(f"Rule {rule.name} on {evaluation.series}, severity {rule.severity}.")
     stories = () if kind is Kind.RESOLVED else tuple(_story(story) for story in evidence.stories[:TOP_STORIES])
     return Explanation(title, tuple(line for line in lines if line), stories)

@@ -45,7 +45,7 @@ class Rule:
     max_staleness_minutes: int = 2 * HOUR_MINUTES  # older news never pages
     repeat_minutes: int = DAY_MINUTES  # a firing alert is told again after this; 0: never
     severity: str = "warning"  # info, warning or critical; a label of the alert, it decides nothing here
-    receivers: tuple[str, ...] = ("log",)  # names of the receivers that are told
+    receivers: tuple[str, ...] = ("default",)  # names of the receivers that are told
 
     def __post_init__(self) -> None:
         checks = (

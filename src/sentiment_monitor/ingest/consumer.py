@@ -12,7 +12,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, T
 from kafka import errors as kafka_errors
 
 from sentiment_monitor.domain import Position, Record
-from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, MonitorError, PositionLost, UsageError
+from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, MonitorError, PositionLost
 from sentiment_monitor.ingest.source import Fetched, Partition, Positions
 
 _log = structlog.get_logger()
@@ -25,12 +25,12 @@ _REFUSED = (
 # A broker that answers a fetch beyond its log with silence instead of OffsetOutOfRange gives itself away by
 # a high-water mark below our position; brokers also do that for a moment during a leader change.
 _BEYOND_END_SECONDS = 10.0
+_RECONNECT_MS = 3_000
+_METADATA_MS = 5_000
 
 
 def connection_error(error: Exception, client_options: Mapping[str, Any]) -> MonitorError:
     """What to raise when a client cannot be made: BrokerAway only when trying again can help."""
-    if isinstance(error, OSError):
-        return UsageError(f"kafka: a TLS file cannot be read: {error}")
     if isinstance(error, _REFUSED):
         return FatalError(f"Kafka refused us: {error}")
     servers = ", ".join(client_options.get("bootstrap_servers", []))
@@ -84,9 +84,14 @@ class KafkaSource:
                 heartbeat_interval_ms=heartbeat_interval_ms,
                 max_poll_records=max_poll_records,
                 request_timeout_ms=max(30_000, session_timeout_ms + 5_000),
+                # A broker that is back is noticed within seconds; the client's own default is 30 s.
+                reconnect_backoff_max_ms=_RECONNECT_MS,
+                # kafka-python may join before it knows the topic and is then given nothing until it looks again,
+                # by default in five minutes. New topics and partitions are noticed as soon.
+                metadata_max_age_ms=_METADATA_MS,
                 metrics_enabled=False,
             )
-        except (kafka_errors.KafkaError, OSError) as error:
+        except kafka_errors.KafkaError as error:
             raise connection_error(error, client_options) from error
         self._consumer.subscribe(list(topics), listener=_Listener(self))
 
@@ -264,8 +269,9 @@ class KafkaSource:
         lags: dict[Partition, int | None] = {}
         for partition in owned:
             end, position = (None, None) if partition in waiting else self._end_and_position(partition)
-            known = end is not None and position is not None
-            lags[partition.topic, partition.partition] = max(0, end - position) if known else None
+            left = None if end is None or position is None else end - position
+            # Beyond the end nothing is known either: the position may be lost, see _check_ends.
+            lags[partition.topic, partition.partition] = left if left is not None and left >= 0 else None
         return lags
 
     def caught_up(self) -> bool:

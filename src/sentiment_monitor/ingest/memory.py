@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from sentiment_monitor.domain import Position, Record
+from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.ingest.source import Fetched, Partition, Positions
 
 
@@ -45,21 +47,23 @@ class MemorySource:
         self._waiting.discard(partition)
 
     def poll(self, timeout_ms: int, *, hold: bool) -> list[Fetched]:
-        """See :meth:`Source.poll`. Never waits."""
+        """See :meth:`Source.poll`. Waits the whole time when there is nothing."""
         if self._waiting:
-            for partition, offset in self._positions(dict.fromkeys(self._waiting, 0)).items():
-                self._next[partition] = offset
-            self._waiting.clear()
-        if hold:
-            return []
-        fetched, room = [], self._max
-        for partition in sorted(self._owned):
+            try:
+                self._next.update(self._positions(dict.fromkeys(self._waiting, 0)))
+                self._waiting.clear()
+            except DatabaseAway:
+                hold = True
+        fetched, room = [], 0 if hold else self._max
+        for partition in sorted(self._owned - self._waiting):
             start = self._next[partition]
             records = self._logs[partition][start : start + room]
             if records:
                 self._next[partition] = start + len(records)
                 room -= len(records)
                 fetched.append(Fetched(partition, self._epochs[partition], records, start, start + len(records)))
+        if not fetched:
+            time.sleep(timeout_ms / 1000)
         return fetched
 
     def epoch(self, partition: Partition) -> int | None:

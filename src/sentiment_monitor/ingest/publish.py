@@ -70,7 +70,7 @@ def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int)
     """Makes the topic with so many partitions unless it exists; returns how many it has."""
     try:
         admin = KafkaAdminClient(**client_options)
-    except (kafka_errors.KafkaError, OSError) as error:
+    except kafka_errors.KafkaError as error:
         raise connection_error(error, client_options) from error
     try:
         try:
@@ -94,7 +94,7 @@ class Publisher:
             self._producer = KafkaProducer(
                 **client_options, acks="all", linger_ms=5, batch_size=256 * 1024, metrics_enabled=False
             )
-        except (kafka_errors.KafkaError, OSError) as error:
+        except kafka_errors.KafkaError as error:
             raise connection_error(error, client_options) from error
 
     def send(self, message: Mapping[str, Any] | bytes, *, timestamp_ms: int | None = None) -> None:

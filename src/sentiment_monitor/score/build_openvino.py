@@ -90,6 +90,7 @@ def _convert(checkpoint: Checkpoint, windows: Sequence[Sequence[int]]) -> tuple[
     import openvino
     import torch
 
+    from sentiment_monitor.score.lean_bert import lean
     from sentiment_monitor.score.torch_engine import TorchEngine, load_network
 
     engine = TorchEngine(checkpoint, usable_cpus())
@@ -97,18 +98,20 @@ def _convert(checkpoint: Checkpoint, windows: Sequence[Sequence[int]]) -> tuple[
     engine.close()
 
     class LogitsOnly(torch.nn.Module):  # convert_model wants tensors out, not transformers' output object
-        def __init__(self) -> None:
+        def __init__(self, network: Any) -> None:
             super().__init__()
-            self.network = load_network(checkpoint, "eager")
+            self.network = network
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
             return logits
 
+    loaded = load_network(checkpoint, "eager")
+    module = lean(loaded) or LogitsOnly(loaded).eval()
     example = torch.ones((4, 16), dtype=torch.int64)  # several rows, or the trace takes the batch size for a constant
     with torch.no_grad():
         network = openvino.convert_model(
-            LogitsOnly().eval(),
+            module,
             example_input={"input_ids": example, "attention_mask": example},
             input=[("input_ids", [-1, -1], np.int64), ("attention_mask", [-1, -1], np.int64)],
         )

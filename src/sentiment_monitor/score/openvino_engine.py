@@ -26,7 +26,7 @@ from sentiment_monitor.score.checkpoint import Checkpoint
 from sentiment_monitor.score.engine import EngineUnavailable, Logits
 from sentiment_monitor.score.hardware import cpu_flags
 
-BUILD_FORMAT = 1  # raise it when the builder changes what it makes
+BUILD_FORMAT = 2  # raise it when the builder changes what it makes
 PACKAGES = ("openvino", "nncf", "torch", "transformers")
 PROBES = Path(__file__).with_name("probe")  # calibration and comparison texts by language
 NETWORK, RECORD = "network.xml", "build.json"

@@ -149,7 +149,7 @@ class AlertStore:
     # -- alerts -----------------------------------------------------------------------------------
 
     def open(self) -> list[StoredAlert]:
-        """Alerts that are pending, firing or recovering."""
+        """Alerts that are pending or firing."""
         with self._database.read() as connection:
             return _alerts(connection, alerts.c.state.not_in(CLOSED_STATES))
 

@@ -24,8 +24,10 @@ __all__ = ["Connection", "Database"]
 
 _BUSY_SECONDS = 30.0
 # PostgreSQL: serialization failure, deadlock, connection and operator-intervention classes, disk full,
-# too many connections. The same call may succeed later.
-_RETRY_STATES = ("40", "08", "57P", "53")
+# too many connections, idle for too long. The same call may succeed later.
+_RETRY_STATES = ("40", "08", "57P", "53", "25P03")
+# A process that is frozen within a transaction holds its locks; the others wait no longer than this.
+_IDLE_IN_TRANSACTION_MS = 30_000
 
 
 class Database:
@@ -57,7 +59,11 @@ class Database:
                 raise SettingsError(f"database.url: the folder of {self.url.database} does not exist")
             options["connect_args"] = {"timeout": _BUSY_SECONDS}
         else:
-            options["connect_args"] = {"connect_timeout": 10, "application_name": "sentiment-monitor"}
+            options["connect_args"] = {
+                "connect_timeout": 10,
+                "application_name": "sentiment-monitor",
+                "options": f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS}",
+            }
         try:
             self.engine: Engine = create_engine(self.url, **options)
         except (sql_errors.ArgumentError, ImportError) as error:

@@ -162,7 +162,7 @@ alert_events = Table(
     Column("id", Key, primary_key=True, autoincrement=True),
     Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
     Column("minute", BigInteger, nullable=False),
-    Column("transition", String(16), nullable=False, comment="pending, firing, repeat, resolved, dropped"),
+    Column("transition", String(16), nullable=False, comment="pending, fired, repeated, resolved, dropped"),
     Column("reason", String(64), nullable=False),
     Column("observed", Float, nullable=False),
     Column("volume", Float, nullable=False),

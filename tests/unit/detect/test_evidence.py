@@ -34,7 +34,7 @@ def test_an_alert_says_what_how_unusual_since_when_from_whom_and_shows_the_stori
         "How unusual: p = 2e-09, q = 3e-08 among the series tested; more than a day 3 times as busy as usual explains.",
         "Since: 2023-03-10 17:21 UTC.",
         "Sources: 6 (newswire, ledger, a, b, c and 1 more).",
-        "Copies: 23 syndicated near-duplicates are left out of every figure.",
+        "Copies: 23 syndicated copies are left out of every figure.",
         "Rule company-day on ticker:ACME, severity warning.",
     )
     assert len(told.stories) == 5

@@ -1,0 +1,458 @@
+"""The batch transaction on both databases: copies, changes, fencing, and buckets that equal a recomputation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, select, update
+from writing import NOW, TOPIC, Desk, dead, scored
+
+from sentiment_monitor.domain import MINUTE_MS, ScoredStory
+from sentiment_monitor.errors import Fenced
+from sentiment_monitor.store.batches import Batch, recompute_buckets, stored_buckets
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.rows import join_tickers, split_tickers
+from sentiment_monitor.store.schema import (
+    buckets,
+    classifiers,
+    consumer_offsets,
+    copy_keys,
+    dead_letters,
+    metadata,
+    scores,
+    stories,
+)
+
+LONG = "Kestrel Bank halts withdrawals after depositors pull billions in two days"
+HOUR = 60
+
+
+def rows(database: Database) -> dict[str, dict[str, Any]]:
+    """Stored stories by id, with the id of the story they copy."""
+    with database.read() as connection:
+        found = [dict(row) for row in connection.execute(select(stories)).mappings()]
+    names = {row["id"]: row["story_id"] for row in found}
+    return {row["story_id"]: row | {"copy_of": names.get(row["copy_of"])} for row in found}
+
+
+def copies(database: Database) -> dict[str, str | None]:
+    return {name: row["copy_of"] for name, row in rows(database).items() if not row["deleted"]}
+
+
+def counted(database: Database, series: str = "all") -> dict[int, tuple[int, int]]:
+    """minute -> (stories without copies, copies)."""
+    with database.read() as connection:
+        found = connection.execute(select(buckets).where(buckets.c.series == series)).mappings()
+        return {row["minute"]: (row["stories"], row["copies"]) for row in found}
+
+
+def check(database: Database) -> None:
+    """The invariants that hold after every transaction."""
+    with database.read() as connection:
+        assert stored_buckets(connection) == recompute_buckets(connection)
+        original = stories.alias()
+        chained = connection.execute(
+            select(stories.c.story_id)
+            .join(original, original.c.id == stories.c.copy_of)
+            .where(stories.c.deleted.is_(False), (original.c.deleted.is_(True)) | original.c.copy_of.is_not(None))
+        ).all()
+        assert chained == [], "a copy of a copy, or of a deleted story"
+        keyed = set(connection.scalars(select(copy_keys.c.story_id)))
+        originals = set(
+            connection.scalars(select(stories.c.id).where(stories.c.copy_of.is_(None), stories.c.deleted.is_(False)))
+        )
+        assert keyed == originals, "originals, and only they, can be found by their keys"
+        assert connection.scalar(select(func.count()).select_from(buckets).where(buckets.c.stories < 0)) == 0
+
+
+@pytest.fixture
+def desk(database: Database) -> Desk:
+    return Desk(database)
+
+
+# -- one story --------------------------------------------------------------------------------------
+
+
+def test_a_story_is_stored_with_its_score_and_counts_in_its_series(database: Database, desk: Desk) -> None:
+    written = desk.write(scored("1", LONG, label="negative", tickers=("KSB", "XYZ"), body="b", url="u", revision=3))
+    assert (written.created, written.copies, written.duplicates) == (1, 0, 0)
+    row = rows(database)["1"]
+    assert (row["headline"], row["revision"], row["tickers"], row["minute"]) == (LONG, 3, ",KSB,XYZ,", 1_000)
+    with database.read() as connection:
+        score = connection.execute(select(scores)).mappings().one()
+        assert (score["label"], score["classifier"], score["topic"]) == ("negative", "stub@0", "earnings")
+        assert score["score"] == pytest.approx(-0.75)
+        assert stored_buckets(connection) == {
+            (series, 1_000): (1, 1, 0, 0, 0, 800_000, -750_000)
+            for series in ("all", "topic:earnings", "ticker:KSB", "ticker:XYZ", "source:wire")
+        }
+        assert connection.scalar(select(classifiers.c.id)) == "stub@0"
+
+
+def test_the_same_message_again_changes_nothing(database: Database, desk: Desk) -> None:
+    desk.write(scored("1"), scored("1"))
+    assert desk.write(scored("1")).duplicates == 1
+    assert counted(database) == {1_000: (1, 0)}
+
+
+def test_the_same_id_from_another_source_is_another_story(database: Database, desk: Desk) -> None:
+    desk.write(scored("1", "Bank fails at last"), scored("1", "Rates rise again", source="other"))
+    assert counted(database) == {1_000: (2, 0)}
+
+
+def test_dead_letters_keep_raw_bytes_position_and_a_detail_that_any_database_takes(
+    database: Database, desk: Desk
+) -> None:
+    desk.write(dead=[dead(7, key=b"\x00k", value=b"\xff\x00", detail="a\x00b\ud800" + "x" * 5_000), dead(8, value=None)])
+    with database.read() as connection:
+        first, second = connection.execute(select(dead_letters).order_by(dead_letters.c.id)).mappings()
+    assert (first["kafka_offset"], first["raw_key"], first["raw_value"]) == (7, b"\x00k", b"\xff\x00")
+    assert first["detail"].startswith("a\\x00b\\ud800x")
+    assert len(first["detail"]) == 2_000
+    assert second["raw_value"] is None
+
+
+# -- updates and deletions --------------------------------------------------------------------------
+
+
+def test_an_update_moves_the_story_to_its_new_text_tickers_topic_and_time(database: Database, desk: Desk) -> None:
+    desk.write(scored("1", LONG, label="negative", tickers=("KSB",)))
+    written = desk.write(
+        scored("1", "All is well", action="updated", label="positive", topic="macro", tickers=("XYZ",), minute=2_000)
+    )
+    assert (written.created, written.updated) == (0, 1)
+    with database.read() as connection:
+        assert {key for key in stored_buckets(connection)} == {
+            (series, 2_000) for series in ("all", "topic:macro", "ticker:XYZ", "source:wire")
+        }
+        assert connection.scalar(select(func.count()).select_from(scores)) == 1
+    check(database)
+
+
+def test_a_deletion_leaves_no_bucket_and_keeps_the_row(database: Database, desk: Desk) -> None:
+    desk.write(scored("1"))
+    assert desk.write(scored("1", action="deleted")).deleted == 1
+    assert counted(database) == {}
+    assert rows(database)["1"]["deleted"]
+    assert desk.write(scored("1", action="deleted")).duplicates == 1
+    check(database)
+
+
+@pytest.mark.parametrize("revisions", [(None, None), (2, 1), (2, 2)])
+def test_a_creation_that_comes_after_its_deletion_stays_deleted(
+    database: Database, desk: Desk, revisions: tuple[int | None, int | None]
+) -> None:
+    desk.write(scored("1", action="deleted", revision=revisions[0]))
+    assert desk.write(scored("1", revision=revisions[1])).duplicates == 1
+    assert counted(database) == {}
+
+
+def test_a_newer_revision_brings_a_deleted_story_back(database: Database, desk: Desk) -> None:
+    desk.write(scored("1", revision=1), scored("1", action="deleted", revision=2))
+    assert desk.write(scored("1", LONG, action="updated", revision=3)).updated == 1
+    assert counted(database) == {1_000: (1, 0)}
+    check(database)
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1), (3, 1, 2, 3)])
+@pytest.mark.parametrize("together", [True, False])
+def test_the_highest_revision_wins_in_whatever_order_they_come(
+    database: Database, desk: Desk, order: Sequence[int], together: bool
+) -> None:
+    messages = [scored("1", f"headline number {n}", action="updated", revision=n, minute=1_000 + n) for n in order]
+    if together:
+        desk.write(*messages)
+    else:
+        for message in messages:
+            desk.write(message)
+    assert rows(database)["1"]["headline"] == "headline number 3"
+    assert counted(database) == {1_003: (1, 0)}
+    check(database)
+
+
+def test_a_deletion_older_than_the_stored_revision_is_ignored(database: Database, desk: Desk) -> None:
+    desk.write(scored("1", revision=5))
+    assert desk.write(scored("1", action="deleted", revision=4)).duplicates == 1
+    assert counted(database) == {1_000: (1, 0)}
+    desk.write(scored("1", action="deleted", revision=5))
+    assert counted(database) == {}
+
+
+# -- copies -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)])
+def test_the_earliest_published_is_the_original_in_whatever_order_they_arrive(
+    database: Database, desk: Desk, order: Sequence[int], together: bool
+) -> None:
+    told = [scored(str(n), LONG.upper() if n else LONG, source=f"s{n}", minute=1_000 + n) for n in range(3)]
+    if together:
+        desk.write(*(told[n] for n in order))
+    else:
+        for n in order:
+            desk.write(told[n])
+    assert copies(database) == {"0": None, "1": "0", "2": "0"}
+    assert counted(database) == {1_000: (1, 0), 1_001: (0, 1), 1_002: (0, 1)}
+    check(database)
+
+
+def test_copies_are_told_by_key_and_time_across_batches(database: Database, desk: Desk) -> None:
+    window = 72 * HOUR
+    desk.write(scored("old", LONG, minute=10_000))
+    desk.write(scored("inside", LONG, minute=10_000 + window), scored("outside", LONG, minute=10_001 + window))
+    assert copies(database) == {"old": None, "inside": "old", "outside": None}
+    check(database)
+
+
+@pytest.mark.parametrize(
+    ("other", "label", "same"),
+    [
+        (LONG.replace("halts", "stops"), "negative", True),
+        (LONG.replace("halts", "resumes"), "positive", False),
+        (LONG.replace("two", "2"), "negative", False),
+        (f"{LONG} - Reuters", "negative", True),
+        (f"{LONG} - Crisis Over", "positive", False),
+        (LONG, "positive", True),  # the very same text: only the bodies differ
+        ("Kestrel Bank", "negative", False),
+    ],
+)
+def test_nearly_the_same_words_are_a_copy_only_with_the_same_label_and_numbers(
+    database: Database, desk: Desk, other: str, label: str, same: bool
+) -> None:
+    desk.write(scored("1", LONG, label="negative"))
+    desk.write(scored("2", other, label=label, minute=1_001))
+    assert copies(database) == {"1": None, "2": "1" if same else None}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_when_the_original_goes_its_earliest_living_copy_takes_its_place(
+    database: Database, desk: Desk, together: bool
+) -> None:
+    told = [scored(str(n), LONG, source=f"s{n}", minute=1_000 + n) for n in range(4)]
+    gone = [scored("1", source="s1", action="deleted"), scored("0", source="s0", action="deleted")]
+    if together:
+        desk.write(*told, *gone)
+    else:
+        desk.write(*told)
+        desk.write(gone[0])
+        desk.write(gone[1])
+    assert copies(database) == {"2": None, "3": "2"}
+    assert counted(database) == {1_002: (1, 0), 1_003: (0, 1)}
+    desk.write(scored("5", LONG, minute=1_010))
+    assert copies(database)["5"] == "2"
+    check(database)
+
+
+def test_an_original_that_is_rewritten_leaves_its_copies_to_the_next(database: Database, desk: Desk) -> None:
+    desk.write(scored("0", LONG), scored("1", LONG, minute=1_001), scored("2", LONG, minute=1_002))
+    desk.write(scored("0", "Something else entirely", action="updated"))
+    assert copies(database) == {"0": None, "1": None, "2": "1"}
+    desk.write(scored("0", LONG, action="updated"))
+    assert copies(database) == {"0": None, "1": "0", "2": "0"}
+    check(database)
+
+
+def test_an_original_that_moves_later_becomes_a_copy(database: Database, desk: Desk) -> None:
+    desk.write(scored("0", LONG), scored("1", LONG, minute=1_001))
+    desk.write(scored("0", LONG, action="updated", minute=1_005))
+    assert copies(database) == {"0": "1", "1": None}
+    check(database)
+
+
+# -- the invariant ----------------------------------------------------------------------------------
+
+_TEXTS = (LONG, LONG.upper(), LONG.replace("halts", "stops"), LONG.replace("two", "2"), "Bank fails", "Rates rise")
+_message = st.builds(
+    scored,
+    st.sampled_from("abcdef"),
+    st.sampled_from(_TEXTS),
+    source=st.sampled_from(["s1", "s2"]),
+    action=st.sampled_from(["created", "created", "updated", "updated", "deleted"]),
+    revision=st.none() | st.integers(0, 4),
+    minute=st.sampled_from([1_000, 1_001, 1_060, 1_000 + 72 * HOUR, 1_001 + 72 * HOUR, 20_000]),
+    label=st.sampled_from(["negative", "negative", "neutral", "positive"]),
+    topic=st.sampled_from([None, "macro", "earnings"]),
+    tickers=st.sampled_from([(), ("A",), ("A", "B"), ("B",)]),
+    url=st.sampled_from(["", "u"]),
+)
+
+
+def _emptied(database: Database) -> Desk:
+    with database.write() as connection:
+        connection.execute(update(stories).values(copy_of=None))
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(delete(table))
+    return Desk(database)
+
+
+_ON_ONE_DATABASE = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@_ON_ONE_DATABASE
+@given(st.lists(st.lists(_message, min_size=1, max_size=6), min_size=1, max_size=5))
+def test_buckets_equal_a_recomputation_after_any_history(database: Database, history: list[list[ScoredStory]]) -> None:
+    desk = _emptied(database)
+    for batch in history:
+        written = desk.write(*batch)
+        handled = written.created + written.updated + written.deleted + written.duplicates
+        assert handled == len(batch)
+        check(database)
+
+
+@_ON_ONE_DATABASE
+@given(st.lists(st.lists(_message, min_size=1, max_size=5), min_size=1, max_size=4))
+def test_the_size_of_the_batches_makes_no_difference(database: Database, history: list[list[ScoredStory]]) -> None:
+    def outcome() -> object:
+        with database.read() as connection:
+            found = {(r["source"], n): (r["copy_of"], r["headline"], r["deleted"], r["revision"])
+                     for n, r in ((row["story_id"], row) for row in _with_names(connection))}  # fmt: skip
+            return found, stored_buckets(connection)
+
+    desk = _emptied(database)
+    for batch in history:
+        desk.write(*batch)
+    in_batches = outcome()
+    desk = _emptied(database)
+    for batch in history:
+        for message in batch:
+            desk.write(message)
+    assert outcome() == in_batches
+
+
+def _with_names(connection: Any) -> list[dict[str, Any]]:
+    found = [dict(row) for row in connection.execute(select(stories)).mappings()]
+    names = {row["id"]: (row["source"], row["story_id"]) for row in found}
+    return [row | {"copy_of": names.get(row["copy_of"])} for row in found]
+
+
+@_ON_ONE_DATABASE
+@given(data=st.data(), count=st.integers(2, 8))
+def test_exact_copies_end_the_same_in_whatever_order_and_batches_they_arrive(
+    database: Database, data: st.DataObject, count: int
+) -> None:
+    minutes = data.draw(st.lists(st.integers(1_000, 1_000 + 72 * HOUR), min_size=count, max_size=count))
+    texts = data.draw(st.lists(st.sampled_from([LONG, "Bank fails"]), min_size=count, max_size=count))
+    gone = data.draw(st.sets(st.integers(0, count - 1)))
+    told = [
+        scored(str(n), texts[n], source=f"s{n % 3}", minute=minutes[n], label="negative", revision=1)
+        for n in range(count)
+    ] + [scored(str(n), source=f"s{n % 3}", action="deleted", revision=2) for n in gone]
+    desk = _emptied(database)
+    for message in data.draw(st.permutations(told)):
+        desk.write(message)
+    expected = {}
+    for text in set(texts):
+        living = [n for n in range(count) if texts[n] == text and n not in gone]
+        first = min(living, key=lambda n: (minutes[n] * MINUTE_MS, f"s{n % 3}", str(n)), default=None)
+        expected |= {str(n): None if n == first else str(first) for n in living}
+    assert copies(database) == expected
+    check(database)
+
+
+# -- offsets ----------------------------------------------------------------------------------------
+
+
+def _offset(database: Database, group: str = "g") -> int | None:
+    with database.read() as connection:
+        found: int | None = connection.scalar(
+            select(consumer_offsets.c.next_offset).where(consumer_offsets.c.consumer_group == group)
+        )
+        return found
+
+
+def test_a_writer_that_is_not_where_sql_is_writes_nothing_at_all(database: Database, desk: Desk) -> None:
+    zombie = Desk(database)
+    desk.write(scored("1", LONG))
+    with pytest.raises(Fenced):
+        zombie.write(scored("2", LONG), dead=[dead()])
+    assert list(rows(database)) == ["1"]
+    assert counted(database) == {1_000: (1, 0)}
+    assert _offset(database) == 1
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(dead_letters)) == 0
+
+
+def test_one_stale_partition_of_several_fences_the_whole_batch(database: Database, desk: Desk) -> None:
+    desk.writer.positions({(TOPIC, 1): 5}, NOW)
+    with pytest.raises(Fenced, match="news/1"):
+        desk.writer.commit(Batch({(TOPIC, 0): (0, 1), (TOPIC, 1): (4, 6)}, [scored("1")]), NOW)
+    assert desk.writer.positions({(TOPIC, 0): 9, (TOPIC, 1): 9}, NOW) == {(TOPIC, 0): 0, (TOPIC, 1): 5}
+    assert rows(database) == {}
+
+
+def test_a_partition_that_sql_does_not_know_cannot_be_written(database: Database, desk: Desk) -> None:
+    with pytest.raises(Fenced):
+        desk.writer.commit(Batch({("other", 0): (0, 1)}, [scored("1")]), NOW)
+
+
+def test_groups_keep_their_own_positions(database: Database, desk: Desk) -> None:
+    desk.write(scored("1"))
+    assert Desk(database, "h").next == 0
+    assert Desk(database, "g").next == 1
+
+
+def test_a_new_partition_begins_at_its_start_and_a_known_one_where_it_was(database: Database, desk: Desk) -> None:
+    assert desk.writer.positions({(TOPIC, 1): 40}, NOW) == {(TOPIC, 1): 40}
+    assert desk.writer.positions({(TOPIC, 1): 0, (TOPIC, 0): 7}, NOW) == {(TOPIC, 1): 40, (TOPIC, 0): 0}
+    with pytest.raises(ValueError, match="no start"):
+        desk.writer.positions({(TOPIC, 2): None}, NOW)
+    assert desk.writer.positions({(TOPIC, 1): None}, NOW) == {(TOPIC, 1): 40}
+
+
+def test_a_lost_position_is_moved_without_a_condition(database: Database, desk: Desk) -> None:
+    desk.write(scored("1"))
+    assert desk.writer.move({(TOPIC, 0): 500, (TOPIC, 3): 7, (TOPIC, 4): None}, NOW) == {
+        (TOPIC, 0): 500, (TOPIC, 3): 7,
+    }  # fmt: skip
+    assert desk.writer.positions({(TOPIC, 0): 0, (TOPIC, 3): 0}, NOW) == {(TOPIC, 0): 500, (TOPIC, 3): 7}
+
+
+def test_an_error_inside_the_transaction_leaves_nothing_behind(database: Database, desk: Desk) -> None:
+    with pytest.raises(Exception, match=r".") as raised:
+        desk.write(scored("1"), scored("2", revision=2**70))
+    assert not isinstance(raised.value, Fenced)
+    assert (rows(database), _offset(database)) == ({}, 0)
+    desk.write(scored("1"))  # and the writer still works
+
+
+def test_two_writers_at_once_agree_on_one_original(database: Database) -> None:
+    """Two replicas, a partition each, the same story at the same moment."""
+    one = Desk(database)
+    one.writer.positions({(TOPIC, 1): 0}, NOW)
+    failed: list[BaseException] = []
+
+    def write(partition: int) -> None:
+        try:
+            writer = Desk(database).writer
+            for n in range(15):
+                batch = Batch({(TOPIC, partition): (n, n + 1)}, [scored(f"{partition}-{n}", f"{LONG} again {'x' * n}")])
+                writer.commit(batch, NOW)
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(partition,)) for partition in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failed == []
+    assert len(rows(database)) == 30
+    check(database)
+    with database.read() as connection:
+        originals = connection.execute(
+            select(stories.c.headline, func.count()).where(stories.c.copy_of.is_(None)).group_by(stories.c.headline)
+        ).all()
+    assert all(count == 1 for _, count in originals)
+
+
+@given(st.lists(st.text(st.sampled_from("ABC.-:=^0"), min_size=1, max_size=5), max_size=5))
+def test_tickers_survive_their_column(tickers: list[str]) -> None:
+    assert split_tickers(join_tickers(tuple(tickers))) == tuple(tickers)

@@ -1,0 +1,209 @@
+"""Connections, migrations and views, on both databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, select, text
+from sqlalchemy import exc as sql_errors
+from writing import Desk, scored
+
+from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
+from sentiment_monitor.store import trends
+from sentiment_monitor.store.database import Database, _config, _is_temporary
+from sentiment_monitor.store.schema import metadata, stories
+
+VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events")
+
+
+@pytest.fixture
+def empty(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
+
+
+def alembic(database: Database, direction: str, to: str) -> None:
+    config = _config()
+    with database.write() as connection:
+        config.attributes["connection"] = connection
+        getattr(command, direction)(config, to)
+
+
+# -- migrations -------------------------------------------------------------------------------------
+
+
+def test_an_empty_database_is_brought_to_the_newest_schema_once(empty: Database) -> None:
+    current, head = empty.revisions()
+    assert current is None
+    assert empty.migrate() is True
+    assert empty.revisions() == (head, head)
+    assert empty.migrate() is False
+
+
+def test_down_and_up_again_leaves_the_same_schema(database: Database) -> None:
+    def shape() -> dict[str, Any]:
+        with database.read() as connection:
+            found = inspect(connection)
+            return {
+                name: (sorted(str(column) for column in found.get_columns(name)), found.get_indexes(name))
+                for name in found.get_table_names()
+            }
+
+    before = shape()
+    alembic(database, "downgrade", "base")
+    with database.read() as connection:
+        assert set(inspect(connection).get_table_names()) <= {"alembic_version"}
+        assert inspect(connection).get_view_names() == []
+    alembic(database, "upgrade", "head")
+    assert shape() == before
+
+
+def test_the_tables_in_the_code_are_those_the_migrations_make(database: Database) -> None:
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_every_constraint_and_index_is_named_by_the_convention(database: Database) -> None:
+    with database.read() as connection:
+        found = inspect(connection)
+        for table in metadata.tables:
+            names = [index["name"] for index in found.get_indexes(table)]
+            names += [one["name"] for one in found.get_unique_constraints(table)]
+            names += [one["name"] for one in found.get_foreign_keys(table)]
+            names += [one["name"] for one in found.get_check_constraints(table)]
+            names.append(found.get_pk_constraint(table)["name"])
+            for name in names:
+                assert name is not None
+                assert name.startswith(tuple(f"{kind}_{table}" for kind in ("ix", "uq", "fk", "ck", "pk"))), name
+                assert len(name) <= 63, "PostgreSQL would cut it"
+
+
+def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("update alembic_version set version_num = '9999'"))
+    with pytest.raises(FatalError, match="newer version"):
+        database.migrate()
+
+
+def test_the_views_are_readable_and_show_times_copies_and_no_deleted_story(database: Database) -> None:
+    desk = Desk(database)
+    desk.write(
+        scored("1", "Bank fails", minute=27_974_481, label="negative", tickers=("KSB", "XYZ")),
+        scored("2", "Bank fails", minute=27_974_482, label="negative"),
+        scored("3"),
+        scored("3", action="deleted"),
+    )
+    with database.read() as connection:
+        for view in VIEWS:
+            connection.execute(text(f"select * from {view}")).all()
+        found = connection.execute(text("select * from v1_stories order by id")).mappings().all()
+        assert [row["story_id"] for row in found] == ["1", "2"]
+        assert (found[0]["tickers"], found[0]["sentiment"], found[0]["copy_of"]) == ("KSB,XYZ", "negative", None)
+        assert found[1]["copy_of"] == found[0]["id"]
+        at = found[0]["published_at"]
+        assert (at if isinstance(at, str) else at.strftime("%Y-%m-%dT%H:%M:%S.000Z")) == "2023-03-10T17:21:00.000Z"
+        trend = connection.execute(
+            text("select stories, copies, negative_mass, mean_score from v1_trend_minute where series = 'all'")
+        ).all()
+    assert [tuple(map(float, row)) for row in trend if row[0]] == [(1, 0, 0.8, -0.75)]
+    assert [(row[1], row[3]) for row in trend if not row[0]] == [(1, None)]
+
+
+# -- transactions -----------------------------------------------------------------------------------
+
+
+def test_an_error_in_a_transaction_undoes_it(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError), database.write() as connection:
+        connection.execute(text("insert into leases values ('x', 'h', 1, 1, null)"))
+        raise ZeroDivisionError
+    with database.read() as connection:
+        assert connection.execute(text("select * from leases")).all() == []
+
+
+def test_a_reader_sees_one_snapshot_whatever_is_written_meanwhile(database: Database) -> None:
+    desk = Desk(database)
+    desk.write(scored("1"))
+    with database.read() as connection:
+        before = trends.totals(connection).stories
+        desk.write(scored("2", "Rates rise again"))
+        assert trends.totals(connection).stories == before == 1
+    with database.read() as connection:
+        assert trends.totals(connection).stories == 2
+
+
+def test_what_the_database_refuses_is_not_called_away(database: Database) -> None:
+    with pytest.raises(sql_errors.DBAPIError), database.write() as connection:
+        connection.execute(text("insert into no_such_table values (1)"))
+    with pytest.raises(sql_errors.IntegrityError), database.write() as connection:
+        connection.execute(text("insert into leases (name) values ('x')"))
+
+
+def test_a_server_that_is_gone_is_away() -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/none")
+    assert database.url.drivername == "postgresql+psycopg"
+    with pytest.raises(DatabaseAway), database.read():
+        pass
+    database.close()
+
+
+def test_a_server_that_drops_the_connection_is_away_and_then_back(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    database.migrate()
+    with pytest.raises(DatabaseAway), database.write() as connection:
+        own = connection.execute(text("select pg_backend_pid()")).scalar()
+        with database.read() as other:
+            other.execute(text(f"select pg_terminate_backend({own})"))
+        connection.execute(text("select 1"))
+    with database.read() as connection:
+        assert connection.execute(select(stories)).all() == []
+    database.close()
+
+
+def test_a_locked_file_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiment_monitor.store.database._BUSY_SECONDS", 0.05)
+    database = Database(f"sqlite:///{tmp_path / 'a.sqlite'}")
+    database.migrate()
+    other = sqlite3.connect(tmp_path / "a.sqlite", isolation_level=None)
+    other.execute("begin immediate")
+    with pytest.raises(DatabaseAway, match="locked"), database.write():
+        pass
+    other.close()
+    with database.write():
+        pass
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "temporary"),
+    [("40001", True), ("40P01", True), ("08006", True), ("57P01", True), ("53300", True), ("22021", False),
+     ("23505", False), ("42501", False), (None, True)],
+)  # fmt: skip
+def test_states_that_may_pass_are_temporary(state: str | None, temporary: bool) -> None:
+    cause = Exception("x")
+    cause.sqlstate = state  # type: ignore[attr-defined]  # as psycopg's errors have it
+    assert _is_temporary(sql_errors.OperationalError("select 1", {}, cause)) is temporary
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "not a SQLAlchemy URL"),
+        ("nonsense", "not a SQLAlchemy URL"),
+        ("mysql://h/d", "mysql is not supported"),
+        ("sqlite://", "in-memory"),
+        ("sqlite:///:memory:", "in-memory"),
+        ("sqlite:////no/such/folder/a.sqlite", "does not exist"),
+    ],
+)
+def test_a_database_that_cannot_work_is_refused_with_the_reason(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Database(url)

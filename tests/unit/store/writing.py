@@ -1,0 +1,84 @@
+"""Shared by the store tests: stories with every field filled in, and a writer that numbers its offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sentiment_monitor.domain import (
+    MINUTE_MS,
+    Action,
+    DeadLetter,
+    EnrichedStory,
+    Position,
+    Record,
+    Score,
+    ScoredStory,
+    Sentiment,
+    Story,
+)
+from sentiment_monitor.enrich.copies import copy_keys, is_copy
+from sentiment_monitor.store.batches import Batch, StoryWriter, Written
+from sentiment_monitor.store.database import Database
+
+NOW = 1_678_468_860_000
+TOPIC = "news"
+_BY_LABEL = {"negative": (0.8, 0.15, 0.05), "neutral": (0.1, 0.8, 0.1), "positive": (0.01, 0.09, 0.9)}
+
+
+def score(label: str = "neutral", topic: str | None = "earnings") -> Score:
+    return Score(Sentiment(label), *_BY_LABEL[label], topic=topic, topic_confidence=0.5)
+
+
+def scored(
+    story_id: str,
+    headline: str = "",
+    *,
+    source: str = "wire",
+    action: str = "created",
+    revision: int | None = None,
+    minute: int = 1_000,
+    label: str = "neutral",
+    topic: str | None = "earnings",
+    tickers: tuple[str, ...] = (),
+    offset: int = 0,
+    **fields: Any,
+) -> ScoredStory:
+    headline = headline or f"story {story_id}"
+    story = Story(
+        source=source,
+        story_id=story_id,
+        action=Action(action),
+        revision=revision,
+        headline=headline,
+        body=fields.pop("body", ""),
+        url=fields.pop("url", ""),
+        published_ms=fields.pop("published_ms", minute * MINUTE_MS),
+        tickers=tickers,
+        language="en",
+        position=Position(TOPIC, 0, offset),
+    )
+    enriched = EnrichedStory(story, headline, "", "en", tickers, minute, copy_keys(headline))
+    return ScoredStory(enriched, None if action == "deleted" else score(label, topic))
+
+
+def dead(offset: int = 0, **fields: Any) -> DeadLetter:
+    record = Record(Position(TOPIC, 0, offset), fields.pop("key", None), fields.pop("value", b"\xff"), NOW)
+    return DeadLetter(record, fields.pop("code", "not_json"), fields.pop("detail", "why"))
+
+
+class Desk:
+    """Writes stories one batch after the other at the offsets that come next."""
+
+    def __init__(self, database: Database, group: str = "g", **options: Any) -> None:
+        self.writer = StoryWriter(
+            database=database, group=group, classifier="stub@0", calibration="none", manifest="{}", is_copy=is_copy,
+            **options,
+        )  # fmt: skip
+        self.next = self.writer.positions({(TOPIC, 0): 0}, NOW)[TOPIC, 0]
+
+    def write(self, *stories: ScoredStory, dead: Sequence[DeadLetter] = ()) -> Written:
+        following = self.next + len(stories) + len(dead)
+        written = self.writer.commit(Batch({(TOPIC, 0): (self.next, following)}, stories, dead), NOW)
+        self.next = following
+        return written

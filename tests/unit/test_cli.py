@@ -1,0 +1,374 @@
+"""The command line as a user meets it: help, wrong usage, and what each command prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from sentiment_monitor import __version__, cli
+from sentiment_monitor.domain import MINUTE_MS, Action, DeadLetter, EnrichedStory, Position, Record, Score, ScoredStory
+from sentiment_monitor.domain import Sentiment, Story
+from sentiment_monitor.enrich.copies import copy_keys, is_copy
+from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
+from sentiment_monitor.store.batches import Batch, StoryWriter
+from sentiment_monitor.store.database import Database
+
+MINUTE = 27_974_481  # 2023-03-10 17:21
+NOW = MINUTE * MINUTE_MS
+Monitor = Callable[..., "Ran"]
+
+
+class Ran:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def monitor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Monitor:
+    """Runs a command in this process, as the console script does."""
+    for name in list(os.environ):
+        if name.startswith("MONITOR_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    # Rich and our own logging must not leave this test's streams behind.
+    monkeypatch.setattr("sentiment_monitor.log.configure", lambda *args, **options: None)
+
+    def run(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["monitor", *arguments])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+        shown = capsys.readouterr()
+        return Ran(code, shown.out, shown.err)
+
+    return run
+
+
+def _commands() -> list[list[str]]:
+    def walk(command: object, path: list[str]) -> list[list[str]]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            return [path]
+        return [path, *(found for name, one in inner.items() for found in walk(one, [*path, name]))]
+
+    return walk(get_command(cli.app), [])
+
+
+def child(*arguments: str, code: str | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code or "from sentiment_monitor.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)  # type: ignore[call-overload,no-any-return]  # options of run()
+
+
+# -- help and usage ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", _commands(), ids=lambda path: " ".join(path) or "monitor")
+def test_every_command_explains_itself(monitor: Monitor, command: list[str]) -> None:
+    ran = monitor(*command, "--help")
+    assert ran.code == 0
+    assert "Usage: monitor" in ran.out
+    assert "-h" in ran.out
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "openvino", "sqlalchemy", "kafka", "scipy", "numpy", "pydantic", "alembic")
+    ran = child(
+        "--help",
+        code=(
+            "import sys, sentiment_monitor.cli as cli\n"
+            "try: cli.main()\n"
+            f"finally: print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)\n"
+        ),
+    )
+    assert ran.returncode == 0
+    assert ran.stderr.strip() == "[]"
+    assert "retrain" in ran.stdout
+
+
+def test_the_version_is_printed(monitor: Monitor) -> None:
+    assert monitor("version").out.strip() == __version__
+
+
+def test_without_arguments_the_help_is_shown(monitor: Monitor) -> None:
+    ran = monitor()
+    assert "Usage: monitor" in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command"),
+        (["run", "--bogus"], "No such option"),
+        (["run", "--clock", "sundial"], "sundial"),
+        (["run", "--exit-when-idle", "soon"], "--exit-when-idle soon: write a duration"),
+        (["run", "--roles", "ingest,cook"], "--roles: unknown cook; roles are ingest, detect"),
+        (["run", "--config", "none.toml"], "none.toml does not exist"),
+        (["run", "--clock", "event", "--roles", "ingest"], "--clock event needs"),
+        (["run", "--database", "nonsense"], "not a SQLAlchemy URL"),
+        (["run", "--watchlist", "none.csv"], "none.csv: cannot be read"),
+        (["score"], "give texts, or --input FILE"),
+        (["score", "text", "--input", "a.csv"], "give texts, or --input FILE"),
+        (["score", "--input", "none.csv", "--classifier", "lexicon"], "none.csv: no such file"),
+        (["score", "text", "--format", "xml"], "xml"),
+        (["evaluate"], "Missing argument"),
+        (["evaluate", "none.csv", "--sentiment-column", "s", "--classifier", "lexicon"], "none.csv: no such file"),
+        (["publish"], "Missing argument"),
+        (["publish", "a.csv", "--map", "headline"], "--map headline: write NAME=VALUE"),
+        (["publish", "a.csv", "--map", "=title"], "write NAME=VALUE"),
+        (["publish", "a.csv", "--map", "headlin=title"], "unknown field 'headlin'; fields are id, action"),
+        (["publish", "none.csv"], "none.csv: no such file"),
+        (["publish", "a.csv", "--speed", "0"], "--speed"),
+        (["publish", "a.csv", "--partitions", "0"], "--partitions"),
+        (["retrain", "--output", "x"], "give --data FILE"),
+        (["alerts"], "Usage: monitor alerts"),
+        (["alerts", "list"], "there is no database monitor.sqlite"),
+        (["alerts", "list", "--state", "angry"], "--state: one of pending, firing"),
+        (["alerts", "show"], "Missing argument"),
+        (["alerts", "show", "x"], "x"),
+        (["trend"], "Missing argument"),
+        (["trend", "all", "--database", "sqlite:///none.sqlite"], "there is no database none.sqlite"),
+        (["dead-letters", "--limit", "0"], "--limit"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_ends_with_2_and_says_what_to_change(monitor: Monitor, arguments: list[str], said: str) -> None:
+    ran = monitor(*arguments)
+    assert ran.code == 2
+    assert said in " ".join((ran.err + ran.out).split())
+    assert "Traceback" not in ran.err
+
+
+def test_settings_problems_are_lines_and_not_tracebacks(monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "monitor.toml").write_text("[kafka]\nbogus = 1\nmax_poll_records = 0\n")
+    ran = monitor("config")
+    assert ran.code == 2
+    assert ran.err.startswith("monitor: settings are wrong in monitor.toml")
+    assert "kafka.bogus" in ran.err
+    assert "kafka.max_poll_records" in ran.err
+
+
+def test_the_settings_in_force_are_printed_without_secrets(monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "monitor.toml").write_text('[kafka]\nsasl_password = "hunter2"\n')
+    ran = monitor("config")
+    assert ran.code == 0
+    assert json.loads(ran.out)["kafka"]["sasl_password"] == "**********"
+    assert "hunter2" not in ran.out + ran.err
+
+
+# -- score and evaluate -----------------------------------------------------------------------------
+
+TEXTS = ["Kestrel Bank collapses, losses mount", "Profit soars to a record", "Kestrel Bank opens a branch"]
+
+
+def _csv(folder: Path, rows: list[dict[str, str]]) -> str:
+    with (folder / "rows.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return "rows.csv"
+
+
+def _jsonl(folder: Path, rows: list[dict[str, str]]) -> str:
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "rows.jsonl"
+
+
+@pytest.mark.parametrize("make", [_csv, _jsonl])
+def test_scores_come_in_input_order_with_the_promised_fields(
+    monitor: Monitor, tmp_path: Path, make: Callable[[Path, list[dict[str, str]]], str]
+) -> None:
+    name = make(tmp_path, [{"title": text} for text in TEXTS])
+    ran = monitor("score", "--input", name, "--text-column", "title", "--classifier", "lexicon", "--format", "jsonl")
+    assert ran.code == 0
+    found = [json.loads(line) for line in ran.out.splitlines()]
+    assert [one["text"] for one in found] == TEXTS
+    assert [one["label"] for one in found] == ["negative", "positive", "neutral"]
+    for one in found:
+        assert {"text", "label", "probabilities", "score", "confidence", "topic", "topic_confidence"} <= set(one)
+        assert list(one["probabilities"]) == ["negative", "neutral", "positive"]
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+        assert one["topic"] is None
+
+
+def test_scores_of_texts_as_csv_and_table(monitor: Monitor) -> None:
+    ran = monitor("score", *TEXTS, "--classifier", "lexicon", "--format", "csv")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(ran.out))] == ["negative", "positive", "neutral"]
+    table = monitor("score", *TEXTS, "[bold]markup[/x] is text", "--classifier", "lexicon")
+    assert table.code == 0
+    assert "[bold]markup[/x] is text" in table.out
+
+
+def test_a_missing_text_column_names_those_that_exist(monitor: Monitor, tmp_path: Path) -> None:
+    name = _csv(tmp_path, [{"title": "x"}])
+    ran = monitor("score", "--input", name, "--classifier", "lexicon")
+    assert ran.code == 2
+    assert "title" in ran.err
+
+
+@pytest.mark.parametrize("make", [_csv, _jsonl])
+def test_evaluate_maps_labels_by_name_and_prints_the_promised_figures(
+    monitor: Monitor, tmp_path: Path, make: Callable[[Path, list[dict[str, str]]], str]
+) -> None:
+    name = make(tmp_path, [{"t": text, "s": label} for text, label in zip(TEXTS, "012", strict=True)])
+    ran = monitor(
+        "evaluate", name, "--text-column", "t", "--sentiment-column", "s", "--classifier", "lexicon", "--json",
+        "--map", "0=negative", "--map", "1=positive", "--map", "2=neutral",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)["sentiment"]
+    assert (found["n"], found["accuracy"], found["macro_f1"]) == (3, 1.0, 1.0)
+    assert set(found["per_class"]["negative"]) == {"precision", "recall", "f1", "n"}
+    assert "ece" in found
+
+
+def test_a_label_that_is_none_of_ours_is_refused(monitor: Monitor, tmp_path: Path) -> None:
+    name = _csv(tmp_path, [{"text": "x", "s": "bullish"}])
+    ran = monitor("evaluate", name, "--sentiment-column", "s", "--classifier", "lexicon", "--json")
+    assert ran.code == 2
+    assert "bullish" in ran.err
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    name = _csv(tmp_path, [{"text": f"{TEXTS[n % 3]} {n} {'x' * 200}"} for n in range(20_000)])
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", "from sentiment_monitor.cli import main; main()", "score", "--input", name,
+         "--classifier", "lexicon", "--format", "jsonl"],
+        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "negative" in process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        code = process.wait(60)
+    assert (code, said) == (0, "")
+
+
+# -- a database with something in it ----------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'filled.sqlite'}"
+    database = Database(url)
+    database.migrate()
+    writer = StoryWriter(
+        database=database, group="g", classifier="c", calibration="none", manifest="{}", is_copy=is_copy
+    )
+    writer.positions({("news", 0): 0}, NOW)
+    stories = [
+        ScoredStory(
+            EnrichedStory(
+                Story("wire", str(n), Action.CREATED, None, f"story {n}", "", "", NOW, (), None, Position("news", 0, n)),
+                f"story {n}", "", "en", ("KSB",), MINUTE - n, copy_keys(f"story {n}"),
+            ),
+            Score(Sentiment.NEGATIVE, 0.9, 0.05, 0.05, None, 0.0),
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    letter = DeadLetter(Record(Position("news", 0, 3), None, b"\xff", 0), "not_utf8", "bad byte")
+    writer.commit(Batch({("news", 0): (0, 4)}, stories, [letter]), NOW)
+    alerts = AlertStore(database)
+    lease = alerts.acquire("me", NOW, 1_000)
+    assert lease is not None
+    event = AlertEvent("fired", "spike_burst", 3, 3, 0.1, 1e-6, 1e-5, '{"sources": ["wire"]}', "Three negative stories.",
+                       [Outgoing("desk", 0, "key", "{}", "t", "b")])  # fmt: skip
+    alerts.apply(
+        lease, MINUTE,
+        [AlertChange(None, "f1", "company-hour", "ticker:KSB", "critical", "firing", "{}", "Kestrel [KSB] falls",
+                     MINUTE, MINUTE, None, event)],
+        NOW,
+    )  # fmt: skip
+    database.close()
+    return url
+
+
+def test_alerts_are_listed_and_shown_for_people_and_machines(monitor: Monitor, filled: str) -> None:
+    assert "Kestrel [KSB] falls" in monitor("alerts", "list", "--database", filled).out
+    (listed,) = json.loads(monitor("alerts", "list", "--database", filled, "--json").out)
+    assert (listed["series"], listed["state"], listed["fired_at"]) == ("ticker:KSB", "firing", "2023-03-10T17:21:00Z")
+    assert listed["resolved_at"] is None
+    assert json.loads(monitor("alerts", "list", "--database", filled, "--state", "resolved", "--json").out) == []
+    shown = monitor("alerts", "show", "1", "--database", filled).out
+    assert "Three negative stories." in shown
+    assert "desk: queued after 0 attempts" in shown
+    found = json.loads(monitor("alerts", "show", "1", "--database", filled, "--json").out)
+    assert found["events"][0]["evidence"] == {"sources": ["wire"]}
+    assert found["notifications"][0]["idempotency_key"] == "key"
+    ran = monitor("alerts", "show", "2", "--database", filled)
+    assert (ran.code, "there is no alert 2" in ran.err) == (2, True)
+
+
+def test_a_trend_is_shown_and_an_unknown_series_suggests_names(monitor: Monitor, filled: str) -> None:
+    assert "negative" in monitor("trend", "ticker:KSB", "--database", filled).out
+    found = json.loads(monitor("trend", "all", "--since", "1h", "--database", filled, "--json").out)
+    assert sum(point["negative"] for point in found["points"]) == 3
+    ran = monitor("trend", "company:ksb", "--database", filled)
+    assert ran.code == 2
+    assert "ticker:KSB" in ran.err
+    assert monitor("trend", "ticker:NONE", "--database", filled).err.strip().endswith("has no story in that time")
+    assert monitor("trend", "all", "--since", "999999999d", "--database", filled).code == 0
+
+
+def test_dead_letters_are_listed(monitor: Monitor, filled: str) -> None:
+    assert "not_utf8" in monitor("dead-letters", "--database", filled).out
+    (found,) = json.loads(monitor("dead-letters", "--database", filled, "--json").out)
+    assert (found["code"], found["offset"], found["raw_value"]) == ("not_utf8", 3, "\\xff")
+
+
+def test_verify_says_whether_the_buckets_agree(monitor: Monitor, filled: str) -> None:
+    ran = monitor("verify", "--database", filled)
+    assert (ran.code, "all equal" in ran.out) == (0, True)
+    database = Database(filled)
+    with database.write() as connection:
+        connection.exec_driver_sql("update buckets set negative = 9 where series = 'ticker:KSB'")
+    database.close()
+    ran = monitor("verify", "--database", filled, "--json")
+    assert ran.code == 1
+    assert [one["series"] for one in json.loads(ran.out)["wrong"]] == ["ticker:KSB"] * 3
+    assert "ticker:KSB at" in monitor("verify", "--database", filled).out
+
+
+def test_migrate_makes_the_schema_once(monitor: Monitor, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.sqlite'}"
+    first, second = (monitor("migrate", "--database", url).out for _ in range(2))
+    assert second.strip() == f"{first.strip()} already"
+
+
+def test_a_database_that_was_never_migrated_names_the_remedy(monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "empty.sqlite").touch()
+    ran = monitor("alerts", "list", "--database", f"sqlite:///{tmp_path / 'empty.sqlite'}")
+    assert ran.code == 1
+    assert "monitor migrate" in ran.err
+
+
+def test_an_empty_database_has_no_trend(monitor: Monitor, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.sqlite'}"
+    monitor("migrate", "--database", url)
+    ran = monitor("trend", "all", "--database", url)
+    assert (ran.code, "holds no story yet" in ran.err) == (2, True)
+
+
+def test_an_interrupt_ends_with_130(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sentiment_monitor.demo.show.play", interrupt)
+    assert monitor("demo").code == 130
+
+

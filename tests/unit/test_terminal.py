@@ -1,0 +1,130 @@
+"""How results look: durations, spans, sparklines, and text from outside that is never markup."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment_monitor.errors import UsageError
+from sentiment_monitor.store.trends import StoredDeadLetter, TrendPoint
+from sentiment_monitor.terminal import (
+    clock,
+    duration_minutes,
+    iso,
+    print_alerts,
+    print_dead_letters,
+    print_scores,
+    print_trend,
+    span,
+    sparkline,
+)
+
+LAST = 27_974_481  # 2023-03-10 17:21
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("90s", 1.5), ("15m", 15), ("15 min", 15), ("2h", 120), ("1.5H", 90), ("7d", 10_080), ("2w", 20_160), (" 1m ", 1),
+     ("", None), ("7", None), ("-1h", None), ("1h30m", None), ("1y", None), ("nan h", None), ("h", None)],
+)  # fmt: skip
+def test_durations(text: str, minutes: float | None) -> None:
+    assert duration_minutes(text) == minutes
+
+
+def test_minutes_are_shown_in_utc() -> None:
+    assert (clock(LAST), iso(LAST)) == ("2023-03-10 17:21", "2023-03-10T17:21:00Z")
+    assert (clock(None), iso(None)) == ("-", None)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "step", "expected"),
+    [
+        ("1h", None, None, (LAST - 59, LAST + 1, 1)),
+        ("24h", None, "6h", (LAST + 1 - 1440, LAST + 1, 360)),
+        ("2023-03-09", "2023-03-10", None, (27_972_000, 27_973_440, 30)),
+        ("2023-03-09T20:00+02:00", "2023-03-09T20:00Z", None, (27_973_080, 27_973_200, 5)),
+    ],
+)
+def test_a_span_is_from_times_or_back_from_the_end(
+    since: str, until: str | None, step: str | None, expected: tuple[int, int, int]
+) -> None:
+    assert span(since, until, step, LAST) == expected
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "step", "said"),
+    [
+        ("soon", None, None, "--since soon: write a time"),
+        ("1h", "later", None, "--until later: write a time"),
+        ("2030-01-01", None, None, "must lie before the end"),
+        ("0h", None, None, "must lie before the end"),
+        ("1h", "1960-01-01", None, "must lie before the end"),
+        ("1h", None, "30s", "at least 1m"),
+        ("1h", None, "soon", "at least 1m"),
+        ("1000w", None, "1m", "more than 100,000 steps"),
+    ],
+)
+def test_a_span_that_cannot_be_says_why(since: str, until: str | None, step: str | None, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        span(since, until, step, LAST)
+
+
+@pytest.mark.parametrize("since", ["999999999999d", "0001-01-01", "1950-01-01"])
+def test_a_span_never_begins_before_there_can_be_stories_and_fits_the_screen(since: str) -> None:
+    start, end, step = span(since, None, None, LAST)
+    assert start == 0
+    assert (end - start) / step <= 60
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=80))
+def test_a_sparkline_has_a_mark_for_every_value_and_a_space_for_none(values: list[int]) -> None:
+    line = sparkline(values)
+    assert len(line) == len(values)
+    assert [mark == " " for mark in line] == [value == 0 for value in values]
+    if any(values):
+        assert line[values.index(max(values))] == "█"
+
+
+def test_a_series_that_looks_like_markup_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_trend("source:[/bold]x[red]", [TrendPoint(LAST, 2, 1, 0, 1, 3, 0.5)], 60, as_json=False)
+    shown = capsys.readouterr().out
+    assert "source:[/bold]x[red] from 2023-03-10 17:21 UTC" in shown
+    assert "+0.50" in shown
+
+
+def test_a_trend_as_json_has_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+    print_trend("all", [TrendPoint(LAST, 0, 0, 0, 0, 0, None)], 5, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["series"], found["step_minutes"], found["points"][0]["score"]) == ("all", 5, None)
+    assert found["points"][0]["at"] == "2023-03-10T17:21:00Z"
+
+
+def test_dead_letters_show_any_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    letters = [
+        StoredDeadLetter(1, "news", 0, 7, "not_utf8", "[/] why", b"\xff[red]\x00", LAST * 60_000),
+        StoredDeadLetter(2, "news", 0, 8, "empty", "", None, 0),
+    ]
+    print_dead_letters(letters, as_json=False)
+    shown = capsys.readouterr().out
+    assert "news/0@7" in shown
+    assert "\\xff[red]" in shown
+    print_dead_letters(letters, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert [one["raw_value"] for one in found] == ["\\xff[red]\x00", None]
+    print_dead_letters([], as_json=False)
+    assert capsys.readouterr().out == "no dead letters\n"
+
+
+def test_no_alert_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    print_alerts([], as_json=False)
+    print_alerts([], as_json=True)
+    assert capsys.readouterr().out == "no alerts\n[]\n"
+
+
+def test_no_score_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for form in ("jsonl", "csv", "table"):
+        print_scores(iter(()), form)
+    assert capsys.readouterr().out == ""
