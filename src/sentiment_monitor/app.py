@@ -131,6 +131,8 @@ class App:
 
     def abort(self) -> None:
         """Ends the run at once; what is not stored will be read again."""
+        if self.event:
+            self.event.stop()
         if self.pipeline:
             self.pipeline.abort()
         self.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -576,13 +577,24 @@ def _seconds(option: str, text: str | None) -> float | None:
 def main() -> None:
     """The console script: runs the command and turns our errors into one line and an exit code."""
     try:
-        app()
+        try:
+            app(prog_name="monitor")
+        finally:
+            sys.stdout.flush()
     except MonitorError as error:
         typer.echo(f"monitor: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader has gone (monitor score … | head): not an error, and Python must not complain at exit.
-        sys.stderr.close()
-        sys.exit(0)
+        _reader_has_gone()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer has met it first, and calls it a failure
+            _reader_has_gone()
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _reader_has_gone() -> NoReturn:
+    """``monitor score … | head`` is no error, and Python must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(0)

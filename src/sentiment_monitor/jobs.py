@@ -29,6 +29,8 @@ from sentiment_monitor.tick import Ticker
 
 _log = structlog.get_logger()
 
+_WAIT_SECONDS = 0.5
+
 
 class Leadership:
     """Holds the detect lease while it can; several replicas raise an alert once."""
@@ -172,6 +174,9 @@ class LiveClock:
 
     def stop(self) -> None:
         """Waits for the running jobs, delivers what is due, and gives the lease away."""
+        # A job that falls due while the scheduler shuts down ends its thread with an error: take them away first.
+        self._scheduler.pause()
+        self._scheduler.remove_all_jobs()
         self._scheduler.shutdown(wait=True)
         try:
             if self._leadership.lease():
@@ -241,27 +246,49 @@ class EventClock:
         self._next: int | None = None
         self._open = True  # unknown until the first tick
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
 
     def advance(self, complete_before: int | None) -> None:
-        """Decides every minute up to and including ``complete_before``. Raises DatabaseAway, Fenced."""
+        """Decides every minute up to and including ``complete_before``.
+
+        Waits for a database that is away, and for a lease that another process (or our own former life, for the rest
+        of its time) still holds: history is decided in order or not at all. :meth:`stop` ends the waiting.
+        """
         if complete_before is None:
             return
+        waiting = ""
         with self._lock:
-            lease = self._leadership.lease()
-            if lease is None:
-                return
-            if self._next is None:
-                self._next = 0 if lease.progress_minute is None else lease.progress_minute + 1
-            if complete_before < self._next:
-                return
-            for minute, changed in self._due(self._next, complete_before):
-                if self._open and self._next > 0:
-                    for between in range(self._next, minute):
-                        if not self._tick(between, lease, ()):
-                            break
-                self._tick(minute, lease, changed, note_quiet=minute == complete_before)
-                self._next = minute + 1
-            self._delivery.deliver()
+            while not self._stopping.is_set():
+                try:
+                    lease = self._leadership.lease()
+                    if lease is not None:
+                        self._decide(lease, complete_before)
+                        return
+                    reason = "another process holds the detect lease"
+                except (RetryLater, Fenced) as error:
+                    reason = str(error)
+                if reason != waiting:
+                    _log.warning("tick.waiting", reason=reason)
+                    waiting = reason
+                self._stopping.wait(_WAIT_SECONDS)
+
+    def stop(self) -> None:
+        """Ends the waiting of :meth:`advance`; minutes not decided are decided by the next run."""
+        self._stopping.set()
+
+    def _decide(self, lease: Lease, last: int) -> None:
+        if self._next is None:
+            self._next = 0 if lease.progress_minute is None else lease.progress_minute + 1
+        if last < self._next:
+            return
+        for minute, changed in self._due(self._next, last):
+            if self._open and self._next > 0:
+                for between in range(self._next, minute):
+                    if not self._tick(between, lease, ()):
+                        break
+            self._tick(minute, lease, changed, note_quiet=minute == last)
+            self._next = minute + 1
+        self._delivery.deliver()
 
     def _due(self, first: int, last: int) -> list[tuple[int, Collection[int]]]:
         """Minutes in [first, last] at which a window has changed, with the lengths of those; and ``last`` itself."""

@@ -454,15 +454,15 @@ class _Ceiling:
             reason = f"{item.code}: {item.detail}" if isinstance(item, DeadLetter) else ""
             if self._consecutive >= self._ceiling.max_consecutive:
                 raise FatalError(
-                    f"{self._consecutive} records in a row could not be read or stored (last: {reason}). Nothing is lost: they "
-                    "stay in Kafka. Is the mapping in the settings right for this feed? If they are to be put aside "
-                    "all the same, raise dead_letters.max_consecutive."
+                    f"{self._consecutive} records in a row could not be read or stored (last: {reason}). Nothing is "
+                    "lost: they stay in Kafka. Is the mapping in the settings right for this feed? If they are to be "
+                    "put aside all the same, raise dead_letters.max_consecutive."
                 )
             if len(self._recent) == self._recent.maxlen and self._dead > self._ceiling.max_ratio * len(self._recent):
                 raise FatalError(
-                    f"{self._dead} of the last {len(self._recent)} records could not be read or stored (last: {reason}). Nothing "
-                    "is lost: they stay in Kafka. See `monitor dead-letters`, then mend the feed or its mapping, or "
-                    "raise dead_letters.max_ratio."
+                    f"{self._dead} of the last {len(self._recent)} records could not be read or stored (last: "
+                    f"{reason}). Nothing is lost: they stay in Kafka. See `monitor dead-letters`, then mend the feed "
+                    "or its mapping, or raise dead_letters.max_ratio."
                 )
 
 

@@ -277,7 +277,9 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
         return
     out = console()
     # A source may be called anything, "[b]" too: text from outside is never markup.
-    out.print(Text(series, style="bold") + Text(f" from {clock(points[0].minute)} UTC, a mark is {_spell(step)}", "not bold"))
+    out.print(
+        Text(series, style="bold") + Text(f" from {clock(points[0].minute)} UTC, a mark is {_spell(step)}", "not bold")
+    )
     out.print(Text("stories  ") + Text(sparkline([point.stories for point in points])))
     out.print(Text("negative ") + Text(sparkline([point.negative for point in points]), style="red"))
     table = Table(box=None, header_style="bold")

@@ -103,8 +103,9 @@ class Ticker:
         """Decides minute ``minute``, unless it or a later one has been decided.
 
         ``changed`` are the window lengths whose content has changed since the last tick; rules with another one and
-        without an open alert are passed over. Without ``note_quiet`` a tick that changes nothing is not noted as decided: running it again decides the same.
-        Raises Fenced when the lease was lost, DatabaseAway; then nothing was stored and the same tick may run again.
+        without an open alert are passed over. Without ``note_quiet`` a tick that changes nothing is not noted as
+        decided: running it again decides the same. Raises Fenced when the lease was lost, DatabaseAway; then nothing
+        was stored and the same tick may run again.
         """
         report = TickReport(minute)
         if lease.progress_minute is not None and minute <= lease.progress_minute:

@@ -85,7 +85,9 @@ def test_an_alert_is_followed_from_firing_to_resolved(store: AlertStore, lease: 
     moved = replace(FIRED, alert_id=alert.id, state_json='{"moved": 1}', event=None)
     store.apply(lease, 101, [moved], NOW)
     assert store.open()[0].state_json == '{"moved": 1}'
-    over = replace(moved, state="resolved", resolved_minute=200, event=replace(EVENT, transition="resolved", outgoing=()))
+    over = replace(
+        moved, state="resolved", resolved_minute=200, event=replace(EVENT, transition="resolved", outgoing=())
+    )
     store.apply(lease, 200, [over], NOW)
     assert store.open() == []
     assert [alert.id for alert in store.fired_since(200)] == [alert.id]

@@ -169,9 +169,7 @@ def test_reading_begins_where_sql_says(feed: Feed, sql: Sql, opened: Callable[[]
     assert fetched[0].start_offset == 7
 
 
-def test_on_hold_nothing_is_fetched_and_afterwards_nothing_is_missing(
-    feed: Feed, opened: Callable[[], Source]
-) -> None:
+def test_on_hold_nothing_is_fetched_and_afterwards_nothing_is_missing(feed: Feed, opened: Callable[[], Source]) -> None:
     feed.fill(values(15))
     source = opened()
     first = poll_until(source, lambda got: bool(got))

@@ -190,9 +190,6 @@ def test_replay_killed_on_the_way_decides_the_same(replays: Service, at_once: li
     assert _decided(replays.database) == at_once
 
 
-@pytest.mark.xfail(
-    reason="the event clock passes its ticks over while the lease of a killed process runs out", strict=True
-)
 def test_replay_restarted_at_once_after_a_kill_decides_the_same(
     replays: Service, at_once: list[dict[str, Any]]
 ) -> None:

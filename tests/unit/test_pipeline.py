@@ -480,7 +480,7 @@ def test_an_error_anywhere_ends_the_run_and_is_raised(where: str, writer: Memory
     source = Broken(writer.positions)
     source.append(P0, [news(n) for n in range(10)])
     classifier = Choking("3", error=FatalError) if where == "classifier" else None
-    with pytest.raises((FatalError, KeyboardInterrupt), match="broken|choked"):
+    with pytest.raises((FatalError, KeyboardInterrupt), match=r"broken|choked"):
         pipeline(source, writer, classifier, exit_when_idle=None, **options).run()
     assert source.closed == 1
 
@@ -616,8 +616,11 @@ def test_on_a_real_database_rows_buckets_and_offsets_agree_also_with_values_it_r
         codes = connection.execute(select(dead_letters.c.code, dead_letters.c.kafka_offset)).all()
         offsets = connection.execute(select(consumer_offsets.c.partition, consumer_offsets.c.next_offset)).all()
         assert stored_buckets(connection) == recompute_buckets(connection)
-    assert sorted(map(tuple, codes)) == [("no_headline", 41), ("not_json", 0), ("store_failed", 13), ("store_failed", 14)]
+    assert sorted(map(tuple, codes)) == [
+        ("no_headline", 41),
+        ("not_json", 0),
+        ("store_failed", 13),
+        ("store_failed", 14),
+    ]
     assert sorted(map(tuple, offsets)) == [(0, 40), (1, 42)]
     assert (one.progress.created, one.progress.copies, one.progress.dead) == (78, 39, 4)
-
-

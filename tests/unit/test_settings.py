@@ -51,7 +51,9 @@ def test_without_anything_the_defaults_work() -> None:
 def test_the_command_line_wins_over_the_environment_over_secrets_over_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = _toml(tmp_path, '[kafka]\ngroup = "file"\nsasl_username = "file"\nsasl_password = "file"\nstart = "latest"\n')
+    path = _toml(
+        tmp_path, '[kafka]\ngroup = "file"\nsasl_username = "file"\nsasl_password = "file"\nstart = "latest"\n'
+    )
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     for name in ("group", "sasl_username", "sasl_password"):

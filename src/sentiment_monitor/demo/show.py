@@ -188,8 +188,8 @@ def _summary(
             Text(f"Norwick's negative stories, {first} to {last} UTC: {sparkline([p.negative for p in day])}")
         )
         console.print(
-            f"{total:,} records in {seconds:.0f} s: {totals.stories:,} stories ({totals.copies:,} of them copies that do "
-            f"not count again), {totals.dead_letters} broken records put aside, {len(listing)} alerts."
+            f"{total:,} records in {seconds:.0f} s: {totals.stories:,} stories ({totals.copies:,} of them copies that "
+            f"do not count again), {totals.dead_letters} broken records put aside, {len(listing)} alerts."
         )
         for letter in letters:
             console.print(Text(f"  put aside: {letter.code} at {letter.topic}/{letter.partition}@{letter.offset}"))

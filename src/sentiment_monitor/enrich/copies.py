@@ -47,10 +47,8 @@ def words(headline: str) -> list[str]:
 
 
 def _is_name(suffix: str) -> bool:
-    """"The Wall Street Journal" or "reuters.com", not "stocks tumble"."""
-    return all(
-        not word[0].islower() or "." in word.strip(".") or word in _SMALL_WORDS for word in suffix.split()
-    )
+    """ "The Wall Street Journal" or "reuters.com", not "stocks tumble"."""
+    return all(not word[0].islower() or "." in word.strip(".") or word in _SMALL_WORDS for word in suffix.split())
 
 
 def copy_keys(headline: str) -> tuple[int, ...]:

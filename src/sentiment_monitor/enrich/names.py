@@ -121,9 +121,7 @@ class Watchlist:
             written = text[start:stop]
             for alias in aliases:
                 if alias.bare:
-                    found = written == alias.text and (
-                        (length > 2 and not shouting) or _is_notation(text, start, stop)
-                    )
+                    found = written == alias.text and ((length > 2 and not shouting) or _is_notation(text, start, stop))
                 else:
                     found = alias.any_case or written == alias.text or (shouting and alias.shouted)
                 if found:

@@ -120,6 +120,7 @@ def _convert(checkpoint: Checkpoint, windows: Sequence[Sequence[int]]) -> tuple[
 
 def _quantise(network: Any, windows: Sequence[Sequence[int]], pad_token: int) -> Any:
     import nncf
+    from nncf.quantization.advanced_parameters import AdvancedSmoothQuantParameters
 
     def feed(window: Sequence[int]) -> dict[str, np.ndarray[Any, Any]]:
         ids = np.array([window], dtype=np.int64)
@@ -131,6 +132,11 @@ def _quantise(network: Any, windows: Sequence[Sequence[int]], pad_token: int) ->
         subset_size=len(windows),
         model_type=nncf.ModelType.TRANSFORMER,
         target_device=nncf.TargetDevice.CPU,
+        # Labels of the bundled classifier equal to fp32 on 632 texts: 96.5 % without smoothing, 97.3 % at 0.5, 99.1 %
+        # at 0.8, 98.4 % at the library's 0.95.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=0.8)
+        ),
     )
 
 

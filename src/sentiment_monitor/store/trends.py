@@ -11,7 +11,6 @@ from sentiment_monitor.domain import dimension_of, series_of
 from sentiment_monitor.store.rows import MICRO, split_tickers
 from sentiment_monitor.store.schema import buckets, dead_letters, scores, stories
 
-
 # Asked at every tick, so it is built once.
 _SERIES_WINDOWS = (
     select(buckets.c.series, func.sum(buckets.c.stories), func.sum(buckets.c.negative))

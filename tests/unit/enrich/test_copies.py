@@ -10,7 +10,14 @@ from sentiment_monitor.enrich.copies import BANDS, copy_keys, is_copy, words
 
 LONG = "Kestrel Bank halts withdrawals after depositors pull 4.2 billion in two days"
 KNOWN_EXACT = -7720934832812780123
-KNOWN = (-6234562588267762024, -2536626224482298923, 3930163279985574021, 6223366732044455736, 4585780206494936630, -4709313660083982676)
+KNOWN = (
+    -6234562588267762024,
+    -2536626224482298923,
+    3930163279985574021,
+    6223366732044455736,
+    4585780206494936630,
+    -4709313660083982676,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +71,11 @@ def test_one_word_of_many_may_differ_and_then_a_near_key_is_shared() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Bank fails", "Bank fells"), ("Shares of Kestrel rise", "Shares of Kestrel fall"), ("Markets wrap", "Markets open")],
+    [
+        ("Bank fails", "Bank fells"),
+        ("Shares of Kestrel rise", "Shares of Kestrel fall"),
+        ("Markets wrap", "Markets open"),
+    ],
 )
 def test_short_headlines_are_copies_only_when_equal(one: str, other: str) -> None:
     assert is_copy(one, f"{one.upper()}.")
@@ -115,6 +126,10 @@ def test_being_a_copy_goes_both_ways(one: str, other: str) -> None:
     assert is_copy(one, other) == is_copy(other, one)
 
 
-@given(st.lists(st.sampled_from("alpha beta gamma delta epsilon zeta eta theta".split()), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]), min_size=1, max_size=12
+    )
+)
 def test_the_order_of_words_does_not_move_the_near_keys(some: list[str]) -> None:
     assert copy_keys(" ".join(some))[1:] == copy_keys(" ".join(reversed(some)))[1:]

@@ -41,7 +41,7 @@ WATCHED = Watchlist(
     [
         ("", set()),
         ("Apple rises", {"AAPL"}),
-        ("Apple's profit, Apple’s loss, (Apple) \"Apple\" Apple-led", {"AAPL"}),
+        ('Apple\'s profit, Apple’s loss, (Apple) "Apple" Apple-led', {"AAPL"}),
         ("an apple a day; Applebee's; Pineapple; Apple2", set()),
         ("apple inc sues", {"AAPL"}),
         ("The gap widens on target", set()),
@@ -183,7 +183,8 @@ def _load(folder: Path, content: str | bytes) -> Watchlist:
 
 def test_the_file_is_read_with_comments_quotes_marks_and_decomposed_letters(tmp_path: Path) -> None:
     watched = _load(
-        tmp_path, '\ufeff# companies\n\naapl, Apple,  Apple   Inc \nYUM,"Yum! Brands, Inc"\nACA, Cre\u0301dit Agricole\n'
+        tmp_path,
+        '\ufeff# companies\n\naapl, Apple,  Apple   Inc \nYUM,"Yum! Brands, Inc"\nACA, Cre\u0301dit Agricole\n',
     )
     assert watched.names == {"AAPL": "Apple", "YUM": "Yum! Brands, Inc", "ACA": "Crédit Agricole"}
     assert watched.find("APPLE INC and Crédit Agricole") == {"AAPL", "ACA"}

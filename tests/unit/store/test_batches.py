@@ -108,7 +108,9 @@ def test_the_same_id_from_another_source_is_another_story(database: Database, de
 def test_dead_letters_keep_raw_bytes_position_and_a_detail_that_any_database_takes(
     database: Database, desk: Desk
 ) -> None:
-    desk.write(dead=[dead(7, key=b"\x00k", value=b"\xff\x00", detail="a\x00b\ud800" + "x" * 5_000), dead(8, value=None)])
+    desk.write(
+        dead=[dead(7, key=b"\x00k", value=b"\xff\x00", detail="a\x00b\ud800" + "x" * 5_000), dead(8, value=None)]
+    )
     with database.read() as connection:
         first, second = connection.execute(select(dead_letters).order_by(dead_letters.c.id)).mappings()
     assert (first["kafka_offset"], first["raw_key"], first["raw_value"]) == (7, b"\x00k", b"\xff\x00")
@@ -127,7 +129,7 @@ def test_an_update_moves_the_story_to_its_new_text_tickers_topic_and_time(databa
     )
     assert (written.created, written.updated) == (0, 1)
     with database.read() as connection:
-        assert {key for key in stored_buckets(connection)} == {
+        assert set(stored_buckets(connection)) == {
             (series, 2_000) for series in ("all", "topic:macro", "ticker:XYZ", "source:wire")
         }
         assert connection.scalar(select(func.count()).select_from(scores)) == 1
@@ -348,7 +350,7 @@ def test_exact_copies_end_the_same_in_whatever_order_and_batches_they_arrive(
     desk = _emptied(database)
     for message in data.draw(st.permutations(told)):
         desk.write(message)
-    expected = {}
+    expected: dict[str, str | None] = {}
     for text in set(texts):
         living = [n for n in range(count) if texts[n] == text and n not in gone]
         first = min(living, key=lambda n: (minutes[n] * MINUTE_MS, f"s{n % 3}", str(n)), default=None)

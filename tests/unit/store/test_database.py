@@ -11,8 +11,8 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, select, text
 from sqlalchemy import exc as sql_errors
+from sqlalchemy import inspect, select, text
 from writing import Desk, scored
 
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
@@ -122,7 +122,7 @@ def test_the_views_are_readable_and_show_times_copies_and_no_deleted_story(datab
 
 
 def test_an_error_in_a_transaction_undoes_it(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
+    with pytest.raises(ZeroDivisionError), database.write() as connection:  # noqa: PT012  # it ends inside the block
         connection.execute(text("insert into leases values ('x', 'h', 1, 1, null)"))
         raise ZeroDivisionError
     with database.read() as connection:
@@ -158,7 +158,7 @@ def test_a_server_that_is_gone_is_away() -> None:
 def test_a_server_that_drops_the_connection_is_away_and_then_back(postgres_url: str) -> None:
     database = Database(postgres_url)
     database.migrate()
-    with pytest.raises(DatabaseAway), database.write() as connection:
+    with pytest.raises(DatabaseAway), database.write() as connection:  # noqa: PT012  # it ends inside the block
         own = connection.execute(text("select pg_backend_pid()")).scalar()
         with database.read() as other:
             other.execute(text(f"select pg_terminate_backend({own})"))

@@ -65,7 +65,9 @@ def test_a_trend_has_every_step_and_means_only_where_there_are_stories(filled: D
     assert [p.score for p in points] == [pytest.approx(-0.75), pytest.approx(0.89), pytest.approx(0.0)]
 
 
-@pytest.mark.parametrize(("series", "ids"), [("all", 1), ("ticker:KSB", 1), ("ticker:K", 0), ("source:a", 1), ("source:b", 0)])
+@pytest.mark.parametrize(
+    ("series", "ids"), [("all", 1), ("ticker:KSB", 1), ("ticker:K", 0), ("source:a", 1), ("source:b", 0)]
+)
 def test_evidence_is_of_the_series_alone(filled: Database, series: str, ids: int) -> None:
     with filled.read() as connection:
         facts, _ = trends.top_negative(connection, series, 0, 200, 10)
