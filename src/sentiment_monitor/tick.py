@@ -209,7 +209,7 @@ class Ticker:
             name = self._names.get(evaluation.series.partition(":")[2], "")
             explanation = explain(rule, evaluation, evidence, state, transition.kind, name)
             told = Told(print_, rule, evaluation, evidence, explanation, state, transition)
-            if transition.kind is not Kind.RESOLVED:
+            if transition.kind in (Kind.PENDING, Kind.FIRED):
                 title = explanation.title
             event = AlertEvent(
                 transition=str(transition.kind),

@@ -425,12 +425,27 @@ def test_the_histories_above_do_fire_and_resolve(tmp_path: Path) -> None:
     world.database.close()
 
 
-def test_a_replica_without_the_lease_decides_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("freed", [True, False])
+def test_without_the_lease_history_waits_until_it_is_free_or_it_is_told_to_stop(
+    tmp_path: Path, freed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiment_monitor.jobs._WAIT_SECONDS", 0.02)
     world = World(tmp_path)
     world.write([(n, "A", "x", "negative") for n in range(20)])
-    assert world.alerts.acquire("another", NOW, HOUR_MS) is not None
-    world.clock().advance(START + 30)
-    lease = world.alerts.acquire("another", NOW, HOUR_MS)
+    other = world.alerts.acquire("another", NOW, HOUR_MS)
+    assert other is not None
+    clock = world.clock()
+    thread = threading.Thread(target=clock.advance, args=(START + 30,), daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    if freed:
+        world.alerts.release(other)
+    else:
+        clock.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    lease = world.alerts.acquire("me" if freed else "another", NOW, HOUR_MS)
     assert lease is not None
-    assert lease.progress_minute is None
+    assert lease.progress_minute == (START + 30 if freed else None)
     world.database.close()

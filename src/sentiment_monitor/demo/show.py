@@ -191,6 +191,10 @@ def _summary(
             f"{total:,} records in {seconds:.0f} s: {totals.stories:,} stories ({totals.copies:,} of them copies that "
             f"do not count again), {totals.dead_letters} broken records put aside, {len(listing)} alerts."
         )
+        console.print(
+            "Palvano's profit warning, and Harbourline's fine that was corrected an hour later, made no alert: one "
+            "story is no spike."
+        )
         for letter in letters:
             console.print(Text(f"  put aside: {letter.code} at {letter.topic}/{letter.partition}@{letter.offset}"))
         console.print(
