@@ -68,6 +68,7 @@ class Database:
             self.engine: Engine = create_engine(self.url, **options)
         except (sql_errors.ArgumentError, ImportError) as error:
             raise SettingsError(f"database.url: {error}") from None
+        self._driver: Any = self.engine.dialect.loaded_dbapi
         if self.is_sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
@@ -97,9 +98,22 @@ class Database:
         except sql_errors.TimeoutError as error:
             raise DatabaseAway(f"no free connection: {error}") from error
         except sql_errors.DBAPIError as error:
-            if _is_temporary(error):
+            if error.connection_invalidated or self._is_temporary(error.orig):
                 raise DatabaseAway(str(error.orig).strip() or type(error.orig).__name__) from error
             raise
+        except self._driver.Error as error:  # from the driver's own cursor
+            if self._is_temporary(error):
+                raise DatabaseAway(str(error).strip() or type(error).__name__) from error
+            raise
+
+    def _is_temporary(self, error: object) -> bool:
+        if isinstance(error, sqlite3.OperationalError):
+            text = str(error)
+            return any(word in text for word in ("locked", "busy", "disk is full", "disk I/O", "unable to open"))
+        state = getattr(error, "sqlstate", None)
+        if state is None:
+            return isinstance(error, self._driver.OperationalError)
+        return str(state).startswith(_RETRY_STATES)
 
     def close(self) -> None:
         """Closes every pooled connection."""
@@ -174,14 +188,3 @@ def _sqlite_connect(connection: sqlite3.Connection, record: object) -> None:
 def _sqlite_begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _is_temporary(error: sql_errors.DBAPIError) -> bool:
-    cause = error.orig
-    if isinstance(cause, sqlite3.OperationalError):
-        text = str(cause)
-        return any(word in text for word in ("locked", "busy", "disk is full", "disk I/O", "unable to open"))
-    state = getattr(cause, "sqlstate", None)
-    if error.connection_invalidated or (isinstance(error, sql_errors.OperationalError) and state is None):
-        return True
-    return bool(state) and str(state).startswith(_RETRY_STATES)

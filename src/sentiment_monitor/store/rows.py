@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,10 @@ Counters = tuple[int, int, int, int, int, int, int]
 
 @dataclass(slots=True, eq=False)
 class StoryRow:
-    """One row of ``stories`` with the part of its score that buckets need. Mutable: the transaction's working copy."""
+    """What the batch transaction must know of one story and its score. Mutable: the transaction's working copy.
+
+    ``body`` and ``url`` are empty in a row that was loaded only because it may be copied.
+    """
 
     id: int | None
     source: str
@@ -29,84 +32,76 @@ class StoryRow:
     body: str
     url: str
     text: str
-    language: str
     tickers: tuple[str, ...]
     published_ms: int
-    received_ms: int
     minute: int
     copy_keys: tuple[int, ...]
-    kafka_topic: str
-    partition: int
-    offset: int
+    copy_of_id: int | None = None  # set when the original is not loaded
     label: str | None = None  # None: a deletion of a story never seen
     score_topic: str | None = None
     negative: float = 0.0
     signed: float = 0.0
     copy_of: StoryRow | None = None
-    copy_of_id: int | None = None  # set when the original is not loaded
+    message: ScoredStory | None = field(default=None, repr=False)  # set when every column must be written
     score: Score | None = field(default=None, repr=False)  # set when it must be written
 
     @classmethod
-    def from_scored(cls, scored: ScoredStory, received_ms: int) -> StoryRow:
+    def from_scored(cls, scored: ScoredStory) -> StoryRow:
         """The row of a story seen for the first time."""
         enriched, story = scored.enriched, scored.enriched.story
         row = cls(
-            id=None,
-            source=story.source,
-            story_id=story.story_id,
-            revision=story.revision,
-            deleted=story.action is Action.DELETED,
-            headline=story.headline,
-            body=story.body,
-            url=story.url,
-            text=enriched.text,
-            language=enriched.language,
-            tickers=enriched.tickers,
-            published_ms=story.published_ms,
-            received_ms=received_ms,
-            minute=enriched.minute,
-            copy_keys=enriched.copy_keys,
-            kafka_topic=story.position.topic,
-            partition=story.position.partition,
-            offset=story.position.offset,
+            None,
+            story.source,
+            story.story_id,
+            story.revision,
+            story.action is Action.DELETED,
+            story.headline,
+            story.body,
+            story.url,
+            enriched.text,
+            enriched.tickers,
+            story.published_ms,
+            enriched.minute,
+            enriched.copy_keys,
         )
-        row.take_score(scored.score)
+        row.message = scored
+        row._take_score(scored.score)
         return row
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> StoryRow:
-        """The row as the database holds it, joined with its score."""
-        return cls(
-            id=row["id"],
-            source=row["source"],
-            story_id=row["story_id"],
-            revision=row["revision"],
-            deleted=bool(row["deleted"]),
-            headline=row["headline"],
-            body=row["body"],
-            url=row["url"],
-            text=row["text"],
-            language=row["language"],
-            tickers=split_tickers(row["tickers"]),
-            published_ms=row["published_ms"],
-            received_ms=row["received_ms"],
-            minute=row["minute"],
-            copy_keys=unpack_keys(row["copy_keys"]),
-            kafka_topic=row["kafka_topic"],
-            partition=row["kafka_partition"],
-            offset=row["kafka_offset"],
-            label=row["label"],
-            score_topic=row["topic"],
-            negative=row["negative"] or 0.0,
-            signed=row["score"] or 0.0,
-            copy_of_id=row["copy_of"],
+    def from_stored(cls, found: Sequence[Any]) -> StoryRow:
+        """The row as the database holds it, joined with its score; columns as in ``bulk.STORED``."""
+        (identity, source, story_id, revision, deleted, headline, body, url, text, tickers, published_ms, minute,
+         keys, copy_of, label, topic, negative, signed) = found  # fmt: skip
+        return cls(identity, source, story_id, revision, bool(deleted), headline, body, url, text,
+                   split_tickers(tickers), published_ms, minute, unpack_keys(keys), copy_of, label, topic,
+                   negative or 0.0, signed or 0.0)  # fmt: skip
+
+    def says(self, scored: ScoredStory) -> bool:
+        """Whether a message repeats what the row holds."""
+        story = scored.enriched.story
+        return (
+            self.headline == story.headline
+            and self.body == story.body
+            and self.url == story.url
+            and self.tickers == scored.enriched.tickers
+            and self.published_ms == story.published_ms
         )
 
-    def take_score(self, score: Score | None) -> None:
-        """Replaces the score; None keeps what is there."""
+    def rewrite(self, scored: ScoredStory) -> None:
+        """Takes over what a newer message says; identity, revision and cluster are the caller's."""
+        enriched, story = scored.enriched, scored.enriched.story
+        self.message = scored
+        self.deleted = False
+        self.headline, self.body, self.url, self.text = story.headline, story.body, story.url, enriched.text
+        self.tickers, self.published_ms, self.minute = enriched.tickers, story.published_ms, enriched.minute
+        self.copy_keys = enriched.copy_keys
+        self._take_score(scored.score)
+
+    def _take_score(self, score: Score | None) -> None:
         if score is not None:
             self.score = score
-            self.label, self.score_topic = str(score.label), score.topic
+            self.label, self.score_topic = score.label.value, score.topic
             self.negative, self.signed = score.negative, score.score
 
     @property
@@ -115,40 +110,77 @@ class StoryRow:
         return self.copy_of is not None or self.copy_of_id is not None
 
     @property
+    def original_id(self) -> int | None:
+        """Id of the story this is a copy of, once that one has an id."""
+        return self.copy_of.id if self.copy_of is not None else self.copy_of_id
+
+    @property
     def order(self) -> tuple[int, str, str]:
         """Of several copies the smallest is the original, in whatever order they arrive."""
         return (self.published_ms, self.source, self.story_id)
 
-    def contributions(self) -> list[tuple[str, int, Counters]]:
-        """(series, minute, counters) of this row in the buckets."""
+    def count_into(self, deltas: dict[tuple[str, int], list[int]], sign: int) -> None:
+        """Adds what this row contributes to its buckets, or with a sign of -1 takes it back."""
         if self.deleted or self.label is None:
-            return []
+            return
         counters = counters_of(self.label, self.negative, self.signed, is_copy=self.is_copy)
-        return [(series, self.minute, counters) for series in series_of(self.source, self.score_topic, self.tickers)]
+        steps = [(place, sign * value) for place, value in enumerate(counters) if value]
+        for series in series_of(self.source, self.score_topic, self.tickers):
+            delta = deltas.get((series, self.minute))
+            if delta is None:
+                delta = deltas[series, self.minute] = [0] * len(COUNTERS)
+            for place, value in steps:
+                delta[place] += value
 
-    def values(self) -> dict[str, Any]:
-        """Column values, without ``id``."""
-        original = self.copy_of
-        return {
-            "source": self.source,
-            "story_id": self.story_id,
-            "revision": self.revision,
-            "deleted": self.deleted,
-            "headline": self.headline,
-            "body": self.body,
-            "url": self.url,
-            "text": self.text,
-            "language": self.language,
-            "tickers": join_tickers(self.tickers),
-            "published_ms": self.published_ms,
-            "received_ms": self.received_ms,
-            "minute": self.minute,
-            "copy_of": original.id if original is not None else self.copy_of_id,
-            "copy_keys": struct.pack(f">{len(self.copy_keys)}q", *self.copy_keys),
-            "kafka_topic": self.kafka_topic,
-            "kafka_partition": self.partition,
-            "kafka_offset": self.offset,
-        }
+    def story_values(self, now_ms: int) -> tuple[Any, ...]:
+        """Every column of ``stories`` in the table's order. Only for a row that a message has filled."""
+        assert self.message
+        enriched = self.message.enriched
+        position = enriched.story.position
+        return (
+            self.id,
+            self.source,
+            self.story_id,
+            self.revision,
+            self.deleted,
+            self.headline,
+            self.body,
+            self.url,
+            self.text,
+            enriched.language,
+            join_tickers(self.tickers),
+            self.published_ms,
+            now_ms,
+            self.minute,
+            self.original_id,
+            struct.pack(f">{len(self.copy_keys)}q", *self.copy_keys),
+            position.topic,
+            position.partition,
+            position.offset,
+        )
+
+    def score_values(self, classifier: str, calibration: str, now_ms: int) -> tuple[Any, ...]:
+        """Every column of ``scores`` in the table's order. Only for a row with a score to be written."""
+        score = self.score
+        assert score
+        return (
+            self.id,
+            classifier,
+            calibration,
+            self.label,
+            score.negative,
+            score.neutral,
+            score.positive,
+            self.signed,
+            score.confidence,
+            score.topic,
+            score.topic_confidence,
+            score.windows,
+            score.truncated,
+            score.degraded,
+            score.uncertain,
+            now_ms,
+        )
 
 
 def counters_of(label: str, negative: float, signed: float, *, is_copy: bool) -> Counters:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from writing import NOW, TOPIC, Desk, dead, scored
 
 from sentiment_monitor.domain import MINUTE_MS, ScoredStory
@@ -117,6 +118,32 @@ def test_dead_letters_keep_raw_bytes_position_and_a_detail_that_any_database_tak
     assert first["detail"].startswith("a\\x00b\\ud800x")
     assert len(first["detail"]) == 2_000
     assert second["raw_value"] is None
+
+
+@pytest.mark.parametrize("story_id", ["{a,b}", 'a"b', "a\\b", "a'b", "NULL", "1", "№ 1\n", " a", "%s", "?"])
+def test_any_id_finds_its_story_again(database: Database, desk: Desk, story_id: str) -> None:
+    desk.write(scored(story_id))
+    assert desk.write(scored(story_id), scored(f"{story_id}x")).duplicates == 1
+    assert set(rows(database)) == {story_id, f"{story_id}x"}
+
+
+def test_keys_at_both_ends_of_64_bits_find_their_original(database: Database, desk: Desk) -> None:
+    for number, key in enumerate((-(2**63), 2**63 - 1, 2**53 + 1, -1, 0)):
+        first, second = (scored(f"{number}{name}", minute=1_000 + late) for late, name in enumerate("ab"))
+        for one in (first, second):
+            desk.write(ScoredStory(replace(one.enriched, copy_keys=(key,)), one.score))
+        assert copies(database)[f"{number}b"] == f"{number}a"
+    check(database)
+
+
+def test_an_id_that_the_database_gives_does_not_meet_those_of_the_writer(database: Database, desk: Desk) -> None:
+    desk.write(scored("1"), scored("2"))
+    row = {name: value for name, value in rows(database)["2"].items() if name != "id"}
+    with database.write() as connection:
+        connection.execute(insert(stories), row | {"story_id": "by hand"})
+    desk.write(scored("3"))
+    ids = [row["id"] for row in rows(database).values()]
+    assert len(set(ids)) == 4
 
 
 # -- updates and deletions --------------------------------------------------------------------------
@@ -258,6 +285,32 @@ def test_an_original_that_is_rewritten_leaves_its_copies_to_the_next(database: D
     desk.write(scored("0", LONG, action="updated"))
     assert copies(database) == {"0": None, "1": "0", "2": "0"}
     check(database)
+
+
+def test_originals_and_copies_that_change_together_end_as_one_by_one(database: Database, desk: Desk) -> None:
+    ports, chips = "Ports close in the north after a storm", "Makers of memory chips raise prices again"
+    for name, text in (("a", LONG), ("b", ports), ("c", chips)):
+        desk.write(*(scored(f"{name}{n}", text, minute=1_000 + n) for n in range(3)))
+    desk.write(
+        scored("a0", "Something else entirely", action="updated"),
+        scored("a1", "Another thing altogether", action="updated"),
+        scored("b0", action="deleted"),
+        scored("c1", chips, action="updated", minute=990),
+        scored("b1", "Nothing to see here today", action="updated"),
+        scored("b3", ports, minute=1_003),
+    )
+    assert copies(database) == {
+        "a0": None, "a1": None, "a2": None, "b1": None, "b2": None, "b3": "b2", "c0": "c1", "c1": None, "c2": "c1",
+    }  # fmt: skip
+    check(database)
+
+
+def test_a_long_body_survives_a_change_of_the_cluster(database: Database, desk: Desk) -> None:
+    desk.write(scored("late", LONG, minute=1_005, body="long " * 1_000, url="u"))
+    desk.write(scored("early", LONG, minute=1_000))
+    row = rows(database)["late"]
+    assert (row["copy_of"], row["body"], row["url"]) == ("early", "long " * 1_000, "u")
+    assert desk.write(scored("late", LONG, minute=1_005, body="long " * 1_000, url="u")).duplicates == 1
 
 
 def test_an_original_that_moves_later_becomes_a_copy(database: Database, desk: Desk) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -17,7 +18,7 @@ from writing import Desk, scored
 
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 from sentiment_monitor.store import trends
-from sentiment_monitor.store.database import Database, _config, _is_temporary
+from sentiment_monitor.store.database import Database, _config
 from sentiment_monitor.store.schema import metadata, stories
 
 VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events")
@@ -187,10 +188,15 @@ def test_a_locked_file_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [("40001", True), ("40P01", True), ("08006", True), ("57P01", True), ("53300", True), ("22021", False),
      ("23505", False), ("42501", False), (None, True)],
 )  # fmt: skip
-def test_states_that_may_pass_are_temporary(state: str | None, temporary: bool) -> None:
-    cause = Exception("x")
-    cause.sqlstate = state  # type: ignore[attr-defined]  # as psycopg's errors have it
-    assert _is_temporary(sql_errors.OperationalError("select 1", {}, cause)) is temporary
+@pytest.mark.parametrize("through_sqlalchemy", [True, False])
+def test_states_that_may_pass_are_temporary(state: str | None, temporary: bool, through_sqlalchemy: bool) -> None:
+    cause = psycopg.OperationalError("x")
+    cause.sqlstate = state
+    raised = sql_errors.OperationalError("select 1", {}, cause) if through_sqlalchemy else cause
+    database = Database("postgresql://nobody@/nowhere")  # connects only when asked to
+    with pytest.raises(DatabaseAway if temporary else type(raised)), database._translated():
+        raise raised
+    database.close()
 
 
 @pytest.mark.parametrize(
