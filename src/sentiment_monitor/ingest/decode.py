@@ -37,6 +37,7 @@ MAX_REVISION = 2**62
 
 _TICKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-:=^]{0,19}")
 _CODE = re.compile(r"[a-z]{2,3}")
+_COMPACT = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}  # by number of digits
 _EARLIEST_MS = 0
 _LATEST_MS = 253_402_300_799_000  # 9999-12-31: what every database and language on the way can hold
 
@@ -133,8 +134,13 @@ def _scalar(message: dict[str, Any], field: str, limit: int) -> str:
         return ""
     if isinstance(value, bool | list | dict):
         raise RecordError("bad_field", f"{field}: expected text, got {type(value).__name__}")
+    text = str(value)
     # PostgreSQL cannot store NUL, and a lone surrogate cannot be encoded at all.
-    text = str(value).replace("\x00", "").encode("utf-8", "replace").decode("utf-8").strip()
+    if "\x00" in text:
+        text = text.replace("\x00", "")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    text = text.strip()
     if len(text) > limit:
         raise RecordError("bad_field", f"{field}: {len(text)} characters, at most {limit} are read")
     return text
@@ -175,15 +181,24 @@ def _revision(value: object) -> int | None:
 
 
 def instant_ms(value: object, fallback_ms: int) -> int:
-    """Milliseconds since the epoch for RFC 3339, RFC 2822, epoch seconds or epoch milliseconds.
+    """Milliseconds since the epoch for ISO 8601, RFC 2822, epoch seconds or epoch milliseconds.
 
-    Numbers from 10^11 up are milliseconds (10^11 seconds is the year 5138, 10^11 ms is 1973). Text without a
-    zone is UTC. Missing or blank gives ``fallback_ms``. Raises RecordError ``bad_time``.
+    Eight digits are a date (20230310) and fourteen a date and a time, also as a number: as seconds the first would
+    lie before 1974, as milliseconds the second after 2286. Other numbers from 10^11 up are milliseconds (10^11
+    seconds is the year 5138, 10^11 ms is 1973). Text without a zone is UTC. Missing or blank gives ``fallback_ms``.
+    Raises RecordError ``bad_time``.
     """
     if _blank(value):
         return max(fallback_ms, _EARLIEST_MS)
     if isinstance(value, str):
         text = value.strip()
+        if text[4:5] == "-":  # what most feeds send, without the price of an exception
+            try:
+                return _checked(_moment_ms(datetime.fromisoformat(text), text), text)
+            except ValueError:
+                pass
+        if len(text) in _COMPACT and text.isascii() and text.isdigit():
+            return _compact_ms(text)
         try:
             value = float(text)
         except ValueError:
@@ -192,11 +207,21 @@ def instant_ms(value: object, fallback_ms: int) -> int:
         raise RecordError("bad_time", f"{value!r:.60} is not a time")
     if not -_LATEST_MS <= value <= _LATEST_MS:  # also NaN, and integers that no float can hold
         raise RecordError("bad_time", f"{value!r:.60} is out of range")
+    if isinstance(value, int) and value > 0 and len(str(value)) in _COMPACT:
+        return _compact_ms(str(value))
     return _checked(round(value if abs(value) >= 1e11 else value * 1000), value)
 
 
+def _compact_ms(digits: str) -> int:
+    try:
+        moment = datetime.strptime(digits, _COMPACT[len(digits)]).replace(tzinfo=UTC)
+    except ValueError:
+        expected = "YYYYMMDD" if len(digits) == 8 else "YYYYMMDDhhmmss"
+        raise RecordError("bad_time", f"{digits}: {len(digits)} digits are read as {expected}, this is none") from None
+    return _checked(_moment_ms(moment, digits), digits)
+
+
 def _text_ms(text: str) -> int:
-    moment: datetime | None = None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -204,12 +229,16 @@ def _text_ms(text: str) -> int:
             moment = parsedate_to_datetime(text)
         except (ValueError, IndexError, TypeError, OverflowError):
             raise RecordError("bad_time", f"{text!r:.60} is neither RFC 3339 nor RFC 2822") from None
+    return _moment_ms(moment, text)
+
+
+def _moment_ms(moment: datetime, given: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
         return round(moment.timestamp() * 1000)
     except (OverflowError, ValueError):
-        raise RecordError("bad_time", f"{text!r:.60} is out of range") from None
+        raise RecordError("bad_time", f"{given!r:.60} is out of range") from None
 
 
 def _checked(milliseconds: int, given: object) -> int:

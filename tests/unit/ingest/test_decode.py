@@ -269,6 +269,30 @@ def test_what_is_no_time_between_1970_and_9999_is_refused(wrong: object) -> None
     assert raised.value.code == "bad_time"
 
 
+@pytest.mark.parametrize("compact", ["20230310", 20230310, " 20230310 "])
+def test_eight_digits_are_a_date_and_not_seconds_of_the_seventies(compact: object) -> None:
+    assert instant_ms(compact, 0) == STAMP - (17 * 60 + 21) * 60_000
+
+
+@pytest.mark.parametrize("compact", ["20230310172100", 20230310172100])
+def test_fourteen_digits_are_a_date_and_a_time(compact: object) -> None:
+    assert instant_ms(compact, 0) == STAMP
+
+
+@pytest.mark.parametrize("wrong", ["20231310", 20230230, "00000000", "20230310250000", 16784688600000])
+def test_digits_that_are_no_date_are_refused_and_the_reason_says_how_they_are_read(wrong: object) -> None:
+    with pytest.raises(RecordError, match="are read as YYYYMMDD") as raised:
+        instant_ms(wrong, STAMP)
+    assert raised.value.code == "bad_time"
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("0", 0), (86_400, 86_400), ("123456789", 123_456_789), ("123e-2", 1.23)]
+)
+def test_other_numbers_are_seconds(given: object, seconds: float) -> None:
+    assert instant_ms(given, STAMP) == seconds * 1000
+
+
 def test_the_last_second_of_9999_is_read() -> None:
     assert instant_ms("9999-12-31T23:59:59Z", 0) == 253_402_300_799_000
 
