@@ -229,7 +229,7 @@ def build(
         app.pipeline = Pipeline(
             source=source(writer) if source else _kafka(settings, writer),
             decode=decoder.decode,
-            enrich=enricher.enrich,
+            enrich=enricher.enrich_all,
             classifier=app.classifier,
             writer=writer,
             now_ms=now_ms,

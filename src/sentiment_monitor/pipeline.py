@@ -103,9 +103,9 @@ class _Parcel:
 class Pipeline:
     """Runs until :meth:`stop`, an error, or (``exit_when_idle``) the source is read out.
 
-    ``decode`` and ``enrich`` may raise RecordError. ``now_ms`` is the wall clock. ``on_stored(minute)`` is called by
-    the writing thread after each transaction with the event-time minute up to which (exclusive) every partition
-    has been stored; None means that nothing is known yet.
+    ``decode`` and ``enrich`` may raise RecordError; ``enrich`` answers in the order of its stories. ``now_ms`` is
+    the wall clock. ``on_stored(minute)`` is called by the writing thread after each transaction with the event-time
+    minute up to which (exclusive) every partition has been stored; None means that nothing is known yet.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Pipeline:
         *,
         source: Source,
         decode: Callable[[Record], Story],
-        enrich: Callable[[Story, int], EnrichedStory],
+        enrich: Callable[[Sequence[Story], int], list[EnrichedStory]],
         classifier: Classifier,
         writer: Writer,
         now_ms: Callable[[], int],
@@ -279,17 +279,32 @@ class Pipeline:
     def _prepare(self, parcels: list[_Parcel]) -> None:
         for parcel in parcels:
             received_ms = self._now_ms()
-            parcel.items = [self._prepare_one(record, received_ms) for record in parcel.records]
+            decoded = [self._decode_one(record) for record in parcel.records]
+            readable = [(r, one) for r, one in zip(parcel.records, decoded, strict=True) if isinstance(one, Story)]
+            enriched = iter(self._enrich_isolating(readable, received_ms))
+            parcel.items = [next(enriched) if isinstance(one, Story) else one for one in decoded]
 
-    def _prepare_one(self, record: Record, received_ms: int) -> EnrichedStory | DeadLetter:
+    def _decode_one(self, record: Record) -> Story | DeadLetter:
         try:
-            return self._enrich(self._decode(record), received_ms)
-        except RecordError as error:
-            return DeadLetter(record, error.code, error.detail)
+            return self._decode(record)
         except Exception as error:  # noqa: BLE001
-            # A bug that one record triggers must not stop the others; the dead letter keeps the record.
-            _log.exception("record.prepare_failed", **_where(record))
-            return DeadLetter(record, "prepare_failed", f"{type(error).__name__}: {error}")
+            return _unprepared(record, error)
+
+    def _enrich_isolating(
+        self, stories: Sequence[tuple[Record, Story]], received_ms: int
+    ) -> list[EnrichedStory | DeadLetter]:
+        """Halves a failing batch until the culprit is alone."""
+        if not stories:
+            return []
+        try:
+            return list(self._enrich([story for _, story in stories], received_ms))
+        except Exception as error:  # noqa: BLE001
+            if len(stories) == 1:
+                return [_unprepared(stories[0][0], error)]
+            middle = len(stories) // 2
+            return self._enrich_isolating(stories[:middle], received_ms) + self._enrich_isolating(
+                stories[middle:], received_ms
+            )
 
     # -- score ------------------------------------------------------------------------------------
 
@@ -561,6 +576,14 @@ def _minute(item: object) -> int | None:
 def _add(total: Written, more: Written) -> None:
     for name in Written.__dataclass_fields__:
         setattr(total, name, getattr(total, name) + getattr(more, name))
+
+
+def _unprepared(record: Record, error: Exception) -> DeadLetter:
+    if isinstance(error, RecordError):
+        return DeadLetter(record, error.code, error.detail)
+    # A bug that one record triggers must not stop the others; the dead letter keeps the record.
+    _log.error("record.prepare_failed", exc_info=error, **_where(record))
+    return DeadLetter(record, "prepare_failed", f"{type(error).__name__}: {error}")
 
 
 def _where(record: Record) -> dict[str, object]:

@@ -145,7 +145,7 @@ def test_zombie_consumer_cannot_move_the_offset(database: Database) -> None:
         pipeline = Pipeline(
             source=source,
             decode=Decoder().decode,
-            enrich=Enricher(clean).enrich,
+            enrich=Enricher(clean).enrich_all,
             classifier=classifier,
             writer=writer,
             now_ms=lambda: 1_000,

@@ -69,7 +69,7 @@ def pipeline(source: MemorySource, writer: Any, classifier: Any = None, **option
     return Pipeline(
         source=source,
         decode=options.pop("decode", Decoder().decode),
-        enrich=options.pop("enrich", _ENRICHER.enrich),
+        enrich=options.pop("enrich", _ENRICHER.enrich_all),
         classifier=classifier or StubClassifier(),
         writer=writer,
         now_ms=lambda: NOW,
@@ -151,12 +151,13 @@ def test_a_record_that_cannot_be_read_becomes_a_dead_letter_in_its_place(
 
 
 def test_a_bug_that_one_record_triggers_is_a_dead_letter_too(source: MemorySource, writer: MemoryWriter) -> None:
-    def enrich(story: Story, received_ms: int) -> EnrichedStory:
-        if story.story_id == "1":
-            raise ZeroDivisionError("a bug")
-        if story.story_id == "2":
-            raise RecordError("odd", "detail")
-        return _ENRICHER.enrich(story, received_ms)
+    def enrich(stories: Sequence[Story], received_ms: int) -> list[EnrichedStory]:
+        for story in stories:
+            if story.story_id == "1":
+                raise ZeroDivisionError("a bug")
+            if story.story_id == "2":
+                raise RecordError("odd", "detail")
+        return _ENRICHER.enrich_all(stories, received_ms)
 
     source.append(P0, [news(n) for n in range(4)])
     pipeline(source, writer, enrich=enrich).run()

@@ -29,12 +29,16 @@ _BEFORE = re.compile(
     r"|FRA|ETR|XETRA|EPA|AMS|BIT|BME|SWX|SIX|STO|CPH|HEL|OSL)(?: (?:American|Arca|GS|GM|CM))? ?: ?)$",
     re.IGNORECASE,
 )
+_OPENING = re.compile(r"[(\[]|: ?")  # what every notation has right before the ticker
 _AFTER_BRACKET = re.compile(r"[.:][A-Za-z]{1,3}[)\]]|[)\]](?! ?(?:19|20)\d\d)|, ")
+_SHORT = 2  # characters of a ticker that counts in notation only
 _NOTATION = 24  # characters that the longest exchange takes
 
 
 def cashtags(text: str) -> set[str]:
     """Tickers written as ``$AAPL``, in upper case; of very many the first ``MAX_CASHTAGS``."""
+    if "$" not in text:
+        return set()
     return set(islice(dict.fromkeys(found.upper() for found in _CASHTAG.findall(text)), MAX_CASHTAGS))
 
 
@@ -62,19 +66,23 @@ class Watchlist:
 
     def __init__(self, companies: Iterable[tuple[str, Iterable[str]]]) -> None:
         by_folded: dict[str, list[_Alias]] = {}
+        self._short: dict[str, list[str]] = {}  # as written -> tickers; in the automaton each "t" of a text would match
         self.names: dict[str, str] = {}  # ticker -> what people call the company
         for ticker, given in companies:
             names = list(given)
             if names:
                 self.names[ticker] = names[0]
             for place, name in enumerate(_straight(one) for one in (ticker, *names)):
+                if place == 0 and len(name) <= _SHORT:
+                    self._short.setdefault(name, []).append(ticker)
+                    continue
                 alias = _Alias(ticker, name, " " in name, place > 0 and len(name) > 3, place == 0)
                 by_folded.setdefault(_fold(name), []).append(alias)
         self._automaton = ahocorasick.Automaton()
         for folded, aliases in by_folded.items():
             self._automaton.add_word(folded, (len(folded), aliases))
-        self._empty = not by_folded
-        if not self._empty:
+        self._named = bool(by_folded)
+        if self._named:
             self._automaton.make_automaton()
 
     @classmethod
@@ -108,24 +116,13 @@ class Watchlist:
 
     def find(self, text: str) -> set[str]:
         """Tickers of the companies that ``text`` names."""
-        if self._empty or not text:
-            return set()
         text = _straight(text)
         folded = _fold(text)
-        shouting = text.isupper()
-        matches: list[tuple[int, int, str]] = []
-        for last, (length, aliases) in self._automaton.iter(folded):
-            start, stop = last - length + 1, last + 1
-            if not _is_word(folded, start, stop):
-                continue
-            written = text[start:stop]
-            for alias in aliases:
-                if alias.bare:
-                    found = written == alias.text and ((length > 2 and not shouting) or _is_notation(text, start, stop))
-                else:
-                    found = alias.any_case or written == alias.text or (shouting and alias.shouted)
-                if found:
-                    matches.append((start, stop, alias.ticker))
+        matches = self._short_tickers(text, folded) if self._short else []
+        if self._named:
+            matches += self._aliases(text, folded)
+        if not matches:
+            return set()
         # Nothing counts that lies within a longer match.
         matches.sort(key=lambda match: (match[0], -match[1]))
         tickers = set()
@@ -136,6 +133,33 @@ class Watchlist:
             if (start, stop) == longest:
                 tickers.add(ticker)
         return tickers
+
+    def _aliases(self, text: str, folded: str) -> list[tuple[int, int, str]]:
+        shouting = text.isupper()
+        matches = []
+        for last, (length, aliases) in self._automaton.iter(folded):
+            start, stop = last - length + 1, last + 1
+            if not _is_word(folded, start, stop):
+                continue
+            written = text[start:stop]
+            for alias in aliases:
+                if alias.bare:
+                    found = written == alias.text and (not shouting or _is_notation(text, start, stop))
+                else:
+                    found = alias.any_case or written == alias.text or (shouting and alias.shouted)
+                if found:
+                    matches.append((start, stop, alias.ticker))
+        return matches
+
+    def _short_tickers(self, text: str, folded: str) -> list[tuple[int, int, str]]:
+        return [
+            (start, stop, ticker)
+            for opening in _OPENING.finditer(text)
+            for start in [opening.end()]
+            for stop in range(start + 1, min(start + _SHORT, len(text)) + 1)
+            for ticker in self._short.get(text[start:stop], ())
+            if _is_word(folded, start, stop) and _is_notation(text, start, stop)
+        ]
 
 
 def _straight(text: str) -> str:
@@ -158,12 +182,14 @@ def _is_notation(text: str, start: int, stop: int) -> bool:
 
 
 def _is_word(text: str, start: int, stop: int) -> bool:
-    def joined(left: str, right: str) -> bool:
-        return left.isalnum() and right.isalnum() and not _wide(left) and not _wide(right)
-
-    return not (start > 0 and joined(text[start - 1], text[start])) and not (
-        stop < len(text) and joined(text[stop - 1], text[stop])
+    return not (
+        (start > 0 and _joined(text[start - 1], text[start]))
+        or (stop < len(text) and _joined(text[stop - 1], text[stop]))
     )
+
+
+def _joined(left: str, right: str) -> bool:
+    return left.isalnum() and right.isalnum() and not _wide(left) and not _wide(right)
 
 
 def _wide(character: str) -> bool:

@@ -31,7 +31,15 @@ def clean(text: str) -> str:
     for _ in range(_MAX_DECODINGS):
         before = text
         text = unicodedata.normalize("NFKC", html.unescape(text) if "&" in text else text)
-        text = _LINK.sub(" ", _TAG.sub(" ", _INVISIBLE.sub("", text)))
+        # Most text holds none of these, and to look for one character costs a tenth of a substitution.
+        if not (text.isascii() and text.isprintable()):
+            text = _INVISIBLE.sub("", text)
+        if "<" in text:
+            text = _TAG.sub(" ", text)
+        if "/" in text or "www." in text.lower():
+            text = _LINK.sub(" ", text)
         if text == before:
             break
+    if text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:
+        return text  # the plain space is the only white space that is printable
     return " ".join(text.split())

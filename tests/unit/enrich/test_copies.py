@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_monitor.enrich.copies import BANDS, copy_keys, is_copy, words
+from sentiment_monitor.enrich.copies import BANDS, copy_keys, copy_keys_of, is_copy, words
 
 LONG = "Kestrel Bank halts withdrawals after depositors pull 4.2 billion in two days"
 KNOWN_EXACT = -7720934832812780123
@@ -110,6 +110,13 @@ def test_keys_stay_the_same_across_versions_because_sql_holds_them() -> None:
     assert copy_keys(LONG) == KNOWN
 
 
+def test_keys_of_many_headlines_are_those_of_each() -> None:
+    assert copy_keys_of([]) == []
+    assert copy_keys_of(["Bank fails", LONG, "", LONG, "Bank fails"]) == [
+        (KNOWN_EXACT,), KNOWN, copy_keys(""), KNOWN, (KNOWN_EXACT,),
+    ]  # fmt: skip
+
+
 _headline = st.text(st.sampled_from("ab 1.-|:’中İ!\n"), max_size=60) | st.text(max_size=60)
 
 
@@ -119,6 +126,12 @@ def test_every_headline_is_a_copy_of_itself_and_its_keys_fit_the_database(headli
     assert len(keys) in (1, 1 + BANDS)
     assert all(-(2**63) <= key < 2**63 for key in keys)
     assert is_copy(headline, headline)
+
+
+@given(st.lists(_headline, max_size=5))
+def test_no_headline_changes_the_keys_of_its_neighbours(headlines: list[str]) -> None:
+    headlines = [headline.encode("utf-8", "replace").decode() for headline in headlines]
+    assert copy_keys_of(headlines) == [copy_keys(headline) for headline in headlines]
 
 
 @given(_headline, _headline)
