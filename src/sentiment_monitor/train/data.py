@@ -42,6 +42,7 @@ class Row:
     weight: float = 1.0
     pair: str | None = None
     origin: str = ""
+    body: str = ""  # of held-out rows only: training reads headlines
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +112,58 @@ def build(recipe: Recipe) -> Split:
 
 
 def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
-    """Return the usable rows of one file; UsageError for a sentiment or topic name that cannot be one."""
-    columns = [name for name in (source.sentiment, source.topic) if name]
-    if not columns:
-        raise UsageError(f"{source.file}: neither a sentiment nor a topic column is named")
+    """Return the usable rows of one source; UsageError for a sentiment or topic name that cannot be one."""
+    if source.sentiment and source.labels:
+        raise UsageError(f"{source.name}: give a sentiment column or a label file, not both")
+    body = source.body if isinstance(source, HeldOut) else None
+    columns = [name for name in (source.sentiment, source.topic, body) if name]
+    if not (source.sentiment or source.topic or source.labels):
+        raise UsageError(f"{source.file}: neither a sentiment nor a topic column nor a label file is named")
     mapping = {cell.casefold(): label for cell, label in source.map.items()}
+    given = read_label_file(source.labels) if source.labels else {}
     pair = source.pair if isinstance(source, Data) else None
     weight = source.weight if isinstance(source, Data) else 1.0
     rows = []
-    for cells in read_rows(source.file, [source.text, *columns]):
-        counts["read"] += 1
-        text = clean(cells[source.text])
-        key = normalise(text)
-        sentiment = sentiment_label(cells[source.sentiment], mapping, source.file) if source.sentiment else None
-        topic = topic_label(cells[source.topic], mapping, source.file) if source.topic else None
-        if not key or not (sentiment or topic):
-            counts["empty"] += 1
-            continue
-        tie = f"{source.name}:{cells[pair]}" if pair and cells.get(pair) else None
-        rows.append(Row(text, key, sentiment, topic, weight, tie, source.name))
+    for file in files_of(source.file):
+        for cells in read_rows(file, [source.text, *columns]):
+            counts["read"] += 1
+            text = clean(cells[source.text])
+            key = normalise(text)
+            sentiment = sentiment_label(cells[source.sentiment], mapping, file) if source.sentiment else None
+            if given:
+                sentiment = given.pop(text_hash(cells[source.text]), None)
+            topic = topic_label(cells[source.topic], mapping, file) if source.topic else None
+            if not key or not (sentiment or topic):
+                counts["empty"] += 1
+                continue
+            tie = f"{source.name}:{cells[pair]}" if pair and cells.get(pair) else None
+            more = clean(cells[body]) if body else ""
+            rows.append(Row(text, key, sentiment, topic, weight, tie, source.name, more))
     return rows
+
+
+def files_of(pattern: Path) -> list[Path]:
+    """Return the files that match ``pattern``, sorted; the pattern itself when it names one file."""
+    if not set("*?") & set(pattern.name):
+        return [pattern]
+    found = sorted(pattern.parent.glob(pattern.name))
+    if not found:
+        raise UsageError(f"{pattern}: no such file")
+    return found
+
+
+def text_hash(cell: str) -> str:
+    """Return the SHA-1 by which a label file names a text: of the cell's UTF-8 bytes, hexadecimal."""
+    return hashlib.sha1(cell.encode(), usedforsecurity=False).hexdigest()
+
+
+def read_label_file(path: Path) -> dict[str, str]:
+    """Return sentiment by ``text_hash`` from a file with the columns ``sha1`` and ``label``."""
+    labels = {}
+    for cells in read_rows(path, ["sha1", "label"]):
+        if label := sentiment_label(cells["label"], {}, path):
+            labels[cells["sha1"].strip().lower()] = label
+    return labels
 
 
 def merge(rows: Iterable[Row], report: dict[str, Counter[str]]) -> list[Row]:

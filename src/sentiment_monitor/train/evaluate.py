@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,10 @@ from sentiment_monitor.score.classifier import Classifier
 from sentiment_monitor.score.files import read_rows
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.train import metrics
-from sentiment_monitor.train.data import Row, sentiment_label, topic_label
+from sentiment_monitor.train.data import Row, read_label_file, sentiment_label, text_hash, topic_label
 
 BATCH = 1_024
+NEGATIVE = SENTIMENTS.index("negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Labelled:
 
 def from_rows(rows: Sequence[Row]) -> list[Labelled]:
     """Return training rows as labelled texts."""
-    return [Labelled(Text(row.text), row.sentiment, row.topic) for row in rows]
+    return [Labelled(Text(row.text, row.body), row.sentiment, row.topic) for row in rows]
 
 
 def evaluate(
@@ -46,9 +46,9 @@ def evaluate(
     """Return ``{"sentiment": figures or None, "topic": figures or None}``.
 
     Figures: ``n``, ``accuracy``, ``macro_f1`` (over classes that occur or are predicted), ``ece`` (15 bins),
-    ``per_class`` {label: precision, recall, f1, n}. A group is None when no row or no classifier has it.
-    ``intervals`` adds 95 % bootstrap intervals under ``intervals``. Raises UsageError for a topic the classifier
-    does not know.
+    ``per_class`` {label: precision, recall, f1, n}; of the sentiment also ``average_precision`` of negatives. A group
+    is None when no row or no classifier has it. ``intervals`` adds 95 % bootstrap intervals under ``intervals``. Raises
+    UsageError for a topic the classifier does not know.
     """
     scores: list[Score] = []
     for first in range(0, len(rows), BATCH):
@@ -119,7 +119,7 @@ def read_labelled(
     for cells in read_rows(path, required):
         sentiment = sentiment_label(cells[sentiment_column], folded, path) if sentiment_column else None
         if labels:
-            sentiment = given.pop(hashlib.sha1(cells[text_column].encode(), usedforsecurity=False).hexdigest(), None)
+            sentiment = given.pop(text_hash(cells[text_column]), None)
         topic = topic_label(cells[topic_column], folded, path) if topic_column else None
         if sentiment or topic:
             body = clean(cells[body_column]) if body_column else ""
@@ -127,15 +127,6 @@ def read_labelled(
     if not rows:
         raise UsageError(f"{path}: no row has a label")
     return rows
-
-
-def read_label_file(path: Path) -> dict[str, str]:
-    """Return sentiment by SHA-1 of the text from a file with the columns ``sha1`` and ``label``."""
-    labels = {}
-    for cells in read_rows(path, ["sha1", "label"]):
-        if label := sentiment_label(cells["label"], {}, path):
-            labels[cells["sha1"].strip().lower()] = label
-    return labels
 
 
 def _sentiment(rows: Sequence[Labelled], scores: Sequence[Score], intervals: bool) -> dict[str, Any] | None:
@@ -146,7 +137,14 @@ def _sentiment(rows: Sequence[Labelled], scores: Sequence[Score], intervals: boo
     predicted = np.array([SENTIMENTS.index(score.label) for _, score in chosen])
     chances = np.array([[score.negative, score.neutral, score.positive] for _, score in chosen])
     winner, right = chances.max(axis=1), chances.argmax(axis=1) == truth
-    return _figures(truth, predicted, tuple(SENTIMENTS), winner, right, intervals)
+    figures = _figures(truth, predicted, tuple(SENTIMENTS), winner, right, intervals)
+    chance, negative = chances[:, NEGATIVE], truth == NEGATIVE
+    figures["average_precision"] = metrics.average_precision(chance, negative)
+    if intervals:
+        figures["intervals"]["average_precision"] = metrics.bootstrap(
+            lambda i: metrics.average_precision(chance[i], negative[i]), len(truth)
+        )
+    return figures
 
 
 def _topic(

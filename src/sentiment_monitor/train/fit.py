@@ -117,12 +117,16 @@ def fit(
         id2label=dict(enumerate(names)),
         label2id={name: number for number, name in enumerate(names)},
         dtype=torch.float32,
+        hidden_dropout_prob=recipe.dropout,
+        attention_probs_dropout_prob=recipe.attention_dropout,
         attn_implementation="eager",  # measured: 0.38 s a step against 0.53 s with sdpa (two cores, bf16, 32 x 34)
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # the base may be a classifier with another head
     )
+    if recipe.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
     rows = encode(train, names, tokenizer)
     steps = -(-len(rows) // recipe.batch)
     every = max(1, steps // recipe.evaluations_per_epoch)

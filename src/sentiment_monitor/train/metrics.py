@@ -45,6 +45,21 @@ def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> 
     return float(np.abs(gaps).sum() / len(right))
 
 
+def average_precision(chance: Floats, truth: NDArray[np.bool_]) -> float:
+    """Return the area under the precision-recall steps of ``chance`` [rows] for ``truth`` [rows]; 0 without a true row.
+
+    Ties share a step, as in scikit-learn's average_precision_score.
+    """
+    order = np.argsort(-chance, kind="stable")
+    last = np.append(np.diff(chance[order]) != 0, True)  # of each run of equal chances
+    hits = np.cumsum(truth[order])[last]
+    called = np.flatnonzero(last) + 1
+    if not truth.any():
+        return 0.0
+    gained = np.diff(hits, prepend=0) / truth.sum()
+    return float((gained * hits / called).sum())
+
+
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], float], rows: int, *, repeats: int = 1000, seed: int = 0
 ) -> tuple[float, float]:

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sentiment_monitor.domain import Sentiment
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score.files import columns_of
 
@@ -28,9 +27,10 @@ class Data(_Strict):
     """One labelled file. A row may carry a sentiment, a topic, or both; the missing one is masked in the loss."""
 
     name: str
-    file: Path  # relative to the working directory
+    file: Path  # relative to the working directory; * and ? in its last part match several
     text: str = "text"
     sentiment: str | None = None
+    labels: Path | None = None  # instead of sentiment: file with sha1 (of the text cell) and label, of some rows
     topic: str | None = None
     map: dict[str, str] = {}  # cell -> label, compared without case; unmapped cells stand for themselves
     keep: dict[str, Share] = {}  # label -> share of its rows kept, chosen by hash so that runs agree
@@ -46,7 +46,9 @@ class HeldOut(_Strict):
     name: str
     file: Path
     text: str = "text"
+    body: str | None = None  # column of a text that is scored together with the headline
     sentiment: str | None = None
+    labels: Path | None = None
     topic: str | None = None
     map: dict[str, str] = {}
     minus: str | None = None  # name of a data file whose texts are left out of the measurement
@@ -73,7 +75,11 @@ class Recipe(_Strict):
     patience: Annotated[int, Field(ge=1)] = 3  # evaluations without a better macro-F1
     evaluations_per_epoch: Annotated[int, Field(ge=1)] = 2
     threads: Annotated[int, Field(ge=0)] = 0  # 0: what the cgroup allows
-    thresholds: dict[Sentiment, Share] = {}  # probability from which a label wins; see score.classifier.decide
+    freeze_embeddings: bool = False  # of words: their vectors stay those of the base
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1  # between layers
+    attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    thresholds_from: str | None = None  # held-out set that decides from which probability on a label wins
+    precision: Share = 0.8  # which the threshold for negative must keep on that set
     data: tuple[Data, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
 

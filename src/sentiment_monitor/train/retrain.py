@@ -6,20 +6,21 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain import SENTIMENTS, Text
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import manifest
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier
 from sentiment_monitor.score.lexicon import LexiconClassifier
-from sentiment_monitor.train import card, data, metrics
+from sentiment_monitor.train import card, data, metrics, thresholds
 from sentiment_monitor.train.evaluate import evaluate, from_rows
 from sentiment_monitor.train.golden import GOLDEN
 from sentiment_monitor.train.recipe import Recipe
@@ -80,7 +81,7 @@ def finish(
         "languages": list(recipe.languages),
         "tokenizer_sha256": manifest.sha256(out / "tokenizer.json"),
         "temperatures": calibrate(checkpoint, split.development),
-        "thresholds": {label: recipe.thresholds.get(label) for label in SENTIMENTS},
+        "thresholds": {},
         "licences": {source.name: source.licence for source in recipe.data},
         "data": {"fingerprint": split.fingerprint, "report": split.report},
         "settings": recipe.model_dump(mode="json", exclude={"data", "held_out", "base"}),
@@ -90,6 +91,9 @@ def finish(
         "golden": [],
     }
     manifest.write(out, facts)
+    if recipe.thresholds_from:
+        facts |= _thresholds(out, recipe, split)
+        manifest.write(out, facts)
     facts |= _measure(out, recipe.name, split, progress)
     (out / "README.md").write_text(card.render(facts), encoding="utf-8")
     manifest.write(out, facts)
@@ -120,26 +124,51 @@ def calibrate(checkpoint: Checkpoint, rows: Sequence[data.Row]) -> dict[str, flo
     return result
 
 
-def _measure(out: Path, name: str, split: data.Split, progress: Progress) -> dict[str, Any]:
+def _thresholds(out: Path, recipe: Recipe, split: data.Split) -> dict[str, Any]:
+    """Choose the thresholds on the set the recipe names, and measure the choice across its halves."""
+    rows = split.held_out.get(str(recipe.thresholds_from), ())
+    if not any(row.sentiment for row in rows):
+        raise UsageError(f"thresholds_from: {recipe.thresholds_from} is no held-out set with sentiments")
+    with _opened(out, recipe.name) as classifier:
+        scores = classifier.score([Text(row.text, row.body) for row in rows])
+    known = [(row, score) for row, score in zip(rows, scores, strict=True) if row.sentiment]
+    chances = np.array([[score.negative, score.neutral, score.positive] for _, score in known])
+    truth = np.array([SENTIMENTS.index(row.sentiment) for row, _ in known])
+    halves = thresholds.half_of([row.key for row, _ in known])
+    return {
+        "thresholds": thresholds.choose(chances, truth, recipe.precision),
+        "thresholds_across_halves": thresholds.crossed(chances, truth, halves, recipe.precision),
+    }
+
+
+@contextmanager
+def _opened(out: Path, name: str) -> Iterator[NeuralClassifier]:
     from sentiment_monitor.score.hardware import usable_cpus
     from sentiment_monitor.score.torch_engine import TorchEngine
 
     checkpoint = open_checkpoint(out, name)
     classifier = NeuralClassifier(checkpoint, TorchEngine(checkpoint, usable_cpus()), max_windows=16, remember=0)
+    try:
+        yield classifier
+    finally:
+        classifier.close()
+
+
+def _measure(out: Path, name: str, split: data.Split, progress: Progress) -> dict[str, Any]:
     lexicon = LexiconClassifier()
     figures = {}
-    for number, (held_out, rows) in enumerate(split.held_out.items(), start=1):
-        labelled = from_rows(rows)
-        figures[held_out] = {
-            "classifier": evaluate(labelled, classifier, intervals=True),
-            "lexicon": evaluate(labelled, lexicon, intervals=True),
-        }
-        progress("measure", number, len(split.held_out))
-    golden = [
-        {**asdict(text), "negative": s.negative, "neutral": s.neutral, "positive": s.positive, "topic": s.topic}
-        for text, s in zip(GOLDEN, classifier.score(GOLDEN), strict=True)
-    ]
-    classifier.close()
+    with _opened(out, name) as classifier:
+        for number, (held_out, rows) in enumerate(split.held_out.items(), start=1):
+            labelled = from_rows(rows)
+            figures[held_out] = {
+                "classifier": evaluate(labelled, classifier, intervals=True),
+                "lexicon": evaluate(labelled, lexicon, intervals=True),
+            }
+            progress("measure", number, len(split.held_out))
+        golden = [
+            {**asdict(text), "negative": s.negative, "neutral": s.neutral, "positive": s.positive, "topic": s.topic}
+            for text, s in zip(GOLDEN, classifier.score(GOLDEN), strict=True)
+        ]
     return {"metrics": figures, "golden": golden}
 
 

@@ -112,3 +112,32 @@ def test_the_committed_recipe_is_valid_and_reads_the_shared_data() -> None:
     split = data.build(recipe)
     trained = {row.key for row in (*split.train, *split.development)}
     assert all(trained.isdisjoint(row.key for row in rows) for rows in split.held_out.values())
+
+
+def test_a_label_file_gives_some_texts_of_several_files_a_sentiment(tmp_path: Path) -> None:
+    texts = ["Tarn Savings shuts its doors", "Elmet opens a plant", "Kestrel sets the date of its meeting"]
+    (tmp_path / "a.csv").write_text(f"title,kind\n{texts[0]},markets\n{texts[1]},\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text(f"title,kind\n{texts[2]},\n{texts[0]},markets\n", encoding="utf-8")
+    given = [(texts[0], "negative"), (texts[1], "positive")]
+    lines = [f"{data.text_hash(text)},{label}" for text, label in given]
+    (tmp_path / "labels.csv").write_text("\n".join(["sha1,label", *lines]), encoding="utf-8")
+    source = Data(name="x", file=tmp_path / "*.csv", text="title", topic="kind", labels=tmp_path / "labels.csv")
+    with pytest.raises(UsageError, match="needs? a|kind|title|column"):
+        data.read_file(source, Counter())  # labels.csv matches the pattern too and has no such column
+    (tmp_path / "labels.csv").rename(tmp_path / "labels")
+    source = source.model_copy(update={"labels": tmp_path / "labels"})
+    rows = data.read_file(source, Counter())
+    assert [(row.text, row.sentiment, row.topic) for row in rows] == [
+        (texts[0], "negative", "markets"),
+        (texts[1], "positive", None),
+        (texts[0], None, "markets"),
+    ]
+    held_out = HeldOut(name="y", file=tmp_path / "a.csv", text="title", body="kind", labels=tmp_path / "labels")
+    assert [row.body for row in data.read_file(held_out, Counter())] == ["markets", ""]
+
+
+def test_a_pattern_that_matches_nothing_and_two_sources_of_labels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        data.files_of(tmp_path / "*.csv")
+    with pytest.raises(UsageError, match="not both"):
+        data.read_file(Data(name="x", file=tmp_path / "a.csv", sentiment="s", labels=tmp_path / "l"), Counter())

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support
 
 from sentiment_monitor.domain import Text
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
-from sentiment_monitor.train import metrics
+from sentiment_monitor.train import metrics, thresholds
 from sentiment_monitor.train.evaluate import Labelled, evaluate, evaluate_file
 
 
@@ -22,6 +22,41 @@ def test_figures_equal_those_of_scikit_learn() -> None:
     for mine, theirs in zip(metrics.per_class(table), expected[:3], strict=True):
         assert mine == pytest.approx(theirs)
     assert metrics.macro_f1(truth, predicted, 6) == pytest.approx(f1_score(truth, predicted, average="macro"))
+
+
+def test_average_precision_equals_that_of_scikit_learn_with_ties() -> None:
+    generator = np.random.default_rng(3)
+    truth = generator.random(300) < 0.4
+    for levels in (2, 7, 10_000):
+        chance = generator.integers(0, levels, 300) / levels
+        assert metrics.average_precision(chance, truth) == pytest.approx(average_precision_score(truth, chance))
+    assert metrics.average_precision(chance, np.zeros(300, dtype=bool)) == 0.0
+
+
+def test_thresholds_keep_the_precision_where_they_were_chosen_and_are_measured_elsewhere() -> None:
+    generator = np.random.default_rng(4)
+    truth = generator.integers(0, 3, 4_000)
+    logits = generator.normal(0, 1.0, (4_000, 3)) + np.eye(3)[truth] * 1.5 + np.array([-1.0, 1.0, -1.0])
+    chances = metrics.softmax(logits)
+    chosen = thresholds.choose(chances, truth, 0.8)
+    labels = thresholds.apply(chances, chosen)
+    table = metrics.confusion(truth, labels, 3)
+    precision, recall, _ = metrics.per_class(table)
+    assert 0.8 <= precision[0] < 0.83  # the lowest threshold that keeps it, not a safe one
+    assert recall[0] > metrics.per_class(metrics.confusion(truth, chances.argmax(axis=1), 3))[1][0]
+    assert metrics.macro_f1(truth, labels, 3) > metrics.macro_f1(truth, chances.argmax(axis=1), 3)
+    halves = thresholds.half_of([f"text {n}" for n in range(4_000)])
+    assert 0.45 < halves.mean() < 0.55
+    first, second = thresholds.crossed(chances, truth, halves, 0.8)
+    assert (first["n"], second["n"]) == (halves.sum(), (~halves).sum())
+    assert first["thresholds"] == thresholds.choose(chances[~halves], truth[~halves], 0.8)
+    assert first["precision"] == pytest.approx(0.8, abs=0.05)
+
+
+def test_no_threshold_when_none_keeps_the_precision() -> None:
+    chances = np.tile([0.3, 0.5, 0.2], (20, 1))
+    assert thresholds.choose(chances, np.ones(20, dtype=int), 0.8) == {}
+    assert thresholds.apply(chances, {}).tolist() == [1] * 20
 
 
 def test_temperature_undoes_overconfidence_and_lowers_the_loss() -> None:
@@ -62,7 +97,7 @@ def test_the_result_has_the_promised_shape() -> None:
     assert set(result) == {"sentiment", "topic"}
     assert result["topic"] is None
     assert result["sentiment"]["accuracy"] == result["sentiment"]["macro_f1"] == 1
-    assert set(result["sentiment"]) == {"n", "accuracy", "macro_f1", "ece", "per_class"}
+    assert set(result["sentiment"]) == {"n", "accuracy", "macro_f1", "ece", "per_class", "average_precision"}
     assert set(result["sentiment"]["per_class"]["negative"]) == {"precision", "recall", "f1", "n"}
     seen: list[int] = []
     stub = evaluate(rows, StubClassifier(), intervals=True, progress=lambda done, _: seen.append(done))

@@ -9,7 +9,7 @@ from sentiment_monitor.domain import Text
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import load
 from sentiment_monitor.train import retrain
-from sentiment_monitor.train.recipe import for_files
+from sentiment_monitor.train.recipe import Recipe, for_files
 
 GOOD, BAD, FLAT = ("gains", "beats", "wins"), ("loss", "fraud", "cuts"), ("meets", "names", "files")
 
@@ -73,7 +73,14 @@ def test_a_run_makes_a_sealed_classifier_that_learned(base: Path, tmp_path: Path
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     recipe = for_files([tmp_path / "rows.jsonl"]).model_copy(
-        update={"learning_rate": 3e-3, "epochs": 2.0, "development": 0.1, "name": "toy", "threads": 1}
+        update={
+            "learning_rate": 3e-3,
+            "epochs": 2.0,
+            "development": 0.1,
+            "name": "toy",
+            "threads": 1,
+            "thresholds_from": "rows",
+        }
     )
     phases: set[str] = set()
     facts = retrain.run(
@@ -82,6 +89,8 @@ def test_a_run_makes_a_sealed_classifier_that_learned(base: Path, tmp_path: Path
     assert phases == {"data", "train", "measure"}
     assert facts["metrics"]["rows"]["classifier"]["sentiment"]["accuracy"] > 0.9
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl"]
+    assert set(facts["thresholds"]) == {"negative", "positive"}
+    assert all(half["recall"] > 0.5 and half["n"] > 10 for half in facts["thresholds_across_halves"])
     assert "a test" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     classifier = load(str(tmp_path / "out"), engine="torch")
     assert classifier.id.startswith("out@")
@@ -96,3 +105,19 @@ def test_a_base_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\nx,neutral\n", encoding="utf-8")
     with pytest.raises(UsageError, match="no base encoder"):
         retrain.run(for_files([tmp_path / "a.csv"]), tmp_path / "out", command="", base=tmp_path)
+
+
+def test_frozen_word_vectors_stay_those_of_the_base(base: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from sentiment_monitor.train.data import Row
+    from sentiment_monitor.train.fit import fit
+
+    rows = [Row(f"co{n} {word}", f"co{n} {word}", sentiment="negative") for n in range(8) for word in BAD]
+    recipe = Recipe(epochs=1.0, batch=8, freeze_embeddings=True, threads=1, learning_rate=1e-2)
+    fit(recipe, base, rows, rows[:4], tmp_path, lambda *_: None)
+    before, after = load_file(base / "model.safetensors"), load_file(tmp_path / "model.safetensors")
+    word = "embeddings.word_embeddings.weight"
+    assert (before[word] == after[f"bert.{word}"]).all()
+    query = "encoder.layer.0.attention.self.query.weight"
+    assert (before[query] != after[f"bert.{query}"]).any()
