@@ -71,6 +71,7 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
     settings = rig.settings_for(address, url, chosen.classifier, "news")
     first: list[float] = []
     last: list[float] = []
+    cpu: list[tuple[float, float]] = []  # ours and the database server's, at the first fetch and after each commit
 
     def source(writer: Any) -> Any:
         if chosen.source == "memory":
@@ -89,6 +90,7 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
             fetched = poll(*arguments, **named)
             if fetched and not first:
                 first.append(before if chosen.source == "memory" else time.time())
+                cpu.append((time.process_time(), rig.server_seconds()))
             return fetched
 
         made.poll = timed
@@ -98,7 +100,12 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
     assert service.classifier
     service.classifier.score([Text("A first story warms the engine up")])
     assert service.pipeline
-    rig.TimedWriter(service.pipeline, lambda batch, at: last.append(at))
+
+    def committed(batch: Any, at: float) -> None:
+        last.append(at)
+        cpu[1:] = [(time.process_time(), rig.server_seconds())]
+
+    rig.TimedWriter(service.pipeline, committed)
     with rig.running(service) as pipeline:
         deadline = time.monotonic() + 600
         while pipeline.progress.records < len(messages) and time.monotonic() < deadline and not pipeline._failure:
@@ -109,6 +116,8 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
         "rate": progress.records / took,
         "copies": progress.copies,
         "batches": progress.batches,
+        "cpu_ms_per_1000": 1e6 * (cpu[1][0] - cpu[0][0]) / progress.records,
+        "server_cpu_ms_per_1000": 1e6 * (cpu[1][1] - cpu[0][1]) / progress.records,
         "busy": {name: f"{seconds / took:.0%}" for name, seconds in progress.busy_seconds.items()},
     }
 

@@ -190,6 +190,25 @@ def monitor_run(*options: str, **variables: str) -> tuple[list[str], dict[str, s
     return [sys.executable, "-c", "from sentiment_monitor.cli import main; main()", "run", *options], environment
 
 
+def server_seconds() -> float:
+    """User and system time of every PostgreSQL process below this one, the ended ones in their parent's count."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            name, _, rest = (entry / "stat").read_text().rpartition(") ")
+        except (OSError, ValueError):
+            continue
+        fields = rest.split()
+        if "(postgres" in name:
+            parents[int(entry.name)] = int(fields[1])
+            ticks[int(entry.name)] = sum(map(int, fields[11:15]))
+    mine = {pid for pid, parent in parents.items() if parent == os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    return sum(ticks[pid] for pid in mine) / os.sysconf("SC_CLK_TCK")
+
+
 def rss_mb(pid: int | str = "self") -> float:
     """Resident memory in MB of 1,000,000 bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import json
 import os
 import pstats
 import time
-from pathlib import Path
 
 import rig
 
@@ -40,6 +40,7 @@ def main() -> None:
     rig.quiet()
     print(f"load average {os.getloadavg()[0]:.2f}")
     scored = prepared(chosen.stories)
+    gc.freeze()  # as the service does; what was prepared is not the transaction's to look through
     for kind in chosen.databases.split(","):
         with rig.database(kind) as url:
             measure(url, kind, scored, chosen)
@@ -71,14 +72,14 @@ def measure(url: str, kind: str, scored: list[ScoredStory], chosen: argparse.Nam
     for start in range(0, len(scored), chosen.batch):
         some = scored[start : start + chosen.batch]
         batch = Batch({TOPIC: (reached, reached + len(some))}, some)
-        before = time.process_time(), server_seconds(), time.perf_counter()
+        before = time.process_time(), rig.server_seconds(), time.perf_counter()
         if chosen.profile and start:
             profile.enable()
         copies += writer.commit(batch, root.now_ms()).copies
         profile.disable()
         if start:
             ours += time.process_time() - before[0]
-            server += server_seconds() - before[1]
+            server += rig.server_seconds() - before[1]
             wall += time.perf_counter() - before[2]
         reached += len(some)
     thousands = (len(scored) - chosen.batch) / 1_000
@@ -89,25 +90,6 @@ def measure(url: str, kind: str, scored: list[ScoredStory], chosen: argparse.Nam
     with database.read() as connection:
         assert stored_buckets(connection) == recompute_buckets(connection)
     database.close()
-
-
-def server_seconds() -> float:
-    """User and system time of every PostgreSQL process below this one, the ended ones in their parent's count."""
-    parents: dict[int, int] = {}
-    ticks: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        try:
-            name, _, rest = (entry / "stat").read_text().rpartition(") ")
-        except (OSError, ValueError):
-            continue
-        fields = rest.split()
-        if "(postgres" in name:
-            parents[int(entry.name)] = int(fields[1])
-            ticks[int(entry.name)] = sum(map(int, fields[11:15]))
-    mine = {pid for pid, parent in parents.items() if parent == os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
-        mine |= more
-    return sum(ticks[pid] for pid in mine) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -51,8 +51,7 @@ class LanguageDetector:
                     return code
         if not _ENOUGH_LETTERS.match(text):
             return UNKNOWN
-        # Below half as likely as wanted a label need not be followed to its end.
-        found = self._model.f.predict(f"{_plain(text)}\n", 1, _SURE / 2, "strict")
+        found = self._model.f.predict(f"{_plain(text)}\n", 1, 0.0, "strict")
         if not found:
             return UNKNOWN
         probability, label = found[0]

@@ -118,9 +118,9 @@ class Watchlist:
         """Tickers of the companies that ``text`` names."""
         text = _straight(text)
         folded = _fold(text)
-        matches = self._short_tickers(text, folded) if self._short else []
-        if self._named:
-            matches += self._aliases(text, folded)
+        matches = self._aliases(text, folded) if self._named else []
+        if self._short and (":" in text or "(" in text or "[" in text):
+            matches += self._short_tickers(text, folded)
         if not matches:
             return set()
         # Nothing counts that lies within a longer match.
@@ -139,15 +139,14 @@ class Watchlist:
         matches = []
         for last, (length, aliases) in self._automaton.iter(folded):
             start, stop = last - length + 1, last + 1
-            if not _is_word(folded, start, stop):
-                continue
             written = text[start:stop]
             for alias in aliases:
                 if alias.bare:
                     found = written == alias.text and (not shouting or _is_notation(text, start, stop))
                 else:
                     found = alias.any_case or written == alias.text or (shouting and alias.shouted)
-                if found:
+                # Asked last: most of what the automaton finds is written in another case.
+                if found and _is_word(folded, start, stop):
                     matches.append((start, stop, alias.ticker))
         return matches
 
