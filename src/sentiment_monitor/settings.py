@@ -7,9 +7,12 @@ the secrets directory bears the same name as the variable would (``monitor_kafka
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
 import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +32,12 @@ from sentiment_monitor.errors import SettingsError
 
 DEFAULT_FILE = Path("monitor.toml")
 SECRETS_DIR = Path("/run/secrets")
+_PREFIX = "MONITOR_"
+_NO_SETTINGS = {"MONITOR_CONFIG", "MONITOR_VENV"}  # read here and by the launcher
+# What Kubernetes sets in every container for a service whose name begins with "monitor".
+_SERVICE_LINK = re.compile(
+    r"MONITOR_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
 
 
 class Section(BaseModel):
@@ -195,7 +204,7 @@ class Settings(BaseSettings):
     """Everything that can be set. ``load`` is how to get one."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MONITOR_",
+        env_prefix=_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -233,6 +242,8 @@ def load(path: Path | None = None, **overrides: Any) -> Settings:
     ``path`` is the TOML file; None looks at ``$MONITOR_CONFIG`` and then for ``monitor.toml`` here. Keyword
     arguments win over everything. Raises SettingsError with one line a problem, naming the setting.
     """
+    if misspelt := list(_misspelt(os.environ)):
+        raise SettingsError("settings are wrong in the environment:\n" + "\n".join(misspelt))
     given = path or (Path(os.environ["MONITOR_CONFIG"]) if os.environ.get("MONITOR_CONFIG") else None)
     file = given or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
     if given and not given.is_file():
@@ -270,3 +281,22 @@ def load(path: Path | None = None, **overrides: Any) -> Settings:
         ]
         where = f" in {file} or the environment" if file else " in the environment or the command line"
         raise SettingsError(f"settings are wrong{where}:\n" + "\n".join(lines)) from None
+
+
+def _misspelt(environment: Iterable[str]) -> Iterator[str]:
+    """One line for each variable that names no setting and no table, which pydantic would pass over in silence."""
+    known = {name.upper(): field.annotation for name, field in Settings.model_fields.items()}
+    inner = [
+        f"{name}__{part}".upper()
+        for name, table in known.items()
+        if isinstance(table, type) and issubclass(table, BaseModel)
+        for part in table.model_fields
+    ]
+    for name in sorted(environment):
+        variable = name.upper()
+        setting = variable.removeprefix(_PREFIX)
+        if variable == setting or variable in _NO_SETTINGS or setting.partition("__")[0] in known:
+            continue
+        if not _SERVICE_LINK.fullmatch(variable):
+            near = difflib.get_close_matches(setting, [*known, *inner], n=1)
+            yield f"  {name}: no such setting" + (f"; is {_PREFIX}{near[0]} meant?" if near else "")

@@ -42,7 +42,7 @@ def _check_schema(file: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _is_setting(variable: str) -> bool:
-    """Whether MONITOR_A__B names a field of the settings tree (unknown tables are ignored when they are read)."""
+    """Whether MONITOR_A__B names a field of the settings tree."""
     model: Any = settings.Settings
     for name in variable.removeprefix("MONITOR_").lower().split("__"):
         if not (isinstance(model, type) and issubclass(model, BaseModel) and name in model.model_fields):

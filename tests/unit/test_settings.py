@@ -155,6 +155,40 @@ def test_a_wrong_variable_is_a_settings_error_and_not_a_traceback(
     assert said in _problems()
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MONITOR_KAFKAS__TOPICS", "MONITOR_KAFKA__TOPICS"),
+        ("MONITOR_KAFKA_GROUP", "MONITOR_KAFKA__GROUP"),
+        ("monitor_databse__url", "MONITOR_DATABASE__URL"),
+        ("MONITOR_EXTERNALURL", "MONITOR_EXTERNAL_URL"),
+        ("MONITOR_XYZZY", None),
+    ],
+)
+def test_a_variable_that_names_no_setting_is_refused_with_the_nearest_that_does(
+    name: str, meant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "hunter2")
+    said = _problems()
+    assert f"{name}: no such setting" in said
+    assert said.endswith(f"; is {meant} meant?" if meant else "no such setting")
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MONITOR_VENV", "MONITOR_SERVICE_HOST", "MONITOR_SERVICE_PORT", "MONITOR_SERVICE_PORT_HTTP", "MONITOR_PORT",
+        "MONITOR_WEB_PORT_8080_TCP_ADDR", "MONITORING", "monitor_kafka__group",
+    ],
+)  # fmt: skip
+def test_variables_of_the_launcher_and_of_kubernetes_are_none_of_ours(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "x")
+    assert load()
+
+
 # -- secrets ----------------------------------------------------------------------------------------
 
 SECRET = "hunter2"
