@@ -63,13 +63,16 @@ class Bulk(ABC):
         return self._select(_stored(f"s.story_id {self._texts}", True), (self._text_set(story_ids),))
 
     def originals_with(self, keys: Collection[int], first_minute: int, last_minute: int) -> list[Row]:
-        """Stories that left one of these copy keys, without what is long."""
+        """(key, id of a story) for each of these copy keys that an original of these minutes has left."""
         mark = self._mark
-        found = (
-            f"s.id IN (SELECT k.story_id FROM copy_keys k WHERE k.key {self._numbers}"
-            f" AND k.minute >= {mark} AND k.minute <= {mark})"
+        return self._select(
+            f"SELECT key, story_id FROM copy_keys WHERE key {self._numbers} AND minute >= {mark} AND minute <= {mark}",
+            (self._number_set(keys), first_minute, last_minute),
         )
-        return self._select(_stored(found, False), (self._number_set(keys), first_minute, last_minute))
+
+    def stories_numbered(self, ids: Collection[int]) -> list[Row]:
+        """Stories by id, without what is long."""
+        return self._select(_stored(f"s.id {self._numbers}", False), (self._number_set(ids),))
 
     def copies_of(self, ids: Collection[int]) -> list[Row]:
         """Stories that are copies of these, without what is long."""
@@ -215,7 +218,7 @@ _ADD_TO_BUCKETS = (
 def _stored(condition: str, with_long: bool) -> str:
     columns = ", ".join("''" if name in _LONG and not with_long else f"s.{name}" for name in STORED)
     return (
-        f"SELECT {columns}, c.label, c.topic, c.negative, c.score"
+        f"SELECT {columns}, c.label, c.topic, coalesce(c.negative, 0.0), coalesce(c.score, 0.0)"
         f" FROM stories s LEFT JOIN scores c ON c.story_id = s.id WHERE {condition}"
     )
 

@@ -41,7 +41,7 @@ class Changes:
         self._by_id: dict[int, StoryRow] = {}
         self._created: list[StoryRow] = []
         self._touched: dict[int, StoryRow] = {}
-        self._originals: dict[int, list[StoryRow]] = {}  # copy key -> originals that bear it
+        self._originals: dict[int, list[StoryRow]] = {}  # copy key of the batch -> originals that bear it
         self._copies: dict[StoryRow | int, list[StoryRow]] = {}  # original, or its id -> rows that were its copies
         self._with_copies: set[int] = set()  # ids of originals whose copies are loaded
         self._deltas: dict[BucketKey, list[int]] = {}
@@ -119,20 +119,22 @@ class Changes:
     def _find_original(self, row: StoryRow) -> StoryRow | None:
         candidates = {original for key in row.copy_keys for original in self._originals.get(key, ())}
         candidates.discard(row)
-        if not candidates:
-            return None
-        fitting = [original for original in candidates if self._fits(original, row)]
+        minute, text, label, first, headline = row.minute, row.text, row.label, row.first_key, row.headline
+        fitting = [
+            original
+            for original in candidates
+            if abs(original.minute - minute) <= self._copying.window_minutes
+            # Nearly the same words can say the opposite ("rises", "falls"), and what looks like the name of a
+            # source at the end can be news ("- Stocks Tumble"): the classifier must agree.
+            and (
+                original.text == text
+                or (
+                    original.label == label
+                    and (original.first_key == first or self._copying.is_copy(original.headline, headline))
+                )
+            )
+        ]
         return min(fitting, key=lambda original: original.order, default=None)
-
-    def _fits(self, original: StoryRow, row: StoryRow) -> bool:
-        if abs(original.minute - row.minute) > self._copying.window_minutes:
-            return False
-        # Nearly the same words can say the opposite ("rises", "falls"), and what looks like the name of a
-        # source at the end can be news ("- Stocks Tumble"): the classifier must agree.
-        return original.text == row.text or (
-            original.label == row.label
-            and (original.copy_keys[0] == row.copy_keys[0] or self._copying.is_copy(original.headline, row.headline))
-        )
 
     def _leave_cluster(self, row: StoryRow) -> None:
         """Takes ``row`` out of its cluster; if it was the original, its earliest living copy becomes it."""
@@ -201,9 +203,12 @@ class Changes:
         window = self._copying.window_minutes
         minutes = [enriched.minute for enriched in living]
         keys = {key for enriched in living for key in enriched.copy_keys}
-        for row in self._load(self._bulk.originals_with(keys, min(minutes) - window, max(minutes) + window)):
-            if not row.is_copy and not row.deleted:
-                self._announce(row)
+        found = self._bulk.originals_with(keys, min(minutes) - window, max(minutes) + window)
+        if missing := {identity for _, identity in found} - self._by_id.keys():
+            self._load(self._bulk.stories_numbered(missing))
+        for key, identity in found:
+            if not (row := self._by_id[identity]).is_copy and not row.deleted:
+                self._originals.setdefault(key, []).append(row)
 
     def _load_copies(self, ids: Iterable[int]) -> None:
         if missing := set(ids) - self._with_copies:
@@ -215,7 +220,7 @@ class Changes:
         for one in found:
             row = self._by_id.get(one[0])
             if row is None:
-                row = self._by_id[one[0]] = StoryRow.from_stored(one)
+                row = self._by_id[one[0]] = StoryRow(*one)
                 self._by_key[row.source, row.story_id] = row
                 if row.copy_of_id is not None:
                     self._copies.setdefault(row.copy_of_id, []).append(row)

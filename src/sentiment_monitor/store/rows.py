@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +19,9 @@ Counters = tuple[int, int, int, int, int, int, int]
 class StoryRow:
     """What the batch transaction must know of one story and its score. Mutable: the transaction's working copy.
 
-    ``body`` and ``url`` are empty in a row that was loaded only because it may be copied.
+    The first fields are in the order of ``bulk.STORED``: what the database gives makes a row.
+    ``body`` and ``url`` are empty in a row that was loaded only because it may be copied. Tickers and copy keys are
+    kept as their columns hold them: few of the rows that are loaded need them apart.
     """
 
     id: int | None
@@ -32,10 +33,10 @@ class StoryRow:
     body: str
     url: str
     text: str
-    tickers: tuple[str, ...]
+    tickers: str
     published_ms: int
     minute: int
-    copy_keys: tuple[int, ...]
+    packed_keys: bytes
     copy_of_id: int | None = None  # set when the original is not loaded
     label: str | None = None  # None: a deletion of a story never seen
     score_topic: str | None = None
@@ -59,23 +60,14 @@ class StoryRow:
             story.body,
             story.url,
             enriched.text,
-            enriched.tickers,
+            join_tickers(enriched.tickers),
             story.published_ms,
             enriched.minute,
-            enriched.copy_keys,
+            pack_keys(enriched.copy_keys),
         )
         row.message = scored
         row._take_score(scored.score)
         return row
-
-    @classmethod
-    def from_stored(cls, found: Sequence[Any]) -> StoryRow:
-        """The row as the database holds it, joined with its score; columns as in ``bulk.STORED``."""
-        (identity, source, story_id, revision, deleted, headline, body, url, text, tickers, published_ms, minute,
-         keys, copy_of, label, topic, negative, signed) = found  # fmt: skip
-        return cls(identity, source, story_id, revision, bool(deleted), headline, body, url, text,
-                   split_tickers(tickers), published_ms, minute, unpack_keys(keys), copy_of, label, topic,
-                   negative or 0.0, signed or 0.0)  # fmt: skip
 
     def says(self, scored: ScoredStory) -> bool:
         """Whether a message repeats what the row holds."""
@@ -84,7 +76,7 @@ class StoryRow:
             self.headline == story.headline
             and self.body == story.body
             and self.url == story.url
-            and self.tickers == scored.enriched.tickers
+            and self.tickers == join_tickers(scored.enriched.tickers)
             and self.published_ms == story.published_ms
         )
 
@@ -94,8 +86,8 @@ class StoryRow:
         self.message = scored
         self.deleted = False
         self.headline, self.body, self.url, self.text = story.headline, story.body, story.url, enriched.text
-        self.tickers, self.published_ms, self.minute = enriched.tickers, story.published_ms, enriched.minute
-        self.copy_keys = enriched.copy_keys
+        self.tickers, self.packed_keys = join_tickers(enriched.tickers), pack_keys(enriched.copy_keys)
+        self.published_ms, self.minute = story.published_ms, enriched.minute
         self._take_score(scored.score)
 
     def _take_score(self, score: Score | None) -> None:
@@ -103,6 +95,16 @@ class StoryRow:
             self.score = score
             self.label, self.score_topic = score.label.value, score.topic
             self.negative, self.signed = score.negative, score.score
+
+    @property
+    def copy_keys(self) -> tuple[int, ...]:
+        """The first is equal for copies after normalisation, near copies share one of the rest."""
+        return struct.unpack(f">{len(self.packed_keys) // 8}q", self.packed_keys)
+
+    @property
+    def first_key(self) -> bytes:
+        """The first of :attr:`copy_keys`, for comparing."""
+        return self.packed_keys[:8]
 
     @property
     def is_copy(self) -> bool:
@@ -125,7 +127,7 @@ class StoryRow:
             return
         counters = counters_of(self.label, self.negative, self.signed, is_copy=self.is_copy)
         steps = [(place, sign * value) for place, value in enumerate(counters) if value]
-        for series in series_of(self.source, self.score_topic, self.tickers):
+        for series in series_of(self.source, self.score_topic, split_tickers(self.tickers)):
             delta = deltas.get((series, self.minute))
             if delta is None:
                 delta = deltas[series, self.minute] = [0] * len(COUNTERS)
@@ -148,12 +150,12 @@ class StoryRow:
             self.url,
             self.text,
             enriched.language,
-            join_tickers(self.tickers),
+            self.tickers,
             self.published_ms,
             now_ms,
             self.minute,
             self.original_id,
-            struct.pack(f">{len(self.copy_keys)}q", *self.copy_keys),
+            self.packed_keys,
             position.topic,
             position.partition,
             position.offset,
@@ -208,6 +210,6 @@ def split_tickers(text: str) -> tuple[str, ...]:
     return tuple(text.strip(",").split(",")) if text else ()
 
 
-def unpack_keys(packed: bytes) -> tuple[int, ...]:
-    """Copy keys from their column."""
-    return struct.unpack(f">{len(packed) // 8}q", packed)
+def pack_keys(keys: tuple[int, ...]) -> bytes:
+    """Copy keys as their column holds them."""
+    return struct.pack(f">{len(keys)}q", *keys)
