@@ -34,25 +34,33 @@ class Enricher:
         return self.enrich_all([story], received_ms)[0]
 
     def enrich_all(self, stories: Sequence[Story], received_ms: int) -> list[EnrichedStory]:
-        """:meth:`enrich` for each story, in their order; of hundreds together it costs a third."""
+        """:meth:`enrich` for each story, in their order; hundreds together cost less."""
+        # One kind of work after the other: each finds its tables still in the processor's cache.
         texts = [self._clean(story.headline) for story in stories]
+        bodies = [self._clean(story.body) for story in stories]
         keys = copy_keys_of([text or story.headline for text, story in zip(texts, stories, strict=True)])
+        languages = [story.language or self._languages.detect(text) for text, story in zip(texts, stories, strict=True)]
+        tickers = [self._tickers(*one) for one in zip(stories, texts, bodies, strict=True)]
         return [
-            self._enrich(story, text, key, received_ms) for story, text, key in zip(stories, texts, keys, strict=True)
+            EnrichedStory(
+                story=story,
+                text=text,
+                body_text=body,
+                language=language,
+                tickers=named,
+                minute=self._instant(story, received_ms) // MINUTE_MS,
+                copy_keys=key,
+            )
+            for story, text, body, language, named, key in zip(
+                stories, texts, bodies, languages, tickers, keys, strict=True
+            )
         ]
 
-    def _enrich(self, story: Story, text: str, keys: tuple[int, ...], received_ms: int) -> EnrichedStory:
-        body = self._clean(story.body)
+    def _tickers(self, story: Story, text: str, body: str) -> tuple[str, ...]:
         # One after the other: a headline in capitals is one, whatever its body looks like.
         named = self._watchlist.find(text) | self._watchlist.find(body)
-        tickers = {*story.tickers, *cashtags(f"{text}\n{body}"), *named}
+        return tuple(sorted({*story.tickers, *cashtags(f"{text}\n{body}"), *named}))
+
+    def _instant(self, story: Story, received_ms: int) -> int:
         ahead = story.published_ms > received_ms + self._future_tolerance_ms
-        return EnrichedStory(
-            story=story,
-            text=text,
-            body_text=body,
-            language=story.language or self._languages.detect(text),
-            tickers=tuple(sorted(tickers)),
-            minute=(received_ms if ahead else story.published_ms) // MINUTE_MS,
-            copy_keys=keys,
-        )
+        return received_ms if ahead else story.published_ms

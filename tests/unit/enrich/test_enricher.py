@@ -58,6 +58,17 @@ def test_a_headline_that_is_only_a_link_still_has_a_key_of_its_own() -> None:
     assert one.copy_keys != other.copy_keys
 
 
+def test_stories_read_together_are_what_each_is_alone_in_their_order() -> None:
+    stories = [
+        replace(STORY, headline="Apple, $IBM and the Kestrel Bank halt all withdrawals", published_ms=0),
+        replace(STORY, headline="", action=Action.DELETED),
+        replace(STORY, headline="银行暂停提款", body="Microsoft", tickers=("BAC",)),
+        replace(STORY, headline="Bank fails", published_ms=NOW + 60 * MINUTE_MS, language="fr"),
+    ]
+    assert ENRICHER.enrich_all(stories, NOW) == [ENRICHER.enrich(story, NOW) for story in stories]
+    assert ENRICHER.enrich_all([], NOW) == []
+
+
 @given(st.text(max_size=80), st.text(max_size=80), st.integers(0, 253_402_300_799_000))
 def test_any_text_can_be_read(headline: str, body: str, published_ms: int) -> None:
     headline, body = (text.encode("utf-8", "replace").decode() for text in (headline, body))
@@ -80,6 +91,9 @@ def test_any_text_can_be_read(headline: str, body: str, published_ms: int) -> No
         ("은행이 인출을 중단했다", "ko"),
         ("Банк приостановил выдачу вкладов", "ru"),
         ("Apple苹果公司宣布暂停所有在华业务并大规模裁员", "zh"),
+        ("KESTREL BANK HALTS WITHDRAWALS AFTER DEPOSITORS PANIC", "en"),
+        ("The Greek letter \u03b1 stands for the return that beats the market", "en"),
+        ("\u03b1 \u03b2 IBM", "und"),
         ("two\nlines of ordinary English text about a failing bank", "en"),
     ],
 )
