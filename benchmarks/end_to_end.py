@@ -71,7 +71,7 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
     settings = rig.settings_for(address, url, chosen.classifier, "news")
     first: list[float] = []
     last: list[float] = []
-    cpu: list[tuple[float, float]] = []  # ours and the database server's, at the first fetch and after each commit
+    cpu: list[tuple[float, float]] = []  # ours and the database server's, at the first fetch and at the end
 
     def source(writer: Any) -> Any:
         if chosen.source == "memory":
@@ -100,16 +100,12 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
     assert service.classifier
     service.classifier.score([Text("A first story warms the engine up")])
     assert service.pipeline
-
-    def committed(batch: Any, at: float) -> None:
-        last.append(at)
-        cpu[1:] = [(time.process_time(), rig.server_seconds())]
-
-    rig.TimedWriter(service.pipeline, committed)
+    rig.TimedWriter(service.pipeline, lambda batch, at: last.append(at))
     with rig.running(service) as pipeline:
         deadline = time.monotonic() + 600
         while pipeline.progress.records < len(messages) and time.monotonic() < deadline and not pipeline._failure:
             time.sleep(0.05)
+        cpu.append((time.process_time(), rig.server_seconds()))
     progress = pipeline.progress
     took = last[-1] - first[0]
     return {

@@ -72,15 +72,15 @@ def measure(url: str, kind: str, scored: list[ScoredStory], chosen: argparse.Nam
     for start in range(0, len(scored), chosen.batch):
         some = scored[start : start + chosen.batch]
         batch = Batch({TOPIC: (reached, reached + len(some))}, some)
-        before = time.process_time(), rig.server_seconds(), time.perf_counter()
+        before = rig.server_seconds(), time.perf_counter(), time.process_time()
         if chosen.profile and start:
             profile.enable()
         copies += writer.commit(batch, root.now_ms()).copies
         profile.disable()
         if start:
-            ours += time.process_time() - before[0]
-            server += rig.server_seconds() - before[1]
-            wall += time.perf_counter() - before[2]
+            ours += time.process_time() - before[2]
+            wall += time.perf_counter() - before[1]
+            server += rig.server_seconds() - before[0]
         reached += len(some)
     thousands = (len(scored) - chosen.batch) / 1_000
     rig.report(database=kind, batch=chosen.batch, copies=copies, cpu_ms_per_1000=1e3 * ours / thousands,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -101,6 +102,9 @@ class App:
             classifier=self.classifier.id if self.classifier else None,
             database=self.database.url.render_as_string(hide_password=True),
         )
+        # Libraries and classifier stay until the end; to look through them for garbage again and again would cost a
+        # sixth of the CPU under load.
+        gc.freeze()
         try:
             if self.pipeline:
                 self.pipeline.run()

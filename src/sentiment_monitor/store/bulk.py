@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
@@ -27,6 +28,7 @@ _WRITER_LOCK = 1_893_374_412
 STORED = ("id", "source", "story_id", "revision", "deleted", "headline", "body", "url", "text", "tickers",
           "published_ms", "minute", "copy_keys", "copy_of")  # fmt: skip
 """Columns of a stored story that the transaction reads, before label, topic, negative and score."""
+_VARIABLES = 900  # of one statement; an old SQLite takes 999
 _LONG = {"body", "url"}  # read only where a message may change them
 _CLUSTER = ("revision", "deleted", "copy_of")
 
@@ -132,7 +134,10 @@ class Bulk(ABC):
 
 
 class SqliteBulk(Bulk):
-    """Statements that the driver runs many times within one call."""
+    """Many rows a statement: for each step of one the driver lets go of the interpreter.
+
+    With a thread at work beside this one it must then wait for its turn, a row at a time if a statement takes one row.
+    """
 
     _mark = "?"
     _texts = _numbers = "IN (SELECT value FROM json_each(?))"
@@ -145,13 +150,31 @@ class SqliteBulk(Bulk):
         (largest,) = self._cursor.execute("SELECT max(id) FROM stories").fetchone()
         return range((largest or 0) + 1, (largest or 0) + 1 + count)
 
+    def originals_with(self, keys: Collection[int], first_minute: int, last_minute: int) -> list[Row]:
+        """See :meth:`Bulk.originals_with`."""
+        rows = "SELECT key, story_id FROM copy_keys WHERE key IN (SELECT value FROM json_each(?)) AND minute >= ?"
+        ((found,),) = self._select(
+            f"SELECT json_group_array(json_array(key, story_id)) FROM ({rows} AND minute <= ?)",
+            (self._number_set(keys), first_minute, last_minute),
+        )
+        pairs: list[Row] = json.loads(found)
+        return pairs
+
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """See :meth:`Bulk.insert`."""
-        self._many(_insert(table), rows)
+        self._insert(table, rows)
 
     def add_to_buckets(self, deltas: Mapping[BucketKey, Sequence[int]]) -> None:
         """See :meth:`Bulk.add_to_buckets`."""
-        self._many(f"{_insert(buckets)} {_ON_CONFLICT}", [(*key, *delta) for key, delta in deltas.items()])
+        self._insert(buckets, [(*key, *delta) for key, delta in deltas.items()], _ON_CONFLICT)
+
+    def _insert(self, table: Table, rows: Sequence[Row], conflict: str = "") -> None:
+        several = _VARIABLES // len(table.columns)
+        whole = len(rows) - len(rows) % several
+        statement = _insert(table, several, conflict)
+        for start in range(0, whole, several):
+            self._cursor.execute(statement, list(chain.from_iterable(rows[start : start + several])))
+        self._many(_insert(table, 1, conflict), rows[whole:])
 
     def _text_set(self, values: Collection[str]) -> str:
         return json.dumps(list(values))
@@ -229,9 +252,10 @@ def _columns(table: Table) -> tuple[str, ...]:
 
 
 @cache
-def _insert(table: Table) -> str:
+def _insert(table: Table, rows: int, conflict: str) -> str:
     names = _columns(table)
-    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    values = ", ".join([f"({', '.join('?' * len(names))})"] * rows)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES {values} {conflict}"
 
 
 @cache

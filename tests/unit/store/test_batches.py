@@ -146,6 +146,18 @@ def test_an_id_that_the_database_gives_does_not_meet_those_of_the_writer(databas
     assert len(set(ids)) == 4
 
 
+def test_a_large_batch_is_stored_whole(database: Database, desk: Desk) -> None:
+    topics = "abcdefghij"
+    told = [scored(str(n), " ".join(topics[int(c)] * 4 for c in f"{n:03}"), topic=f"t{n % 5}", tickers=(f"T{n % 40}",),
+                   minute=1_000 + n % 7) for n in range(450)]  # fmt: skip
+    assert desk.write(*told).created == 450
+    assert {name: row["headline"] for name, row in rows(database).items()} == {
+        one.enriched.story.story_id: one.enriched.text for one in told
+    }
+    check(database)
+    assert desk.write(*told).duplicates == 450
+
+
 # -- updates and deletions --------------------------------------------------------------------------
 
 
