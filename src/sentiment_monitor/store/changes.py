@@ -77,14 +77,21 @@ class Changes:
         story = item.enriched.story
         newer = story.revision is not None and (row.revision is None or story.revision > row.revision)
         unnumbered = story.revision is None
+        if row.deleted and row.revision is None:
+            # Nothing is known to be newer than a deletion without a number.
+            self.written.duplicates += 1
+            return
         if story.action is Action.DELETED:
-            if row.deleted or not (newer or unnumbered or story.revision == row.revision):
+            if not (newer or unnumbered or (story.revision == row.revision and not row.deleted)):
                 self.written.duplicates += 1
                 return
             self._touch(row)
-            self._leave_cluster(row)
-            row.deleted, row.revision = True, story.revision if newer else row.revision
-            self.written.deleted += 1
+            if row.deleted:
+                self.written.duplicates += 1
+            else:
+                self._leave_cluster(row)
+                self.written.deleted += 1
+            row.deleted, row.revision = True, story.revision
             return
         # Without a number only a live story can change: a repeated message must not raise the dead.
         if not newer and (not unnumbered or row.deleted or row.says(item)):

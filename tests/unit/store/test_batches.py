@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -184,7 +184,7 @@ def test_a_deletion_leaves_no_bucket_and_keeps_the_row(database: Database, desk:
     check(database)
 
 
-@pytest.mark.parametrize("revisions", [(None, None), (2, 1), (2, 2)])
+@pytest.mark.parametrize("revisions", [(None, None), (None, 1), (2, None), (2, 1), (2, 2)])
 def test_a_creation_that_comes_after_its_deletion_stays_deleted(
     database: Database, desk: Desk, revisions: tuple[int | None, int | None]
 ) -> None:
@@ -197,6 +197,31 @@ def test_a_newer_revision_brings_a_deleted_story_back(database: Database, desk: 
     desk.write(scored("1", revision=1), scored("1", action="deleted", revision=2))
     assert desk.write(scored("1", LONG, action="updated", revision=3)).updated == 1
     assert counted(database) == {1_000: (1, 0)}
+    check(database)
+
+
+@pytest.mark.parametrize("known", [None, 1])
+@pytest.mark.parametrize("action", ["created", "updated"])
+def test_no_revision_is_newer_than_a_deletion_without_one(
+    database: Database, desk: Desk, known: int | None, action: str
+) -> None:
+    desk.write(scored("1", revision=known), scored("1", action="deleted"))
+    assert desk.write(scored("1", LONG, action=action, revision=2)).duplicates == 1
+    assert desk.write(scored("1", action="deleted", revision=3)).duplicates == 1
+    assert desk.write(scored("1", LONG, action=action, revision=4)).duplicates == 1
+    assert rows(database)["1"]["deleted"]
+    assert counted(database) == {}
+    check(database)
+
+
+def test_a_later_deletion_of_a_deleted_story_counts(database: Database, desk: Desk) -> None:
+    desk.write(scored("1", action="deleted", revision=2))
+    assert desk.write(scored("1", action="deleted", revision=4)).duplicates == 1
+    assert desk.write(scored("1", revision=3)).duplicates == 1
+    assert desk.write(scored("1", revision=5)).updated == 1
+    assert desk.write(scored("1", action="deleted")).deleted == 1
+    assert desk.write(scored("1", revision=6)).duplicates == 1
+    assert counted(database) == {}
     check(database)
 
 
@@ -372,6 +397,26 @@ def test_buckets_equal_a_recomputation_after_any_history(database: Database, his
         handled = written.created + written.updated + written.deleted + written.duplicates
         assert handled == len(batch)
         check(database)
+
+
+_change = st.tuples(st.sampled_from(["created", "updated", "deleted"]), st.none() | st.integers(0, 3))
+
+
+@_ON_ONE_DATABASE
+@given(st.lists(_change, min_size=1, max_size=6), st.data())
+def test_whether_a_story_lives_depends_neither_on_order_nor_on_repetition(
+    database: Database, changes: list[tuple[str, int | None]], data: st.DataObject
+) -> None:
+    def lives(told: Iterable[tuple[str, int | None]]) -> bool:
+        desk = _emptied(database)
+        desk.write(scored("1", revision=0))
+        for action, revision in told:
+            desk.write(scored("1", action=action, revision=revision))
+        return not rows(database)["1"]["deleted"]
+
+    once = lives(changes)
+    assert lives([*changes, *changes]) == once
+    assert lives(data.draw(st.permutations(changes))) == once
 
 
 @_ON_ONE_DATABASE
