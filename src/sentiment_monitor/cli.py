@@ -176,7 +176,7 @@ def publish(
     Example: monitor publish news.csv --map headline=title --map body=summary --speed 60
     """
     settings = _settings(config, _tables(kafka={"topics": topic, "bootstrap_servers": bootstrap}))
-    from sentiment_monitor import terminal
+    from sentiment_monitor import rows, terminal
     from sentiment_monitor.ingest import publish as publishing
     from sentiment_monitor.ingest.decode import FIELDS
 
@@ -185,15 +185,15 @@ def publish(
         if field not in FIELDS:
             raise UsageError(f"--map: unknown field {field!r}; fields are {', '.join(FIELDS)}")
     for path in files:  # every file is looked at before the first record is sent
-        next(publishing.read_rows(path), None)
+        next(rows.read_values(path), None)
     options = settings.kafka.client_options()
     name = settings.kafka.topics[0]
     count = publishing.ensure_topic(options, name, partitions)
     publisher = publishing.Publisher(options, name)
-    rows = (publishing.map_row(row, columns) for path in files for row in publishing.read_rows(path))
+    messages = (publishing.map_row(row, columns) for path in files for row in rows.read_values(path))
     try:
         with terminal.progress(f"publishing to {name}") as advance:
-            sent = publishing.publish(publisher, rows, speed=speed, progress=advance)
+            sent = publishing.publish(publisher, messages, speed=speed, progress=advance)
     finally:
         publisher.close()
     typer.echo(f"{sent:,} records published to {name} ({count} partitions)", err=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sentiment_monitor.domain import Sentiment
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.score.files import read_rows
+from sentiment_monitor.rows import read_cells
 from sentiment_monitor.score.openvino_engine import probe_file
 from sentiment_monitor.score.text import clean
 
@@ -55,7 +55,7 @@ def from_file(
     ``mapping`` turns the file's labels into ours. Raises UsageError for a missing column or an unknown label.
     """
     wanted = [column for column in (text_column, sentiment_column) if column]
-    rows = [row for row in read_rows(file, wanted) if clean(row[text_column])]
+    rows = [row for row in read_cells(file, wanted) if clean(row[text_column])]
     texts = tuple(clean(row[text_column]) for row in islice(rows, limit))
     if not texts:
         raise UsageError(f"{file}: no row has text in column {text_column}")

@@ -1,12 +1,10 @@
-"""Files onto a Kafka topic: CSV or JSONL, as fast as it goes or in the rhythm of their timestamps."""
+"""Rows of files onto a Kafka topic, as fast as it goes or in the rhythm of their timestamps."""
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
@@ -16,44 +14,6 @@ from kafka.admin import KafkaAdminClient
 from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
 from sentiment_monitor.ingest.consumer import connection_error
 from sentiment_monitor.ingest.decode import FIELDS, instant_ms
-
-csv.field_size_limit(10_000_000)
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a CSV file with a header, or objects of a JSONL file, chosen by the file's ending.
-
-    Raises UsageError naming file and line when a row cannot be read.
-    """
-    if path.suffix.lower() not in {".csv", ".jsonl", ".ndjson"}:
-        raise UsageError(f"{path}: expected a file ending in .csv, .jsonl or .ndjson")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                reader = csv.DictReader(file, strict=True)
-                if not reader.fieldnames:
-                    raise UsageError(f"{path}: empty, a CSV file needs a header line")
-                for row in reader:
-                    if None in row:
-                        raise UsageError(f"{path}:{reader.line_num}: more cells than the header has columns")
-                    yield row
-                return
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    value = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise UsageError(f"{path}:{number}: not JSON: {error}") from None
-                if not isinstance(value, dict):
-                    raise UsageError(f"{path}:{number}: expected an object, got {type(value).__name__}")
-                yield value
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 ({error}); convert it first, e.g. iconv -f latin1 -t utf-8") from None
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
 
 
 def map_row(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sentiment_monitor.domain import SENTIMENTS, Sentiment
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.score.files import read_rows
+from sentiment_monitor.rows import read_cells
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.train.recipe import Data, HeldOut, Recipe
 
@@ -127,7 +127,7 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
         doubt, pair, weight = source.doubt, source.pair, source.weight
     rows = []
     for file in files_of(source.file):
-        for cells in read_rows(file, [source.text, *columns]):
+        for cells in read_cells(file, [source.text, *columns]):
             counts["read"] += 1
             text = clean(cells[source.text])
             key, digest = normalise(text), text_hash(cells[source.text])
@@ -167,7 +167,7 @@ def text_hash(cell: str) -> str:
 def read_label_file(path: Path) -> dict[str, str]:
     """Return sentiment by ``text_hash`` from a file with the columns ``sha1`` and ``label``."""
     labels = {}
-    for cells in read_rows(path, ["sha1", "label"]):
+    for cells in read_cells(path, ["sha1", "label"]):
         if label := sentiment_label(cells["label"], {}, path):
             labels[cells["sha1"].strip().lower()] = label
     return labels

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sentiment_monitor.domain import SENTIMENTS, Score, Text
 from sentiment_monitor.errors import UsageError
+from sentiment_monitor.rows import read_cells
 from sentiment_monitor.score.classifier import Classifier
-from sentiment_monitor.score.files import read_rows
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.train import metrics
 from sentiment_monitor.train.data import Row, read_label_file, sentiment_label, text_hash, topic_label
@@ -116,7 +116,7 @@ def read_labelled(
     given = read_label_file(labels) if labels else {}
     required = [name for name in (text_column, sentiment_column, topic_column, body_column) if name]
     rows = []
-    for cells in read_rows(path, required):
+    for cells in read_cells(path, required):
         sentiment = sentiment_label(cells[sentiment_column], folded, path) if sentiment_column else None
         if labels:
             sentiment = given.pop(text_hash(cells[text_column]), None)

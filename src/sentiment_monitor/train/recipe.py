@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sentiment_monitor.domain import Sentiment
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.score.files import columns_of
+from sentiment_monitor.rows import columns_of
 
 TEXT_COLUMNS = ("text", "title", "headline")
 LABEL_COLUMNS = ("sentiment", "label_name", "label")

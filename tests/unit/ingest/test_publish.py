@@ -1,15 +1,14 @@
-"""Files onto a topic: what is read, what is refused, and the rhythm."""
+"""Rows onto a topic: how they are mapped, and the rhythm."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.ingest.publish import Publisher, map_row, publish, read_rows
+from sentiment_monitor.ingest.publish import Publisher, map_row, publish
 
 
 class _Publisher:
@@ -22,48 +21,6 @@ class _Publisher:
 
     def flush(self) -> None:
         self.flushed += 1
-
-
-def _file(folder: Path, name: str, content: str | bytes) -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def test_csv_and_json_lines_give_the_same_rows(tmp_path: Path) -> None:
-    rows = [{"headline": "Bank fails", "source": "a"}, {"headline": 'A "quoted", line\nbreak', "source": ""}]
-    table = _file(tmp_path, "a.csv", '\ufeffheadline,source\nBank fails,a\n"A ""quoted"", line\nbreak",\n')
-    lines = _file(
-        tmp_path,
-        "a.jsonl",
-        '{"headline": "Bank fails", "source": "a"}\n\n{"headline": "A \\"quoted\\", line\\nbreak", "source": ""}\n',
-    )
-    assert list(read_rows(table)) == list(read_rows(lines)) == rows
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.txt", "x", "expected a file ending in"),
-        ("a.csv", "", "needs a header"),
-        ("a.csv", "a,b\n1,2,3\n", "a.csv:2: more cells"),
-        ("a.csv", 'a\n"unclosed', "cannot be read"),
-        ("a.csv", "headline\nBörse".encode("latin-1"), "not UTF-8"),
-        ("a.jsonl", '{"a": 1}\nnope\n', "a.jsonl:2: not JSON"),
-        ("a.jsonl", "[1]\n", "a.jsonl:1: expected an object"),
-        ("a.jsonl", "[" * 100_000, "a.jsonl:1: not JSON"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_refused_with_its_line(
-    tmp_path: Path, name: str, content: str | bytes, said: str
-) -> None:
-    with pytest.raises(UsageError, match=said):
-        list(read_rows(_file(tmp_path, name, content)))
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
-        list(read_rows(tmp_path / "a.csv"))
 
 
 def test_mapped_columns_fill_fields_and_others_keep_their_names() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from sentiment_monitor.domain import SENTIMENTS, Sentiment, Text
-from sentiment_monitor.errors import ClassifierError, UsageError
+from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import load, manifest
 from sentiment_monitor.score.checkpoint import open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier, decide
 from sentiment_monitor.score.engine import Logits
-from sentiment_monitor.score.files import as_record, read_rows, score_file
+from sentiment_monitor.score.files import as_record, score_file
 from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
 from sentiment_monitor.score.text import clean
 
@@ -158,22 +158,3 @@ def test_files_are_scored_in_order(tmp_path: Path) -> None:
         "confidence",
         "topic",
     }
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.csv", b"title\nx\n", "no column text; its columns are: title"),
-        ("a.csv", b"text\n", "no rows"),
-        ("a.csv", b"", "no column text"),
-        ("a.csv", b"text\n\xff\xfe\n", "not UTF-8"),
-        ("a.csv", b'text\n"' + b"x" * 4_100_000 + b'"\n', "field larger"),
-        ("a.jsonl", b'{"text": "x"}\n{broken\n', "line 2 is not JSON"),
-        ("a.jsonl", b"[1]\n", "not a JSON object"),
-        ("a.jsonl", b'{"title": "x"}\n', "no column text"),
-    ],
-)
-def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=message):
-        list(read_rows(tmp_path / name, ["text"]))
