@@ -10,6 +10,9 @@ from typing import Any, Literal
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.net.compat import KafkaNetClient
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
 
 from sentiment_monitor.domain import Position, Record
 from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, MonitorError, PositionLost
@@ -17,11 +20,8 @@ from sentiment_monitor.ingest.source import Fetched, Partition, Positions
 
 _log = structlog.get_logger()
 
-_REFUSED = (
-    kafka_errors.AuthorizationError,
-    kafka_errors.SaslAuthenticationFailedError,
-    kafka_errors.UnsupportedSaslMechanismError,
-)
+_UNAUTHENTICATED = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
+_REFUSED = (kafka_errors.AuthorizationError, *_UNAUTHENTICATED)
 # A broker that answers a fetch beyond its log with silence instead of OffsetOutOfRange gives itself away by
 # a high-water mark below our position; brokers also do that for a moment during a leader change.
 _BEYOND_END_SECONDS = 10.0
@@ -32,13 +32,53 @@ _METADATA_MS = 5_000
 def connection_error(error: Exception, client_options: Mapping[str, Any]) -> MonitorError:
     """What to raise when a client cannot be made: BrokerAway only when trying again can help."""
     if isinstance(error, _REFUSED):
-        return FatalError(f"Kafka refused us: {error}")
+        return _refusal(error)
     servers = ", ".join(client_options.get("bootstrap_servers", []))
     hint = ""
     if client_options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
-        # A broker hangs up right after its refusal, and the client then sees only that it hung up.
+        # Where a broker hangs up right after its refusal, the client may see only that it hung up.
         hint = " (a wrong user, password or certificate authority looks the same: the log says what the broker did)"
     return BrokerAway(f"no Kafka broker answers at {servers}: {error}{hint}")
+
+
+def _refusal(error: Exception) -> FatalError:
+    if not isinstance(error, _UNAUTHENTICATED):
+        return FatalError(f"Kafka refused us: {error}")
+    return FatalError(
+        f"Kafka refused us: authentication failed ({error}). Check kafka.sasl_mechanism, kafka.sasl_username and the "
+        "password (MONITOR_KAFKA__SASL_PASSWORD or its secret file), and that the broker knows this user."
+    )
+
+
+class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client publishes no types
+    """Ends the first search for a broker as soon as one refuses us.
+
+    The client's own search takes a refusal for a broker that is away and tries again until its time is over. Once
+    connected, brokers that come and go are the client's matter again.
+    """
+
+    _connected = False
+    _refused: Exception | None = None
+
+    def get_connection(self, node_id: Any, *arguments: Any, **options: Any) -> Any:
+        if self._refused is not None and not self._connected:
+            raise self._refused
+        connection = super().get_connection(node_id, *arguments, **options)
+        connection.init_future.add_callback(self._welcome).add_errback(self._note)
+        return connection
+
+    def _welcome(self, _: object) -> None:
+        self._connected = True
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, _REFUSED):
+            self._refused = error
+
+
+def strict_client(**options: Any) -> KafkaNetClient:
+    """For a client's option ``kafka_client``: at its start a refusal is an error at once, not a broker that is away."""
+    net = NetworkSelector(**options)
+    return KafkaNetClient(net, _Connections(net, **options), **options)
 
 
 class KafkaSource:
@@ -77,6 +117,7 @@ class KafkaSource:
         try:
             self._consumer = KafkaConsumer(
                 **client_options,
+                kafka_client=strict_client,
                 group_id=group,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
@@ -132,7 +173,7 @@ class KafkaSource:
             self._lost(self._partitions_of(error), str(error))
             return []
         except _REFUSED as error:
-            raise FatalError(f"Kafka refused us: {error}") from error
+            raise _refusal(error) from error
         except kafka_errors.RetriableError as error:
             _log.warning("broker.away", error=str(error) or type(error).__name__)
             return []
