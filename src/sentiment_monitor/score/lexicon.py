@@ -142,7 +142,8 @@ def _score(negative: float, neutral: float, positive: float) -> Score:
 def _lists() -> tuple[frozenset[str], frozenset[str], frozenset[str], str]:
     raw = WORDS.read_bytes()
     lists = json.loads(raw)
-    return (*(_set(lists[side]) for side in ("negative", "positive", "negations")), hashlib.sha256(raw).hexdigest())  # type: ignore[return-value]
+    negative, positive, negations = (_set(lists[side]) for side in ("negative", "positive", "negations"))
+    return negative, positive, negations, hashlib.sha256(raw).hexdigest()
 
 
 def _set(lines: Iterable[str]) -> frozenset[str]:
