@@ -252,7 +252,7 @@ def test_a_label_that_is_none_of_ours_is_refused(monitor: Monitor, tmp_path: Pat
 
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     name = _csv(tmp_path, [{"text": f"{TEXTS[n % 3]} {n} {'x' * 200}"} for n in range(20_000)])
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", "from sentiment_monitor.cli import main; main()", "score", "--input",
          name, "--classifier", "lexicon", "--format", "jsonl"],
@@ -382,7 +382,7 @@ def test_an_interrupt_ends_with_130(monitor: Monitor, monkeypatch: pytest.Monkey
 
 
 def test_a_reader_that_never_read_is_no_error_either(tmp_path: Path, filled: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     read, write = os.pipe()
     os.close(read)
     try:

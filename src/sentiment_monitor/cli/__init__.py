@@ -1,0 +1,66 @@
+"""The ``monitor`` command: which commands there are, in the order of its help, and in which module each of them lies.
+
+Options and wiring only; everything heavy is imported inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from sentiment_monitor.cli import alerts, classifier, database, feed, service
+from sentiment_monitor.errors import MonitorError
+
+app = typer.Typer(
+    name="monitor",
+    help="Watches financial news on Kafka, scores its sentiment and alerts when bad news spikes.",
+    epilog="Start with: monitor demo. Settings come from monitor.toml, --config FILE and MONITOR_ variables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+app.command()(service.run)
+app.command()(service.demo)
+app.command()(feed.broker)
+app.command()(feed.publish)
+app.command()(classifier.score)
+app.command()(classifier.evaluate)
+app.command()(classifier.bench)
+app.command()(classifier.retrain)
+app.command()(database.trend)
+app.command("dead-letters")(database.dead_letters)
+app.command()(database.migrate)
+app.command()(database.verify)
+app.command("config")(service.show_config)
+app.command()(service.version)
+app.add_typer(alerts.app, name="alerts")
+
+
+def main() -> None:
+    """The console script: runs the command and turns our errors into one line and an exit code."""
+    try:
+        try:
+            app(prog_name="monitor")
+        finally:
+            sys.stdout.flush()
+    except MonitorError as error:
+        typer.echo(f"monitor: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        _reader_has_gone()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer has met it first, and calls it a failure
+            _reader_has_gone()
+        raise
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _reader_has_gone() -> NoReturn:
+    """``monitor score … | head`` is no error, and Python must not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(0)

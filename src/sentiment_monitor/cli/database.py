@@ -1,0 +1,85 @@
+"""What the database holds: trend, dead-letters, migrate, verify."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sentiment_monitor.cli import options
+from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
+from sentiment_monitor.errors import UsageError
+
+
+def trend(
+    series: Annotated[str, typer.Argument(help="all, topic:earnings, ticker:AAPL or source:reuters.")],
+    since: Annotated[
+        str, typer.Option(help="Begin: a time (2023-03-09, 2023-03-09T20:00Z) or a span back from the end (24h, 7d).")
+    ] = "24h",
+    until: Annotated[
+        str | None, typer.Option(help="End, a time; default: the newest story.", show_default=False)
+    ] = None,
+    step: Annotated[
+        str | None, typer.Option(help="Width of a step, e.g. 15m; default: fits the screen.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a series went: stories, negatives and mean score over time.
+
+    Example: monitor trend ticker:SIVB --since 2023-03-08 --until 2023-03-18 --step 6h
+    """
+    from sentiment_monitor import terminal
+    from sentiment_monitor.store import trends
+
+    with options.opened(config, database) as opened, opened.read() as connection:
+        last = trends.last_minute(connection)
+        if last is None:
+            raise UsageError("the database holds no story yet")
+        span = terminal.span(since, until, step, last)
+        if not (points := trends.trend(connection, series, *span)) or not any(p.stories or p.copies for p in points):
+            near = trends.series_like(connection, series.partition(":")[2] or series)
+            hint = f"; series with a like name: {', '.join(near)}" if near else ""
+            raise UsageError(f"{series} has no story in that time{hint}")
+        terminal.print_trend(series, points, span[2], as_json=as_json)
+
+
+def dead_letters(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the records that could not be read, newest first, with the reason."""
+    from sentiment_monitor import terminal
+    from sentiment_monitor.store.trends import recent_dead_letters
+
+    with options.opened(config, database) as opened, opened.read() as connection:
+        terminal.print_dead_letters(recent_dead_letters(connection, limit), as_json=as_json)
+
+
+def migrate(config: ConfigOption = None, database: DatabaseOption = None) -> None:
+    """Bring the database schema up to date."""
+    settings = options.load_settings(config, options.given(database={"url": database}))
+    from sentiment_monitor.store.database import Database
+
+    opened = Database(settings.database.url.get_secret_value())
+    try:
+        changed = opened.migrate()
+        typer.echo(f"schema is at revision {opened.revisions()[0]}{'' if changed else ' already'}")
+    finally:
+        opened.close()
+
+
+def verify(config: ConfigOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Check that the buckets equal a recomputation from stories and scores. Exit 1 when they do not."""
+    from sentiment_monitor import terminal
+    from sentiment_monitor.store.batches import recompute_buckets, stored_buckets
+
+    with options.opened(config, database) as opened, opened.read() as connection:
+        expected, found = recompute_buckets(connection), stored_buckets(connection)
+    wrong = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+    terminal.print_verification(len(found), wrong, as_json=as_json)
+    if wrong:
+        raise typer.Exit(1)

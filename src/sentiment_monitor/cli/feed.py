@@ -1,0 +1,94 @@
+"""A feed without a news agency: broker, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from sentiment_monitor.cli import options
+from sentiment_monitor.cli.options import ConfigOption
+from sentiment_monitor.errors import UsageError
+
+
+def broker(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="TCP port on 127.0.0.1.")] = 9092,
+) -> None:
+    """Run the embedded Kafka-compatible broker in the foreground. It keeps nothing when it stops."""
+    from sentiment_monitor.ingest.embedded import EmbeddedBroker
+
+    one = EmbeddedBroker(port)
+    one.start()
+    typer.echo(f"broker ready on {one.address} (memory only; Ctrl-C stops it and forgets everything)", err=True)
+    try:
+        with _interruptible():
+            code = one.wait()
+        raise UsageError(f"the broker stopped by itself with status {code}")
+    except KeyboardInterrupt:
+        typer.echo("broker stopped", err=True)
+    finally:
+        one.stop()
+
+
+def publish(
+    files: Annotated[list[Path], typer.Argument(help="CSV (with a header) or JSONL files, in the order to send.")],
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", help="field=column, e.g. headline=title.", show_default=False)
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Replay so many times real time; without it as fast as it goes.", show_default=False
+        ),
+    ] = None,
+    topic: Annotated[str | None, typer.Option(help="Topic instead of the configured one.", show_default=False)] = None,
+    partitions: Annotated[int, typer.Option(min=1, max=1_000, help="Partitions, if the topic must be made.")] = 2,
+    bootstrap: Annotated[
+        str | None, typer.Option(help="Broker addresses instead of the configured ones.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Put the rows of files onto the news topic.
+
+    Example: monitor publish news.csv --map headline=title --map body=summary --speed 60
+    """
+    settings = options.load_settings(config, options.given(kafka={"topics": topic, "bootstrap_servers": bootstrap}))
+    from sentiment_monitor import rows, terminal
+    from sentiment_monitor.ingest import publish as publishing
+    from sentiment_monitor.ingest.decode import FIELDS
+
+    columns = options.pairs("--map", mapping)
+    for field in columns:
+        if field not in FIELDS:
+            raise UsageError(f"--map: unknown field {field!r}; fields are {', '.join(FIELDS)}")
+    for path in files:  # every file is looked at before the first record is sent
+        next(rows.read_values(path), None)
+    client = settings.kafka.client_options()
+    name = settings.kafka.topics[0]
+    count = publishing.ensure_topic(client, name, partitions)
+    publisher = publishing.Publisher(client, name)
+    messages = (publishing.map_row(row, columns) for path in files for row in rows.read_values(path))
+    try:
+        with terminal.progress(f"publishing to {name}") as advance:
+            sent = publishing.publish(publisher, messages, speed=speed, progress=advance)
+    finally:
+        publisher.close()
+    typer.echo(f"{sent:,} records published to {name} ({count} partitions)", err=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does."""
+    import signal
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
