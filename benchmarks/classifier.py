@@ -33,7 +33,9 @@ NEGATIVE = SENTIMENTS.index("negative")
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("classifiers", nargs="*", default=["lexicon", "bundled"], help="lexicon, bundled, directories")
-    options.add_argument("--engine", choices=("torch", "openvino"), default="torch", help="torch is fp32 on a CPU; openvino is int8")
+    options.add_argument(
+        "--engine", choices=("torch", "openvino"), default="torch", help="torch is fp32 on a CPU; openvino is int8"
+    )
     options.add_argument("--json", action="store_true", help="for machines")
     chosen = options.parse_args()
     log.configure("warning")

@@ -12,7 +12,7 @@ from kafka import errors as kafka_errors
 from kafka.admin import KafkaAdminClient
 
 from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
-from sentiment_monitor.ingest.consumer import connection_error
+from sentiment_monitor.ingest.consumer import connection_error, strict_client
 from sentiment_monitor.ingest.decode import FIELDS, instant_ms
 
 
@@ -29,7 +29,7 @@ def map_row(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
 def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int) -> int:
     """Makes the topic with so many partitions unless it exists; returns how many it has."""
     try:
-        admin = KafkaAdminClient(**client_options)
+        admin = KafkaAdminClient(**client_options, kafka_client=strict_client)
     except kafka_errors.KafkaError as error:
         raise connection_error(error, client_options) from error
     try:
@@ -52,7 +52,12 @@ class Publisher:
         self._failed: list[BaseException] = []
         try:
             self._producer = KafkaProducer(
-                **client_options, acks="all", linger_ms=5, batch_size=256 * 1024, metrics_enabled=False
+                **client_options,
+                kafka_client=strict_client,
+                acks="all",
+                linger_ms=5,
+                batch_size=256 * 1024,
+                metrics_enabled=False,
             )
         except kafka_errors.KafkaError as error:
             raise connection_error(error, client_options) from error

@@ -6,13 +6,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from sentiment_monitor.errors import BrokerAway, FatalError
 from sentiment_monitor.ingest.consumer import KafkaSource
+from sentiment_monitor.ingest.publish import Publisher, ensure_topic
 
 HANDSHAKE, API_VERSIONS, AUTHENTICATE = 17, 18, 36
 UNSUPPORTED_VERSION, AUTHENTICATION_FAILED = 35, 58
@@ -64,20 +65,18 @@ def guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
     one.close()
 
 
+def _options(address: str) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": [address],
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "newsroom",
+        "sasl_plain_password": "wrong-horse",
+    }
+
+
 def _source(address: str, **options: Any) -> KafkaSource:
-    return KafkaSource(
-        {
-            "bootstrap_servers": [address],
-            "security_protocol": "SASL_PLAINTEXT",
-            "sasl_mechanism": "PLAIN",
-            "sasl_plain_username": "newsroom",
-            "sasl_plain_password": "wrong-horse",
-            **options,
-        },
-        topics=["news"],
-        group="g",
-        positions=lambda starts: {},
-    )
+    return KafkaSource({**_options(address), **options}, topics=["news"], group="g", positions=lambda starts: {})
 
 
 def test_a_refused_password_ends_at_once_and_says_what_to_check(guard: Guard) -> None:
@@ -89,6 +88,18 @@ def test_a_refused_password_ends_at_once_and_says_what_to_check(guard: Guard) ->
     for word in ("kafka.sasl_mechanism", "kafka.sasl_username", "MONITOR_KAFKA__SASL_PASSWORD"):
         assert word in str(raised.value)
     assert "wrong-horse" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "open_it", [lambda options: Publisher(options, "news"), lambda options: ensure_topic(options, "news", 2)]
+)
+def test_publishing_with_a_refused_password_ends_at_once_too(
+    guard: Guard, open_it: Callable[[dict[str, Any]], object]
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(FatalError, match="authentication failed"):
+        open_it(_options(guard.address))
+    assert time.monotonic() - started < 10
 
 
 def test_a_broker_that_hangs_up_is_waited_for() -> None:
