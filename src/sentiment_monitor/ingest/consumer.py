@@ -67,6 +67,14 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
         connection.init_future.add_callback(self._welcome).add_errback(self._note)
         return connection
 
+    def bootstrap(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().bootstrap(*arguments, **options)
+        except BaseException:
+            if not self._connected:
+                self._net.close()  # the client that was not made cannot be closed
+            raise
+
     def _welcome(self, _: object) -> None:
         self._connected = True
 
