@@ -6,8 +6,7 @@ from typing import Any
 
 _WEAKNESSES = """\
 - English only, unless the languages above say otherwise. Other languages give arbitrary answers.
-- The public sets call reports *about* a crisis neutral unless a price moves. As far as text of our own does not correct
-  that, headlines such as "How did Tarn Savings lose 400m?" come out neutral.
+- Public sets call reports *about* a crisis neutral unless a price moves; only text labelled otherwise corrects that.
 - It knows no companies and no history: whether a lender exposed to a failed fund is in trouble must stand in the text.
 - Numbers are compared poorly: "from 3.1 to 2.4" is learned from examples, not calculated.
 - One label for a text about several companies: the one the text is mainly about, as far as it can tell.
@@ -29,6 +28,7 @@ def render(facts: dict[str, Any]) -> str:
         "## Figures\n",
         "On text that training never saw, 95 % bootstrap intervals in brackets, the word lexicon beside it.\n",
         _figures(facts["metrics"]),
+        _thresholds(facts),
         "## Data\n",
         "| set | rows read | trained on | development | held out | licence |\n|---|---|---|---|---|---|\n"
         + _data(facts),
@@ -43,7 +43,8 @@ def render(facts: dict[str, Any]) -> str:
         + ", ".join(f"{name} {facts['settings'][name]}" for name in _SETTINGS)
         + ". `manifest.json` holds all of them.\n",
         "## Known weaknesses\n",
-        _WEAKNESSES,
+        _WEAKNESSES + "".join(f"- {failure}\n" for failure in facts["settings"].get("known_failures", ())),
+        *(("## Notice of the base encoder\n", notice) if (notice := facts["settings"].get("base_notice")) else ()),
     ]
     return "\n".join(parts)
 
@@ -71,6 +72,20 @@ def _figures(sets: dict[str, Any]) -> str:
                     detail.append("| " + " | ".join([name, label, *values, str(row["n"])]) + " |")
     header = "| held-out set | label | precision | recall | F1 | n |\n|---|---|---|---|---|---|\n"
     return "\n".join(lines) + "\n\n" + header + "\n".join(detail) + "\n"
+
+
+def _thresholds(facts: dict[str, Any]) -> str:
+    chosen = {label: value for label, value in facts["thresholds"].items() if value is not None}
+    if not chosen:
+        return "The likeliest label wins.\n"
+    text = "A label wins from this probability on: " + ", ".join(f"{k} {v:.2f}" for k, v in chosen.items()) + "."
+    for half in facts.get("thresholds_across_halves", ()):
+        text += (
+            f" Chosen on one half of `{facts['settings']['thresholds_from']}`, measured on the other (n {half['n']}): "
+            f"recall of negatives {half['recall']:.3f} at precision {half['precision']:.3f}, "
+            f"macro-F1 {half['macro_f1']:.3f}."
+        )
+    return text + "\n"
 
 
 def _data(facts: dict[str, Any]) -> str:

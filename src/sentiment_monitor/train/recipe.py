@@ -63,6 +63,7 @@ class Recipe(_Strict):
     base: Path | None = None  # directory of the encoder; the command line may give it
     base_name: str = ""  # for the model card, with its licence
     base_licence: str = "unknown"
+    base_notice: str = ""  # what the licence of the base asks to be repeated
     name: str = "classifier"
     languages: tuple[str, ...] = ("en",)
     seed: int = 20230309
@@ -83,6 +84,7 @@ class Recipe(_Strict):
     attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     thresholds_from: str | None = None  # held-out set that decides from which probability on a label wins
     precision: Share = 0.8  # which the threshold for negative must keep on that set
+    known_failures: tuple[str, ...] = ()  # for the model card: what to tell who uses it
     data: tuple[Data, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
 
