@@ -68,13 +68,16 @@ def test_refusals_are_clear_errors_and_end_the_process(secure: Apache, tmp_path:
         authority = replicas.run(**stranger)
         publisher = _publish(secure, name, file, **wrong)
         refused = (password, authority, publisher)
-        # 4: the broker is away. A certificate that does not verify looks like a broker that hung up.
-        assert [one.wait(60) for one in refused] == [1, 4, 1]
+        # 4: the broker is away. A certificate that does not verify looks like a broker that hung up; so does a refusal
+        # when the broker hangs up with the same bytes, which Apache Kafka does at times.
+        codes = [one.wait(60) for one in refused]
+        assert codes[1] == 4
+        assert {codes[0], codes[2]} <= {1, 4}
         for one in refused:
             assert "Traceback" not in one.text(), repr(one)
             assert "-horse" not in one.text()
             assert one.text().strip().splitlines()[-1].startswith("monitor: "), repr(one)
-        for one in (password, publisher):
-            assert "authentication failed" in one.text(), repr(one)
-        assert "wrong user, password or certificate authority" in authority.text(), repr(authority)
+        for code, one in zip(codes, refused, strict=True):
+            said = "authentication failed" if code == 1 else "wrong user, password or certificate authority"
+            assert said in one.text(), repr(one)
         assert "certificate verify failed" in authority.text()
