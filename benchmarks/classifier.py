@@ -21,13 +21,12 @@ from sentiment_monitor import log, score, train
 from sentiment_monitor.domain import SENTIMENTS, Text
 from sentiment_monitor.score.classifier import Classifier
 from sentiment_monitor.train import data, metrics, recipe, thresholds
-from sentiment_monitor.train.evaluate import evaluate, from_rows
+from sentiment_monitor.train.evaluate import NEGATIVE, evaluate, from_rows, truth_and_chances
 
 LABELS = Path("benchmarks/labels/rss2023_dev.csv")
 NEWS = Path("../shared/data/rss2023_svb")
 BUNDLED = Path(train.__file__).with_name("bundled.toml")
 PRECISION = 0.8
-NEGATIVE = SENTIMENTS.index("negative")
 
 
 def main() -> None:
@@ -73,15 +72,14 @@ def figures(name: str, engine: Literal["auto", "openvino", "torch"], split: data
 
 def news(classifier: Classifier, rows: Sequence[data.Row]) -> dict[str, Any]:
     """By probability, by the label the classifier gives, and by thresholds chosen on the other half."""
-    scores = classifier.score([Text(row.text, row.body) for row in rows])
-    chances = np.array([[s.negative, s.neutral, s.positive] for s in scores])
-    truth = np.array([SENTIMENTS.index(row.sentiment) for row in rows])
+    labelled = from_rows(rows)
+    scores = classifier.score([row.text for row in labelled])
+    truth, chances = truth_and_chances(labelled, scores)
     given = np.array([SENTIMENTS.index(s.label) for s in scores])
     halves = thresholds.half_of([row.key for row in rows])
     crossed = np.empty_like(truth)
-    for half in (False, True):
-        chosen = thresholds.choose(chances[halves == half], truth[halves == half], PRECISION)
-        crossed[halves != half] = thresholds.apply(chances[halves != half], chosen)
+    for chosen, other in thresholds.by_half(chances, truth, halves, PRECISION):
+        crossed[other] = thresholds.apply(chances[other], chosen)
     banks = around_the_banks(rows)
     return {
         "average precision": interval(

@@ -129,13 +129,19 @@ def read_labelled(
     return rows
 
 
+def truth_and_chances(rows: Sequence[Labelled], scores: Sequence[Score]) -> tuple[metrics.Classes, metrics.Floats]:
+    """Return the classes [n] of the rows that have a sentiment, and their probabilities [n, 3], as SENTIMENTS count."""
+    known = [(row.sentiment, score) for row, score in zip(rows, scores, strict=True) if row.sentiment]
+    truth = np.array([SENTIMENTS.index(label) for label, _ in known])
+    return truth, np.array([[score.negative, score.neutral, score.positive] for _, score in known])
+
+
 def _sentiment(rows: Sequence[Labelled], scores: Sequence[Score], intervals: bool) -> dict[str, Any] | None:
     chosen = [(row.sentiment, score) for row, score in zip(rows, scores, strict=True) if row.sentiment]
     if not chosen:
         return None
-    truth = np.array([SENTIMENTS.index(label) for label, _ in chosen])
+    truth, chances = truth_and_chances(rows, scores)
     predicted = np.array([SENTIMENTS.index(score.label) for _, score in chosen])
-    chances = np.array([[score.negative, score.neutral, score.positive] for _, score in chosen])
     winner, right = chances.max(axis=1), chances.argmax(axis=1) == truth
     figures = _figures(truth, predicted, tuple(SENTIMENTS), winner, right, intervals)
     chance, negative = chances[:, NEGATIVE], truth == NEGATIVE

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_monitor.domain import SENTIMENTS, Text
+from sentiment_monitor.domain import SENTIMENTS
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import manifest
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier
 from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.train import card, data, metrics, thresholds
-from sentiment_monitor.train.evaluate import evaluate, from_rows
+from sentiment_monitor.train.evaluate import evaluate, from_rows, truth_and_chances
 from sentiment_monitor.train.golden import GOLDEN
 from sentiment_monitor.train.recipe import Recipe
 
@@ -47,6 +47,8 @@ def run(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output}: exists; name a new directory")
     split = data.build(recipe)
+    if recipe.thresholds_from:
+        _threshold_rows(recipe, split)  # a wrong name is told before the training, not after it
     report("data", 1, 1)
 
     from sentiment_monitor.train.fit import fit
@@ -126,19 +128,22 @@ def calibrate(checkpoint: Checkpoint, rows: Sequence[data.Row]) -> dict[str, flo
 
 def _thresholds(out: Path, recipe: Recipe, split: data.Split) -> dict[str, Any]:
     """Choose the thresholds on the set the recipe names, and measure the choice across its halves."""
-    rows = split.held_out.get(str(recipe.thresholds_from), ())
-    if not any(row.sentiment for row in rows):
-        raise UsageError(f"thresholds_from: {recipe.thresholds_from} is no held-out set with sentiments")
+    rows = _threshold_rows(recipe, split)
+    labelled = from_rows(rows)
     with _opened(out, recipe.name) as classifier:
-        scores = classifier.score([Text(row.text, row.body) for row in rows])
-    known = [(row, score) for row, score in zip(rows, scores, strict=True) if row.sentiment]
-    chances = np.array([[score.negative, score.neutral, score.positive] for _, score in known])
-    truth = np.array([SENTIMENTS.index(row.sentiment) for row, _ in known])
-    halves = thresholds.half_of([row.key for row, _ in known])
+        truth, chances = truth_and_chances(labelled, classifier.score([row.text for row in labelled]))
+    halves = thresholds.half_of([row.key for row in rows])
     return {
         "thresholds": thresholds.choose(chances, truth, recipe.precision),
         "thresholds_across_halves": thresholds.crossed(chances, truth, halves, recipe.precision),
     }
+
+
+def _threshold_rows(recipe: Recipe, split: data.Split) -> list[data.Row]:
+    rows = [row for row in split.held_out.get(str(recipe.thresholds_from), ()) if row.sentiment]
+    if not rows:
+        raise UsageError(f"thresholds_from: {recipe.thresholds_from} is no held-out set with sentiments")
+    return rows
 
 
 @contextmanager

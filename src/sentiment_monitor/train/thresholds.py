@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sentiment_monitor.domain import SENTIMENTS
 from sentiment_monitor.score.classifier import decide
 from sentiment_monitor.train import metrics
+from sentiment_monitor.train.data import fraction
+from sentiment_monitor.train.evaluate import NEGATIVE
 
-NEGATIVE, POSITIVE = SENTIMENTS.index("negative"), SENTIMENTS.index("positive")
 GRID = np.round(np.arange(0.10, 0.91, 0.01), 2)
 
 
@@ -51,27 +52,31 @@ def crossed(
     on the half that did not choose.
     """
     result = []
-    for half in (False, True):
-        thresholds = choose(chances[halves == half], truth[halves == half], precision)
-        other = truth[halves != half]
-        labels = apply(chances[halves != half], thresholds)
-        hits, recalls, _ = metrics.per_class(metrics.confusion(other, labels, len(SENTIMENTS)))
+    for thresholds, other in by_half(chances, truth, halves, precision):
+        labels = apply(chances[other], thresholds)
+        hits, recalls, _ = metrics.per_class(metrics.confusion(truth[other], labels, len(SENTIMENTS)))
         result.append(
             {
                 "thresholds": thresholds,
-                "n": len(other),
+                "n": len(labels),
                 "precision": float(hits[NEGATIVE]),
                 "recall": float(recalls[NEGATIVE]),
-                "macro_f1": metrics.macro_f1(other, labels, len(SENTIMENTS)),
+                "macro_f1": metrics.macro_f1(truth[other], labels, len(SENTIMENTS)),
             }
         )
     return result
 
 
+def by_half(
+    chances: metrics.Floats, truth: metrics.Classes, halves: NDArray[np.bool_], precision: float
+) -> Iterator[tuple[dict[str, float], NDArray[np.bool_]]]:
+    """Yield what each half chooses, with the rows of the other."""
+    for half in (False, True):
+        yield choose(chances[halves == half], truth[halves == half], precision), halves != half
+
+
 def half_of(keys: Sequence[str]) -> NDArray[np.bool_]:
     """Return the half of each text, by hash of its key, so that the halves survive rows added or reordered."""
-    from sentiment_monitor.train.data import fraction
-
     return np.array([fraction(f"half:{key}") < 0.5 for key in keys])
 
 

@@ -121,3 +121,12 @@ def test_frozen_word_vectors_stay_those_of_the_base(base: Path, tmp_path: Path) 
     assert (before[word] == after[f"bert.{word}"]).all()
     query = "encoder.layer.0.attention.self.query.weight"
     assert (before[query] != after[f"bert.{query}"]).any()
+
+
+def test_thresholds_from_no_held_out_set_is_refused_before_the_training(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f"co{n} gains,positive" for n in range(60)), "utf-8")
+    recipe = for_files([tmp_path / "a.csv"]).model_copy(update={"thresholds_from": "b"})
+    phases: set[str] = set()
+    with pytest.raises(UsageError, match="thresholds_from: b is no held-out set"):
+        retrain.run(recipe, tmp_path / "out", command="", base=base, progress=lambda phase, *_: phases.add(phase))
+    assert phases == set()
