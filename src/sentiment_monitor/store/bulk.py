@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
 
 from sentiment_monitor.store.rows import COUNTERS
-from sentiment_monitor.store.schema import buckets, copy_keys, scores, stories
+from sentiment_monitor.store.schema import buckets, stories
 
 Row = Sequence[Any]
 BucketKey = tuple[str, int]
@@ -108,12 +108,15 @@ class Bulk(ABC):
         """Writes (id, revision, deleted, copy_of) of stories that exist."""
         self._many(_update(_CLUSTER, self._mark), [(*row[1:], row[0]) for row in rows])
 
-    def drop(self, table: Table, story_ids: Collection[int]) -> None:
-        """Removes the rows that belong to these stories from ``scores`` or ``copy_keys``."""
-        assert table in (scores, copy_keys)
+    def drop_scores(self, story_ids: Collection[int]) -> None:
+        """Removes the scores of these stories."""
+        self._cursor.execute(f"DELETE FROM scores WHERE story_id {self._numbers}", (self._number_set(story_ids),))
+
+    def drop_copy_keys(self, keys: Collection[int], story_ids: Collection[int]) -> None:
+        """Removes what these stories have left under these keys; the primary key begins with the key."""
         self._cursor.execute(
-            f"DELETE FROM {table.name} WHERE story_id {self._numbers}",
-            (self._number_set(story_ids),),
+            f"DELETE FROM copy_keys WHERE key {self._numbers} AND story_id {self._numbers}",
+            (self._number_set(keys), self._number_set(story_ids)),
         )
 
     @abstractmethod

@@ -41,6 +41,7 @@ class Changes:
         self._by_id: dict[int, StoryRow] = {}
         self._created: list[StoryRow] = []
         self._touched: dict[int, StoryRow] = {}
+        self._left_keys: set[int] = set()  # under which touched originals stand in copy_keys
         self._originals: dict[int, list[StoryRow]] = {}  # copy key of the batch -> originals that bear it
         self._copies: dict[StoryRow | int, list[StoryRow]] = {}  # original, or its id -> rows that were its copies
         self._with_copies: set[int] = set()  # ids of originals whose copies are loaded
@@ -237,10 +238,12 @@ class Changes:
     # -- writing ----------------------------------------------------------------------------------
 
     def _touch(self, row: StoryRow) -> None:
-        """Before the first change of a stored row: what it added to the buckets is taken back."""
+        """Before the first change of a stored row: what it added to buckets and copy keys is taken back."""
         if row.id is not None and row.id not in self._touched:
             self._touched[row.id] = row
             row.count_into(self._deltas, -1)
+            if not (row.deleted or row.is_copy):
+                self._left_keys.update(row.copy_keys)
 
     def write(self, classifier: str, calibration: str, now_ms: int) -> None:
         """Writes what :meth:`apply` changed."""
@@ -258,9 +261,10 @@ class Changes:
                 [(id_, row.revision, row.deleted, row.original_id)
                  for id_, row in self._touched.items() if not row.message]
             )  # fmt: skip
-            self._bulk.drop(copy_keys, list(self._touched))
+            if self._left_keys:
+                self._bulk.drop_copy_keys(self._left_keys, list(self._touched))
             if stale := [id_ for id_, row in self._touched.items() if row.score]:
-                self._bulk.drop(scores, stale)
+                self._bulk.drop_scores(stale)
         rows = [*created, *touched]
         if scored := [row.score_values(classifier, calibration, now_ms) for row in rows if row.score]:
             self._bulk.insert(scores, scored)

@@ -19,7 +19,7 @@ from writing import Desk, scored
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 from sentiment_monitor.store import trends
 from sentiment_monitor.store.database import Database, _config
-from sentiment_monitor.store.schema import metadata, stories
+from sentiment_monitor.store.schema import copy_keys, metadata, stories
 
 VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events")
 
@@ -65,6 +65,35 @@ def test_down_and_up_again_leaves_the_same_schema(database: Database) -> None:
         assert inspect(connection).get_view_names() == []
     alembic(database, "upgrade", "head")
     assert shape() == before
+
+
+def test_copy_keys_survive_the_way_down_to_their_foreign_key_and_up_again(database: Database) -> None:
+    Desk(database).write(scored("1", "Bank fails"), scored("2", "Mill opens again"))
+
+    def kept() -> set[tuple[int, ...]]:
+        with database.read() as connection:
+            return {tuple(row) for row in connection.execute(select(copy_keys))}
+
+    before = kept()
+    assert len({identity for _, identity, _ in before}) == 2
+    alembic(database, "downgrade", "0001")
+    with database.read() as connection:
+        (foreign,) = inspect(connection).get_foreign_keys("copy_keys")
+        assert (foreign["referred_table"], foreign["options"]) == ("stories", {"ondelete": "CASCADE"})
+        assert [index["name"] for index in inspect(connection).get_indexes("copy_keys")] == ["ix_copy_keys_story_id"]
+    assert kept() == before
+    alembic(database, "upgrade", "head")
+    assert kept() == before
+    Desk(database).write(scored("1", "Bank fails", action="deleted"), scored("3", "Mill opens again"))
+    assert {identity for _, identity, _ in kept()} == {identity for _, identity, _ in before} - {1}
+
+
+def test_on_sqlite_copy_keys_stay_one_tree_without_row_numbers(database: Database) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("SQLite's own kind of table")
+    with database.read() as connection:
+        (made,) = connection.scalars(text("SELECT sql FROM sqlite_master WHERE name = 'copy_keys'"))
+    assert "WITHOUT ROWID" in made
 
 
 def test_the_tables_in_the_code_are_those_the_migrations_make(database: Database) -> None:
