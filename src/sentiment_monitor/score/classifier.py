@@ -150,8 +150,9 @@ class NeuralClassifier:
         if not windows:
             return []
         logits = self.engine.logits(windows)
-        sentiment = self._softmax(logits, self.checkpoint.sentiment_columns, "sentiment")
-        topic = self._softmax(logits, self.checkpoint.topic_columns, "topic") if self.topics else None
+        at = self.checkpoint.temperature
+        sentiment = softmax(logits, self.checkpoint.sentiment_columns, at("sentiment"))
+        topic = softmax(logits, self.checkpoint.topic_columns, at("topic")) if self.topics else None
         weights = np.concatenate([story.plan.weights for story in stories])[:, None]
         starts = np.cumsum([0, *(len(story.windows) for story in stories[:-1])])
         sentiment = np.add.reduceat(sentiment * weights, starts)
@@ -203,12 +204,14 @@ class NeuralClassifier:
     def _window(self, ids: Sequence[int], span: tuple[int, int]) -> tuple[int, ...]:
         return (*self._before, *ids[span[0] : span[1]], *self._after)
 
-    def _softmax(self, logits: NDArray[np.float32], columns: Sequence[int], group: str) -> Probabilities:
-        scaled = logits[:, list(columns)].astype(np.float64) / self.checkpoint.temperature(group)
-        scaled -= scaled.max(axis=1, keepdims=True)
-        exponent = np.exp(scaled)
-        probabilities: Probabilities = exponent / exponent.sum(axis=1, keepdims=True)
-        return probabilities
+
+def softmax(logits: NDArray[np.float32], columns: Sequence[int], temperature: float) -> Probabilities:
+    """Return the probabilities [rows, columns] of one label group of the head."""
+    scaled = logits[:, list(columns)].astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    exponent = np.exp(scaled)
+    probabilities: Probabilities = exponent / exponent.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def decide(probabilities: Sequence[float], thresholds: dict[str, float]) -> Sentiment:

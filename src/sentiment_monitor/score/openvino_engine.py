@@ -26,7 +26,7 @@ from sentiment_monitor.score.checkpoint import Checkpoint
 from sentiment_monitor.score.engine import EngineUnavailable, Logits
 from sentiment_monitor.score.hardware import cpu_flags
 
-BUILD_FORMAT = 3  # raise it when the builder changes what it makes
+BUILD_FORMAT = 4  # raise it when the builder changes what it makes
 PACKAGES = ("openvino", "nncf", "torch", "transformers")
 PROBES = Path(__file__).with_name("probe")  # calibration and comparison texts by language
 NETWORK, RECORD = "network.xml", "build.json"
@@ -69,8 +69,10 @@ def start(checkpoint: Checkpoint, cache_dir: Path, threads: int) -> OpenVinoEngi
 
 
 def cache_key(checkpoint: Checkpoint) -> str:
-    """Return the digest of everything that shapes the build: weights, probe texts, builder, versions, processor."""
+    """Return the digest of everything that shapes the build and its verdict: weights to processor."""
     parts = [f"format {BUILD_FORMAT}", checkpoint.weights_digest, manifest.sha256(probe_file(checkpoint.languages))]
+    if checkpoint.manifest:  # what turns logits into the labels that are compared
+        parts.append(json.dumps([checkpoint.manifest.temperatures, checkpoint.manifest.thresholds], sort_keys=True))
     for package in PACKAGES:
         try:
             parts.append(f"{package} {metadata.version(package)}")

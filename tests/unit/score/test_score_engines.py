@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sentiment_monitor import score
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import engine as engines
 from sentiment_monitor.score import manifest, openvino_engine
-from sentiment_monitor.score.build_openvino import judge
+from sentiment_monitor.score.build_openvino import judge, labels_of, with_long
 from sentiment_monitor.score.checkpoint import open_checkpoint
 from sentiment_monitor.score.engine import EngineUnavailable
 from sentiment_monitor.score.hardware import usable_cpus
@@ -31,14 +32,32 @@ def test_a_spoiled_engine_is_refused_and_a_good_one_accepted() -> None:
     generator = np.random.default_rng(3)
     truth = generator.integers(0, 3, 1_000)
     reference = np.eye(3, dtype=np.float32)[truth] + generator.normal(0, 0.1, (1_000, 3)).astype(np.float32)
-    assert judge(reference, reference + 0.01, truth)["accepted"]
+
+    def likeliest(logits: Any) -> Any:
+        return logits.argmax(axis=1)
+
+    assert judge(reference, reference + 0.01, truth, likeliest)["accepted"]
     spoiled = reference.copy()
     spoiled[:20] = np.roll(spoiled[:20], 1, axis=1)
-    verdict = judge(reference, spoiled, truth)
+    verdict = judge(reference, spoiled, truth, likeliest)
     assert not verdict["accepted"]
     assert "agree" in verdict["reason"]
     assert "macro-F1" in verdict["reason"]
-    assert not judge(reference, reference * np.nan, truth)["accepted"]
+    assert not judge(reference, reference * np.nan, truth, likeliest)["accepted"]
+
+
+def test_int8_is_judged_by_the_labels_that_thresholds_give() -> None:
+    checkpoint = open_checkpoint(Path(score.__file__).parent / "bundled")
+    assert checkpoint.manifest
+    assert checkpoint.manifest.thresholds["negative"] < 0.5
+    logits = np.full((2, len(checkpoint.topics) + 3), -9.0, dtype=np.float32)
+    logits[:, :3] = [[0.0, 0.2, -9.0], [-9.0, 3.0, 0.0]]  # nearly even, yet bad news by the threshold; neutral
+    assert labels_of(checkpoint, logits).tolist() == [0, 1]
+
+
+def test_probes_get_longer_ones_of_the_same_label() -> None:
+    probes = [("a falls", "negative"), ("b rises", "positive"), ("c sinks", "negative"), ("d sinks", "negative")]
+    assert with_long(probes) == [*probes, ("a falls; c sinks", "negative")]
 
 
 def test_the_cache_key_changes_with_weights_versions_and_processor(
