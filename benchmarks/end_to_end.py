@@ -110,7 +110,7 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
     took = last[-1] - first[0]
     return {
         "rate": progress.records / took,
-        "copies": progress.copies,
+        "copies": progress.written.copies,
         "batches": progress.batches,
         "cpu_ms_per_1000": 1e6 * (cpu[1][0] - cpu[0][0]) / progress.records,
         "server_cpu_ms_per_1000": 1e6 * (cpu[1][1] - cpu[0][1]) / progress.records,

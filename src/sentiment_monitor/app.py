@@ -32,10 +32,11 @@ from sentiment_monitor.notify import payload
 from sentiment_monitor.notify.apprise_url import AppriseNotifier
 from sentiment_monitor.notify.notifiers import LogNotifier, Notifier
 from sentiment_monitor.notify.webhook import WebhookNotifier
-from sentiment_monitor.pipeline import DeadLetterCeiling, Pipeline
+from sentiment_monitor.pipeline import Pipeline
 from sentiment_monitor.score import load as load_classifier
 from sentiment_monitor.score.classifier import Classifier
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.stages import DeadLetterCeiling
 from sentiment_monitor.store.alerts import AlertStore, Outgoing
 from sentiment_monitor.store.batches import StoryWriter
 from sentiment_monitor.store.database import Database

@@ -160,7 +160,7 @@ def test_zombie_consumer_cannot_move_the_offset(database: Database) -> None:
         assert gate.reached.wait(20)
         heir, _ = replica(StubClassifier(), 0.2)
         heir.run()
-        assert (heir.progress.created, heir.progress.fenced) == (60, 0)
+        assert (heir.progress.written.created, heir.progress.fenced) == (60, 0)
         with Results(str(database.url.render_as_string(hide_password=False)), "group") as results:
             before = results.check()
             gate.go_on.set()
@@ -170,7 +170,7 @@ def test_zombie_consumer_cannot_move_the_offset(database: Database) -> None:
             until(lambda: results.count("stories") == 61, "the zombie to go on where SQL says")
             assert results.offsets() == {0: 31, 1: 30}
             results.check()
-        assert (zombie.progress.records, zombie.progress.created) == (1, 1)
+        assert (zombie.progress.records, zombie.progress.written.created) == (1, 1)
     finally:
         gate.go_on.set()
         zombie.stop()

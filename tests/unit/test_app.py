@@ -103,7 +103,7 @@ def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(
 
     service = _build(made, clock="event", exit_when_idle=None, source=_source(4_000))
     assert service.pipeline is not None
-    service.pipeline._classifier = Stopping()
+    service.pipeline._scoring.classifier = Stopping()
     service.run()
     stored = _one(made, select(func.count()).select_from(stories))
     assert 0 < stored < 4_000

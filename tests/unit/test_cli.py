@@ -15,22 +15,10 @@ import pytest
 from typer.main import get_command
 
 from sentiment_monitor import __version__, cli
-from sentiment_monitor.domain import (
-    MINUTE_MS,
-    Action,
-    DeadLetter,
-    EnrichedStory,
-    Position,
-    Record,
-    Score,
-    ScoredStory,
-    Sentiment,
-    Story,
-)
-from sentiment_monitor.enrich.copies import copy_keys, is_copy
+from sentiment_monitor.domain import MINUTE_MS
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
-from sentiment_monitor.store.batches import Batch, StoryWriter
 from sentiment_monitor.store.database import Database
+from writing import Desk, dead, scored
 
 MINUTE = 27_974_481  # 2023-03-10 17:21
 NOW = MINUTE * MINUTE_MS
@@ -275,23 +263,10 @@ def filled(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'filled.sqlite'}"
     database = Database(url)
     database.migrate()
-    writer = StoryWriter(
-        database=database, group="g", classifier="c", calibration="none", manifest="{}", is_copy=is_copy
+    Desk(database).write(
+        *(scored(str(n), minute=MINUTE - n, label="negative", tickers=("KSB",)) for n in range(3)),
+        dead=[dead(3, code="not_utf8")],
     )
-    writer.positions({("news", 0): 0}, NOW)
-    stories = [
-        ScoredStory(
-            EnrichedStory(
-                Story("wire", str(n), Action.CREATED, None, f"story {n}", "", "", NOW, (), None,
-                      Position("news", 0, n)),
-                f"story {n}", "", "en", ("KSB",), MINUTE - n, copy_keys(f"story {n}"),
-            ),
-            Score(Sentiment.NEGATIVE, 0.9, 0.05, 0.05, None, 0.0),
-        )
-        for n in range(3)
-    ]  # fmt: skip
-    letter = DeadLetter(Record(Position("news", 0, 3), None, b"\xff", 0), "not_utf8", "bad byte")
-    writer.commit(Batch({("news", 0): (0, 4)}, stories, [letter]), NOW)
     alerts = AlertStore(database)
     lease = alerts.acquire("me", NOW, 1_000)
     assert lease is not None

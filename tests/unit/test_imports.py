@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "docs": EVERYTHING,
     "bench": EVERYTHING,
     # Loops and what serves them: every stage, but neither settings nor what is above them.
-    "*": STAGES | {"handoff", "jobs", "log", "pipeline", "tick", "web"},
+    "*": STAGES | {"event_time", "handoff", "jobs", "log", "pipeline", "stages", "tick", "web"},
 }
 # Outside library -> where it may be imported (a part of the package, or a file of one).
 FENCES: dict[str, set[str]] = {

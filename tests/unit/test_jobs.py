@@ -13,16 +13,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+import writing
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.domain import MINUTE_MS, Action, EnrichedStory, Position, Score, ScoredStory, Sentiment, Story
-from sentiment_monitor.enrich.copies import copy_keys
+from sentiment_monitor.domain import MINUTE_MS
 from sentiment_monitor.errors import DatabaseAway, Fenced
 from sentiment_monitor.jobs import Delivery, EventClock, Leadership, LiveClock
 from sentiment_monitor.notify import payload
 from sentiment_monitor.notify.notifiers import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.notify.payload import Notification
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Lease, Outgoing
-from sentiment_monitor.store.batches import Batch, StoryWriter
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import alert_events, alerts
 from sentiment_monitor.tick import Ticker
@@ -322,21 +321,18 @@ class World:
         self.database = Database(f"sqlite:///{folder / 'world.sqlite'}")
         self.database.migrate()
         self.alerts = AlertStore(self.database)
-        self.writer = StoryWriter(
-            database=self.database, group="g", classifier="c", calibration="none", manifest="{}",
-            is_copy=lambda one, other: False,
-        )  # fmt: skip
-        self.writer.positions({("news", 0): 0}, NOW)
+        self.desk = writing.Desk(self.database)
         self.ticker = Ticker(
             database=self.database, alerts=self.alerts, rules=RULES, compose=lambda receiver, told: [], names={}
         )
-        self.written = 0
 
     def write(self, stories: Sequence[tuple[int, str, str, str]]) -> None:
-        scored = [_scored(self.written + n, *one) for n, one in enumerate(stories)]
-        following = self.written + len(stories)
-        self.writer.commit(Batch({("news", 0): (self.written, following)}, scored), NOW)
-        self.written = following
+        self.desk.write(
+            *(
+                writing.scored(str(n), source=source, minute=START + minute, label=label, tickers=(ticker,))
+                for n, (minute, ticker, source, label) in enumerate(stories, self.desk.next)
+            )
+        )
 
     def clock(self) -> EventClock:
         return EventClock(
@@ -356,15 +352,6 @@ class World:
                 )
             )
             return sorted((rule, series, minute - START, kind) for rule, series, minute, kind in rows)
-
-
-def _scored(number: int, minute: int, ticker: str, source: str, label: str) -> ScoredStory:
-    headline = f"story {number}"
-    at = START + minute
-    story = Story(source, str(number), Action.CREATED, None, headline, "", "", at * MINUTE_MS, (ticker,), "en",
-                  Position("news", 0, number))  # fmt: skip
-    score = Score(Sentiment(label), *((0.9, 0.05, 0.05) if label == "negative" else (0.05, 0.9, 0.05)), None, 0.0)
-    return ScoredStory(EnrichedStory(story, headline, "", "en", (ticker,), at, copy_keys(headline)), score)
 
 
 _burst = st.tuples(st.integers(150, 460), st.integers(2, 8), st.sampled_from("AB"), st.integers(1, 4))

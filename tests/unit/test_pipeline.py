@@ -21,9 +21,10 @@ from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, Fence
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.ingest.source import Fetched, Partition
-from sentiment_monitor.pipeline import DeadLetterCeiling, Limits, Pipeline, _EventTime
+from sentiment_monitor.pipeline import Limits, Pipeline
 from sentiment_monitor.score.lexicon import StubClassifier
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.stages import DeadLetterCeiling
 from sentiment_monitor.store.batches import Batch, StoryWriter, Written, recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import consumer_offsets, dead_letters, stories
@@ -129,7 +130,7 @@ def test_every_record_of_a_partition_is_stored_once_and_in_order(source: MemoryS
         own = [int(n) for n in writer.stored if int(n) % 2 == parity]
         assert own == sorted(own)
     assert writer.offsets == source.committed == {P0: 300, P1: 300}
-    assert (one.progress.records, one.progress.created, one.read_out) == (600, 600, True)
+    assert (one.progress.records, one.progress.written.created, one.read_out) == (600, 600, True)
 
 
 def test_an_empty_source_ends_when_it_is_idle(source: MemorySource, writer: MemoryWriter) -> None:
@@ -147,7 +148,7 @@ def test_a_record_that_cannot_be_read_becomes_a_dead_letter_in_its_place(
     assert writer.stored == ["0", "3"]
     assert writer.dead == [("not_utf8", 1), ("empty", 2), ("no_headline", 4)]
     assert writer.offsets == {P0: 5}
-    assert one.progress.dead == 3
+    assert one.progress.written.dead == 3
 
 
 def test_a_bug_that_one_record_triggers_is_a_dead_letter_too(source: MemorySource, writer: MemoryWriter) -> None:
@@ -466,7 +467,7 @@ def test_abort_ends_the_wait_for_a_database_that_is_away(source: MemorySource, w
     assert [type(error) for error in raised] == [DatabaseAway]
 
 
-@pytest.mark.parametrize("where", ["poll", "on_stored", "classifier", "decode"])
+@pytest.mark.parametrize("where", ["poll", "on_stored", "classifier", "decode", "enrich"])
 def test_an_error_anywhere_ends_the_run_and_is_raised(where: str, writer: MemoryWriter) -> None:
     class Broken(Counting):
         def poll(self, timeout_ms: int, *, hold: bool) -> list[Fetched]:
@@ -477,7 +478,7 @@ def test_an_error_anywhere_ends_the_run_and_is_raised(where: str, writer: Memory
     def stop(*_: object) -> Any:
         raise (KeyboardInterrupt if where == "decode" else FatalError)("broken")
 
-    options: dict[str, Any] = {where: stop} if where in ("on_stored", "decode") else {}
+    options: dict[str, Any] = {where: stop} if where in ("on_stored", "decode", "enrich") else {}
     source = Broken(writer.positions)
     source.append(P0, [news(n) for n in range(10)])
     classifier = Choking("3", error=FatalError) if where == "classifier" else None
@@ -497,58 +498,11 @@ def test_no_partition_at_all_ends_an_idle_run_with_the_reason(
 # -- event time -------------------------------------------------------------------------------------
 
 
-def test_event_time_waits_for_the_slower_partition() -> None:
-    time_ = _EventTime()
-    time_.seen({P0: 10, P1: 10}, 0.0)
-    assert time_.complete_before() is None
-    time_.stored(P0, [100, 90, None])
-    assert time_.complete_before() is None  # P1 has something to say and has said nothing
-    time_.stored(P1, [50])
-    assert time_.complete_before() == 50
-    time_.stored(P1, [None])
-    assert time_.complete_before() == 50
-    time_.stored(P1, [120])
-    assert (time_.complete_before(), time_.newest) == (100, 120)
-
-
-def test_a_partition_that_is_read_out_lets_time_go_on_after_a_while() -> None:
-    time_ = _EventTime()
-    time_.seen({P0: 10, P1: 0}, 0.0)
-    time_.stored(P0, [100])
-    time_.stored(P1, [50])
-    time_.seen({P0: 10, P1: 0}, 1.0)
-    time_.seen({P0: 10, P1: 0}, 5.9)
-    assert time_.complete_before() == 50
-    time_.seen({P0: 10, P1: 0}, 6.1)
-    assert time_.complete_before() == 100
-    time_.seen({P0: 10, P1: 3}, 6.2)  # it speaks again
-    assert time_.complete_before() == 50
-
-
-def test_a_partition_whose_end_is_not_known_holds_time_back() -> None:
-    time_ = _EventTime()
-    time_.seen({P0: 10, P1: None}, 0.0)
-    time_.stored(P0, [100])
-    assert time_.complete_before() is None
-
-
-def test_an_empty_partition_and_one_taken_away_hold_nothing_back() -> None:
-    time_ = _EventTime()
-    time_.seen({P0: 10, P1: 0}, 0.0)
-    time_.stored(P0, [100])
-    assert time_.complete_before() == 100
-    time_.seen({P0: 10, P1: 5}, 1.0)
-    time_.stored(P1, [20])
-    assert time_.complete_before() == 20
-    time_.seen({P0: 10}, 2.0)
-    assert time_.complete_before() == 100
-
-
 def test_records_still_on_their_way_hold_time_back_however_long_they_take(
     source: MemorySource, writer: MemoryWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """P1 is read to its end at once, but the classifier is slow: its stories are older than what P0 stores."""
-    monkeypatch.setattr("sentiment_monitor.pipeline._DRAINED_SECONDS", 0.02)
+    monkeypatch.setattr("sentiment_monitor.event_time._DRAINED_SECONDS", 0.02)
     monkeypatch.setattr("sentiment_monitor.pipeline._POLL_MS", 5)
 
     class Slow(StubClassifier):
@@ -569,26 +523,6 @@ def test_records_still_on_their_way_hold_time_back_however_long_they_take(
     pipeline(source, writer, Slow(), limits=limits, on_stored=on_stored, exit_when_idle=0.2).run()
     for minute, count in zip(told, stored_then, strict=True):
         assert minute is None or minute <= 10 + count, (told, stored_then)
-
-
-@given(st.data())
-def test_event_time_is_never_ahead_of_a_story_that_is_still_to_come(data: st.DataObject) -> None:
-    """Each partition is in time order; then no story stored later is before the minute that was called complete."""
-    minutes = {p: sorted(data.draw(st.lists(st.integers(0, 50), max_size=8))) for p in (P0, P1, ("news", 2))}
-    left = {p: list(found) for p, found in minutes.items()}
-    time_ = _EventTime()
-    complete: int | None = None
-    while any(left.values()):
-        time_.seen({p: len(found) for p, found in left.items()}, 0.0)
-        partition = data.draw(st.sampled_from([p for p, found in left.items() if found]))
-        count = data.draw(st.integers(1, len(left[partition])))
-        some, left[partition] = left[partition][:count], left[partition][count:]
-        assert complete is None or min(some) >= complete
-        time_.stored(partition, some)
-        found = time_.complete_before()
-        if found is not None:
-            assert complete is None or found >= complete
-            complete = found
 
 
 # -- with the real store ----------------------------------------------------------------------------
@@ -624,4 +558,5 @@ def test_on_a_real_database_rows_buckets_and_offsets_agree_also_with_values_it_r
         ("store_failed", 14),
     ]
     assert sorted(map(tuple, offsets)) == [(0, 40), (1, 42)]
-    assert (one.progress.created, one.progress.copies, one.progress.dead) == (78, 39, 4)
+    written = one.progress.written
+    assert (written.created, written.copies, written.dead) == (78, 39, 4)

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+import writing
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.domain import MINUTE_MS, Action, EnrichedStory, Position, Score, ScoredStory, Sentiment, Story
-from sentiment_monitor.enrich.copies import copy_keys
+from sentiment_monitor.domain import MINUTE_MS
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.alerts import AlertStore, Lease, Outgoing
-from sentiment_monitor.store.batches import Batch, StoryWriter
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import alert_events, notifications
 from sentiment_monitor.tick import Ticker, Told
@@ -42,13 +41,8 @@ class Desk:
         self.database = Database(f"sqlite:///{folder / 'a.sqlite'}")
         self.database.migrate()
         self.alerts = AlertStore(self.database)
-        self.writer = StoryWriter(
-            database=self.database, group="g", classifier="c", calibration="none", manifest="{}",
-            is_copy=lambda one, other: False,
-        )  # fmt: skip
-        self.writer.positions({("news", 0): 0}, NOW)
+        self.news = writing.Desk(self.database)
         self.told: list[tuple[str, Told]] = []
-        self.count = 0
         for minute in range(0, 240, 3):
             self.story(minute, "neutral", "ABCD"[minute % 4])
 
@@ -62,14 +56,10 @@ class Desk:
         return [Outgoing(receiver, 0, f"{receiver}-{told.transition.minute}", "{}", "t", "b")]
 
     def story(self, minute: int, label: str, ticker: str = "A") -> None:
-        n, at, headline = self.count, START + minute, f"story {self.count}"
-        story = Story(f"s{n % 3}", str(n), Action.CREATED, None, headline, "", "", at * MINUTE_MS, (ticker,), "en",
-                      Position("news", 0, n))  # fmt: skip
-        chances = (0.9, 0.05, 0.05) if label == "negative" else (0.05, 0.9, 0.05)
-        enriched = EnrichedStory(story, headline, "", "en", (ticker,), at, copy_keys(headline))
-        scored = ScoredStory(enriched, Score(Sentiment(label), *chances, None, 0.0))
-        self.writer.commit(Batch({("news", 0): (n, n + 1)}, [scored]), NOW)
-        self.count += 1
+        n = self.news.next
+        self.news.write(
+            writing.scored(str(n), source=f"s{n % 3}", minute=START + minute, label=label, tickers=(ticker,))
+        )
 
     def lease(self, holder: str = "me", now: int = NOW) -> Lease:
         found = self.alerts.acquire(holder, now, 1_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sentiment_monitor.domain import Action, ScoredStory
 from sentiment_monitor.store.bulk import BucketKey, Bulk, Row
@@ -13,7 +13,7 @@ from sentiment_monitor.store.schema import copy_keys, scores, stories
 
 @dataclass(slots=True)
 class Written:
-    """What a transaction did, for the log line of the batch."""
+    """What a transaction did, or several together: counts, for people."""
 
     created: int = 0
     updated: int = 0
@@ -21,6 +21,11 @@ class Written:
     copies: int = 0
     duplicates: int = 0
     dead: int = 0
+
+    def __iadd__(self, more: Written) -> Written:
+        for counter in fields(self):
+            setattr(self, counter.name, getattr(self, counter.name) + getattr(more, counter.name))
+        return self
 
 
 @dataclass(frozen=True, slots=True)

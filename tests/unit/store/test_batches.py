@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
-from writing import NOW, TOPIC, Desk, dead, scored
 
 from sentiment_monitor.domain import MINUTE_MS, ScoredStory
 from sentiment_monitor.errors import Fenced
@@ -28,6 +27,7 @@ from sentiment_monitor.store.schema import (
     scores,
     stories,
 )
+from writing import NOW, TOPIC, Desk, dead, scored
 
 LONG = "Kestrel Bank halts withdrawals after depositors pull billions in two days"
 HOUR = 60

@@ -14,12 +14,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import exc as sql_errors
 from sqlalchemy import inspect, select, text
-from writing import Desk, scored
 
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 from sentiment_monitor.store import trends
 from sentiment_monitor.store.database import Database, _config
 from sentiment_monitor.store.schema import copy_keys, metadata, stories
+from writing import Desk, scored
 
 VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events")
 

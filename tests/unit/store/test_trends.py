@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from writing import Desk, dead, scored
 
 from sentiment_monitor.store import trends
 from sentiment_monitor.store.database import Database
+from writing import Desk, dead, scored
 
 LONG = "Kestrel Bank halts withdrawals after depositors pull billions in two days"
 

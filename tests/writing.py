@@ -1,4 +1,4 @@
-"""Shared by the store tests: stories with every field filled in, and a writer that numbers its offsets."""
+"""A database with something in it: stories with every field filled in, and a writer that numbers its offsets."""
 
 from __future__ import annotations
 
