@@ -191,12 +191,13 @@ class Pipeline:
             with self._lock:
                 self._in_flight.update(one.partition for one in fetched)
                 in_flight = +self._in_flight
+                to_read_again = bool(self._to_reposition)
             # Before the stages see the records: event time must not run ahead of what is on its way.
             self._event_time.seen({p: left if left is None else left + in_flight[p] for p, left in lag.items()}, now)
             for one in fetched:
                 self._accept(one, now)
             assigned_once = assigned_once or bool(lag)
-            if in_flight or not self._source.caught_up():
+            if in_flight or to_read_again or not self._source.caught_up():
                 last_record = now
             elif self._exit_when_idle is not None and now - last_record >= self._exit_when_idle:
                 _log.info("source.idle", seconds=self._exit_when_idle)

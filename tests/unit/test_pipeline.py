@@ -329,7 +329,10 @@ def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(source: Memor
     assert writer.dead == []
 
 
-def test_a_fenced_partition_is_read_again_and_the_other_is_stored(source: MemorySource, writer: MemoryWriter) -> None:
+@pytest.mark.parametrize("idle", [0.0, 0.3])
+def test_a_fenced_partition_is_read_again_and_the_other_is_stored(
+    source: MemorySource, writer: MemoryWriter, idle: float
+) -> None:
     source.append(P0, [news(n) for n in range(5)])
     source.append(P1, [news(n) for n in range(10, 15)])
     taken = threading.Event()
@@ -340,7 +343,7 @@ def test_a_fenced_partition_is_read_again_and_the_other_is_stored(source: Memory
             writer.offsets[P0] = 3
 
     writer.fail = move
-    one = pipeline(source, writer, exit_when_idle=0.3)
+    one = pipeline(source, writer, exit_when_idle=idle)
     one.run()
     assert one.progress.fenced == 1
     assert sorted(writer.stored) == ["10", "11", "12", "13", "14", "3", "4"]
