@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain import SENTIMENTS, Sentiment
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.rows import read_cells
 from sentiment_monitor.score.text import clean
@@ -121,23 +121,31 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
         raise UsageError(f"{source.file}: neither a sentiment nor a topic column nor a label file is named")
     mapping = {cell.casefold(): label for cell, label in source.map.items()}
     given = read_label_file(source.labels) if source.labels else {}
-    pair, weight = (source.pair, source.weight) if isinstance(source, Data) else (None, 1.0)
+    second, doubt, pair, weight = {}, {}, None, 1.0
+    if isinstance(source, Data):
+        second = read_label_file(source.second) if source.second else {}
+        doubt, pair, weight = source.doubt, source.pair, source.weight
     rows = []
     for file in files_of(source.file):
         for cells in read_cells(file, [source.text, *columns]):
             counts["read"] += 1
             text = clean(cells[source.text])
-            key = normalise(text)
+            key, digest = normalise(text), text_hash(cells[source.text])
             sentiment = sentiment_label(cells[source.sentiment], mapping, file) if source.sentiment else None
             if given:
-                sentiment = given.pop(text_hash(cells[source.text]), None)
+                sentiment = given.pop(digest, None)
+            trust = 1.0
+            if sentiment and (opinion := second.get(digest, sentiment)) != sentiment:
+                counts["contradicted"] += 1
+                trust = doubt.get(Sentiment(opinion), 0.0)
+            sentiment = sentiment if trust else None
             topic = topic_label(cells[source.topic], mapping, file) if source.topic else None
             if not key or not (sentiment or topic):
                 counts["empty"] += 1
                 continue
             tie = f"{source.name}:{cells[pair]}" if pair and cells.get(pair) else None
             more = clean(cells[body]) if body else ""
-            rows.append(Row(text, key, sentiment, topic, weight, tie, source.name, more))
+            rows.append(Row(text, key, sentiment, topic, weight * (trust or 1.0), tie, source.name, more))
     return rows
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sentiment_monitor.domain import Sentiment
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.rows import columns_of
 
@@ -31,6 +32,8 @@ class Data(_Strict):
     text: str = "text"
     sentiment: str | None = None
     labels: Path | None = None  # instead of sentiment: file with sha1 (of the text cell) and label, of some rows
+    second: Path | None = None  # label file with a second opinion on some rows
+    doubt: dict[Sentiment, Share] = {}  # second opinion -> weight of the rows it contradicts; 0 where not given
     topic: str | None = None
     map: dict[str, str] = {}  # cell -> label, compared without case; unmapped cells stand for themselves
     keep: dict[str, Share] = {}  # label -> share of its rows kept, chosen by hash so that runs agree

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sentiment_monitor.domain import Sentiment
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.train import data
 from sentiment_monitor.train.recipe import Data, HeldOut, Recipe, for_files, read
@@ -141,3 +142,29 @@ def test_a_pattern_that_matches_nothing_and_two_sources_of_labels_are_refused(tm
         data.files_of(tmp_path / "*.csv")
     with pytest.raises(UsageError, match="not both"):
         data.read_file(Data(name="x", file=tmp_path / "a.csv", sentiment="s", labels=tmp_path / "l"), Counter())
+
+
+def test_a_second_opinion_takes_weight_from_the_rows_it_contradicts(tmp_path: Path) -> None:
+    texts = {
+        "Tarn Savings to be wound up": "negative",
+        "Elmet opens a plant": "positive",
+        "Kestrel sets a date": "neutral",
+    }
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *(f"{text},neutral" for text in texts)]), encoding="utf-8")
+    lines = [f"{data.text_hash(text)},{label}" for text, label in texts.items()]
+    (tmp_path / "second").write_text("\n".join(["sha1,label", *lines]), encoding="utf-8")
+    source = Data(
+        name="x",
+        file=tmp_path / "a.csv",
+        sentiment="label",
+        weight=2.0,
+        second=tmp_path / "second",
+        doubt={Sentiment.POSITIVE: 0.5},
+    )
+    counts: Counter[str] = Counter()
+    rows = data.read_file(source, counts)
+    assert [(row.text, row.sentiment, row.weight) for row in rows] == [
+        ("Elmet opens a plant", "neutral", 1.0),
+        ("Kestrel sets a date", "neutral", 2.0),
+    ]
+    assert counts["contradicted"] == 2
