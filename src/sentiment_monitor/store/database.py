@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -173,8 +174,8 @@ def _head() -> str:
 
 def _sqlite_connect(connection: sqlite3.Connection, record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _sqlite_begin
+    _wal(connection)
     for pragma in (
-        "journal_mode=WAL",
         # A power cut may undo the last transactions, but rows and offsets together: they are read again.
         "synchronous=NORMAL",
         "foreign_keys=ON",
@@ -183,6 +184,20 @@ def _sqlite_connect(connection: sqlite3.Connection, record: object) -> None:
         "mmap_size=268435456",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _wal(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for its busy timeout where waiting could be a deadlock, and the change of a new file to WAL
+    # is such a place: of two processes that start together one would end with "database is locked".
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _sqlite_begin(connection: Connection) -> None:

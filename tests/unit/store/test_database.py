@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,30 @@ def test_an_empty_database_is_brought_to_the_newest_schema_once(empty: Database)
     assert empty.migrate() is True
     assert empty.revisions() == (head, head)
     assert empty.migrate() is False
+
+
+_MIGRATE = """
+import sys, time
+from sentiment_monitor.store.database import Database
+while time.time() < float(sys.argv[2]):
+    pass
+for number in range(20):
+    database = Database(f"sqlite:///{sys.argv[1]}/{number}.sqlite")
+    database.migrate()
+    database.close()
+    while time.time() < float(sys.argv[2]) + 0.1 * number:
+        pass
+"""
+
+
+def test_processes_that_start_together_on_a_new_sqlite_file_wait_for_each_other(tmp_path: Path) -> None:
+    start = str(time.time() + 2)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _MIGRATE, tmp_path, start], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.communicate()[1] for process in processes] == [""] * 4
+    assert not any(process.returncode for process in processes)
 
 
 def test_down_and_up_again_leaves_the_same_schema(database: Database) -> None:
