@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentiment_monitor.domain import Sentiment, Text
-from sentiment_monitor.score.batching import batches
+from sentiment_monitor.score.batching import batches, within
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier, decide
 from sentiment_monitor.score.engine import EngineName, start
@@ -174,7 +174,7 @@ class OnnxRuntime:
         """Return labels."""
         windows = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         logits = np.empty((len(windows), len(self._judge.columns)), dtype=np.float32)
-        for chosen in batches([len(window) for window in windows], budget=ONNX_TOKENS, rows=ONNX_ROWS):
+        for chosen in batches([len(window) for window in windows], within(ONNX_TOKENS, ONNX_ROWS)):
             ids = np.full((len(chosen), len(windows[chosen[0]])), self._pad, dtype=np.int64)
             mask = np.zeros_like(ids)
             for number, index in enumerate(chosen):

@@ -30,11 +30,12 @@ BUILD_FORMAT = 4  # raise it when the builder changes what it makes
 PACKAGES = ("openvino", "nncf", "torch", "transformers")
 PROBES = Path(__file__).with_name("probe")  # calibration and comparison texts by language
 NETWORK, RECORD = "network.xml", "build.json"
-BUDGET, ROWS = 1_024, 16  # padded tokens and windows a request; more only adds latency on a CPU
 STREAMS = 2
-# A shape that is new to OpenVINO costs it milliseconds of code generation. Where a request has few windows, padding to
-# the next step costs less than that.
-FEW_ROWS, STEP = 4, 8
+# Padded tokens and windows a request; more only adds latency on a CPU.
+BUDGET, ROWS = 1_024, 16
+# OpenVINO generates code for each new shape (milliseconds) and keeps it (megabytes), so shapes are few: windows in
+# powers of two, tokens in steps. Full requests take the finer step: they are where padding costs throughput.
+STEP, FULL_STEP = 8, 4
 BUILD_TIMEOUT_S = 900
 
 _LOG = logging.getLogger(__name__)
@@ -160,12 +161,11 @@ class OpenVinoEngine:
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
         """Return the logits of each window, in input order."""
         result = np.empty((len(windows), self._labels), dtype=np.float32)
-        for chosen in batches([len(window) for window in windows], budget=BUDGET, rows=ROWS):
-            longest = len(windows[chosen[0]])
-            if len(chosen) < FEW_ROWS:
-                longest = -(-longest // STEP) * STEP
-            ids = np.full((len(chosen), longest), self._pad, dtype=np.int64)
-            mask = np.zeros((len(chosen), longest), dtype=np.int64)
+        for chosen in batches([len(window) for window in windows], most_rows):
+            rows, longest = padded(len(chosen), len(windows[chosen[0]]))
+            ids = np.full((rows, longest), self._pad, dtype=np.int64)
+            mask = np.zeros((rows, longest), dtype=np.int64)
+            mask[len(chosen) :, 0] = 1  # attention to nothing at all is undefined
             for number, index in enumerate(chosen):
                 window = windows[index]
                 ids[number, : len(window)] = window
@@ -179,6 +179,18 @@ class OpenVinoEngine:
         self._queue = None
 
 
+def most_rows(longest: int) -> int:
+    """Return how many windows a request has when its longest is so long: a power of two."""
+    return 1 << (min(ROWS, max(1, BUDGET // longest)).bit_length() - 1)
+
+
+def padded(rows: int, longest: int) -> tuple[int, int]:
+    """Return the shape [windows, tokens] in which a request of this size is run."""
+    shape = 1 << (rows - 1).bit_length()
+    step = FULL_STEP if shape == ROWS else STEP
+    return shape, -(-longest // step) * step
+
+
 def _store(request: Any, userdata: tuple[Logits, list[int]]) -> None:
     result, chosen = userdata
-    result[chosen] = request.get_output_tensor(0).data
+    result[chosen] = request.get_output_tensor(0).data[: len(chosen)]

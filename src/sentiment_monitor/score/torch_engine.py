@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from sentiment_monitor.errors import ClassifierError
-from sentiment_monitor.score.batching import batches
+from sentiment_monitor.score.batching import batches, within
 from sentiment_monitor.score.checkpoint import Checkpoint
 from sentiment_monitor.score.engine import Logits
 
@@ -66,7 +66,7 @@ class TorchEngine:
         while True:
             try:
                 result: Logits | None = None
-                for chosen in batches(lengths, budget=self._budget, rows=self._rows):
+                for chosen in batches(lengths, within(self._budget, self._rows)):
                     part = self._run([windows[index] for index in chosen])
                     if result is None:
                         result = np.empty((len(windows), part.shape[1]), dtype=np.float32)

@@ -18,6 +18,7 @@ from sentiment_monitor.score.build_openvino import judge, labels_of, with_long
 from sentiment_monitor.score.checkpoint import open_checkpoint
 from sentiment_monitor.score.engine import EngineUnavailable
 from sentiment_monitor.score.hardware import usable_cpus
+from sentiment_monitor.score.windows import WINDOW_TOKENS
 
 
 def _write_build(directory: Path, *, accepted: bool = True) -> None:
@@ -73,6 +74,43 @@ def test_the_cache_key_changes_with_weights_versions_and_processor(
     monkeypatch.setattr(openvino_engine, "cpu_flags", lambda: frozenset({"avx9"}))
     keys.add(openvino_engine.cache_key(open_checkpoint(directory)))
     assert len(keys) == 4
+
+
+def test_openvino_sees_few_shapes() -> None:
+    """Each shape costs megabytes for good: with every length and size its own, an hour of news took two gigabytes."""
+    shapes = set()
+    for longest in range(3, WINDOW_TOKENS + 1):
+        assert openvino_engine.most_rows(longest) * longest <= openvino_engine.BUDGET
+        for rows in range(1, openvino_engine.most_rows(longest) + 1):
+            shape = openvino_engine.padded(rows, longest)
+            assert shape[0] >= rows
+            assert shape[1] >= longest
+            assert shape[0] * (longest - 1) < openvino_engine.BUDGET
+            shapes.add(shape)
+    assert len(shapes) <= 96
+
+
+def test_padding_rows_and_tokens_never_reach_a_result() -> None:
+    engine = object.__new__(openvino_engine.OpenVinoEngine)
+    seen = []
+
+    class Queue:
+        def start_async(self, inputs: dict[int, Any], userdata: Any) -> None:
+            ids, mask = inputs[0], inputs[1]
+            seen.append(ids.shape)
+            assert mask[:, 0].all()
+            data = np.stack([(ids * mask).sum(axis=1), mask.sum(axis=1)], axis=1).astype(np.float32)
+            request = SimpleNamespace(get_output_tensor=lambda _: SimpleNamespace(data=data))
+            openvino_engine._store(request, userdata)
+
+        def wait_all(self) -> None:
+            pass
+
+    engine._queue, engine._pad, engine._labels = Queue(), 0, 2
+    windows = [[1 + number % 7] * (3 + number * 5 % 120) for number in range(61)]
+    found = engine.logits(windows)
+    assert found.tolist() == [[sum(window), len(window)] for window in windows]
+    assert all(shape[0].bit_count() == 1 and shape[1] % openvino_engine.FULL_STEP == 0 for shape in seen)
 
 
 def test_a_damaged_build_is_removed_not_used(tmp_path: Path) -> None:

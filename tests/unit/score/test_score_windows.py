@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_monitor.score.batching import batches
+from sentiment_monitor.score.batching import batches, within
 from sentiment_monitor.score.windows import plan, split
 
 WORDS = st.lists(st.integers(1, 30), max_size=40).map(
@@ -35,7 +35,7 @@ def test_weights_sum_to_one_and_the_ceiling_holds(head: list[int], body: list[in
 
 @given(st.lists(st.integers(1, 200), max_size=80), st.integers(1, 600), st.integers(1, 20))
 def test_batches_hold_every_window_once_within_budget(lengths: list[int], budget: int, rows: int) -> None:
-    made = batches(lengths, budget=budget, rows=rows)
+    made = batches(lengths, within(budget, rows))
     assert sorted(index for batch in made for index in batch) == list(range(len(lengths)))
     for batch in made:
         assert len(batch) <= rows
