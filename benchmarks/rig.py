@@ -68,11 +68,14 @@ def broker(kind: str) -> Iterator[str]:
             yield embedded.address
         return
     folder = tempfile.mkdtemp(prefix="bench-kafka-")
-    where = Path(folder) / "cluster"
-    port = free_port()
     try:
-        done = subprocess.run([KAFKA, "up", where, "--port", str(port)], check=False, capture_output=True, text=True)
-        if done.returncode:
+        for attempt in range(3):  # its controller takes a second port, which may be in use
+            where, port = Path(folder) / f"cluster{attempt}", free_port()
+            command = [KAFKA, "up", where, "--port", str(port)]
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode == 0:
+                break
+        else:
             raise SystemExit(f"Kafka does not start: {done.stderr.strip()[-400:]}")
         yield f"127.0.0.1:{port}"
     finally:

@@ -154,7 +154,7 @@ class OpenVinoEngine:
             },
         )
         self._labels = int(compiled.output(0).get_partial_shape()[1].get_length())
-        self._queue: Any = openvino.AsyncInferQueue(compiled, min(STREAMS, threads))
+        self._queue: Any = openvino.AsyncInferQueue(compiled, 2 * min(STREAMS, threads))
         self._queue.set_callback(_store)
         self._pad = pad_token
 
