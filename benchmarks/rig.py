@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from sentiment_monitor import app as root
@@ -37,17 +38,23 @@ def parser(about: str | None) -> argparse.ArgumentParser:
 
 
 def stories(count: int) -> list[dict[str, Any]]:
-    """News messages with texts of about 31 tokens, no two alike, so that neither memory nor copies save any work."""
-    base = [text for text in built_in(10_000).texts if len(text) > 25]
-    half = [" ".join(text.split()[: max(6, len(text.split()) * 2 // 3)]) for text in base]
-    size = len(half)
-    made = []
-    for number in range(count):
-        # Pairs (i, j) come once each: j moves on whenever i has been through.
-        first, second = half[number % size], half[(number * 7 + number // size * 13 + 1) % size]
-        headline = f"{first}; {second}"
-        made.append({"id": str(number), "source": f"bench{number % 5}", "headline": headline[:300]})
-    return made
+    """News messages of about 31 tokens, four pieces of different texts each, the same ones every time.
+
+    No two are alike, so that neither memory nor copies save any work. How many others a story must be compared with
+    before it is known to be no copy is about what real headlines need (0.6 in 20,000 here, 0.25 in 18,346 of them).
+    """
+    words = [text.split() for text in built_in(10_000).texts]
+    random = Random(20_230_310)
+
+    def piece() -> str:
+        text = random.choice(words)
+        start = random.randrange(max(1, len(text) - 3))
+        return " ".join(text[start : start + random.randint(3, 7)])
+
+    return [
+        {"id": str(number), "source": f"bench{number % 5}", "headline": "; ".join(piece() for _ in range(4))}
+        for number in range(count)
+    ]
 
 
 def settings_for(broker: str, database: str, classifier: str, topic: str) -> settings.Settings:
