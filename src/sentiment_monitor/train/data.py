@@ -121,12 +121,12 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
         raise UsageError(f"{source.file}: neither a sentiment nor a topic column nor a label file is named")
     mapping = {cell.casefold(): label for cell, label in source.map.items()}
     given = read_label_file(source.labels) if source.labels else {}
-    second, doubt, pair, weight = {}, {}, None, 1.0
+    second, doubt, pair, weight, without = {}, {}, None, 1.0, ()
     if isinstance(source, Data):
         second = read_label_file(source.second) if source.second else {}
-        doubt, pair, weight = source.doubt, source.pair, source.weight
+        doubt, pair, weight, without = source.doubt, source.pair, source.weight, source.without
     rows = []
-    for file in files_of(source.file):
+    for file in files_of(source.file, without):
         for cells in read_cells(file, [source.text, *columns]):
             counts["read"] += 1
             text = clean(cells[source.text])
@@ -149,14 +149,20 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
     return rows
 
 
-def files_of(pattern: Path) -> list[Path]:
-    """Return the files that match ``pattern``, sorted; the pattern itself when it names one file."""
+def files_of(pattern: Path, without: Sequence[str] = ()) -> list[Path]:
+    """Return the files that match ``pattern``, sorted; the pattern itself when it names one file.
+
+    Raises UsageError when there are none, or when a name of ``without`` is not among them.
+    """
     if not set("*?") & set(pattern.name):
         return [pattern]
-    found = sorted(pattern.parent.glob(pattern.name))
+    found = {path.name: path for path in sorted(pattern.parent.glob(pattern.name))}
+    for name in without:
+        if found.pop(name, None) is None:
+            raise UsageError(f"{pattern}: {name}, which is to be left out, does not match")
     if not found:
         raise UsageError(f"{pattern}: no such file")
-    return found
+    return list(found.values())
 
 
 def text_hash(cell: str) -> str:

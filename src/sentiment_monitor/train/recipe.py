@@ -29,6 +29,7 @@ class Data(_Strict):
 
     name: str
     file: Path  # relative to the working directory; * and ? in its last part match several
+    without: tuple[str, ...] = ()  # names of files that the pattern matches and that are not learned from
     text: str = "text"
     sentiment: str | None = None
     labels: Path | None = None  # instead of sentiment: file with sha1 (of the text cell) and label, of some rows

@@ -140,6 +140,11 @@ def test_a_label_file_gives_some_texts_of_several_files_a_sentiment(tmp_path: Pa
 def test_a_pattern_that_matches_nothing_and_two_sources_of_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         data.files_of(tmp_path / "*.csv")
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "b.csv").touch()
+    assert data.files_of(tmp_path / "*.csv", ["a.csv"]) == [tmp_path / "b.csv"]
+    with pytest.raises(UsageError, match=r"c\.csv"):
+        data.files_of(tmp_path / "*.csv", ["c.csv"])
     with pytest.raises(UsageError, match="not both"):
         data.read_file(Data(name="x", file=tmp_path / "a.csv", sentiment="s", labels=tmp_path / "l"), Counter())
 
@@ -168,3 +173,13 @@ def test_a_second_opinion_takes_weight_from_the_rows_it_contradicts(tmp_path: Pa
         ("Kestrel sets a date", "neutral", 2.0),
     ]
     assert counts["contradicted"] == 2
+
+
+def test_the_recipe_names_the_rows_that_the_bundled_classifier_learned_from(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = Path(__file__).resolve().parents[3]
+    monkeypatch.chdir(checkout)
+    package = checkout / "src" / "sentiment_monitor"
+    manifest = json.loads((package / "score" / "bundled" / "manifest.json").read_text(encoding="utf-8"))
+    assert data.build(read(package / "train" / "bundled.toml")).fingerprint == manifest["data"]["fingerprint"]
