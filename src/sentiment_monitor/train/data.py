@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -121,7 +121,8 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
         raise UsageError(f"{source.file}: neither a sentiment nor a topic column nor a label file is named")
     mapping = {cell.casefold(): label for cell, label in source.map.items()}
     given = read_label_file(source.labels) if source.labels else {}
-    second, doubt, pair, weight, without = {}, {}, None, 1.0, ()
+    second, doubt, pair, weight = {}, {}, None, 1.0
+    without: tuple[str, ...] = ()
     if isinstance(source, Data):
         second = read_label_file(source.second) if source.second else {}
         doubt, pair, weight, without = source.doubt, source.pair, source.weight, source.without
