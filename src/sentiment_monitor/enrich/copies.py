@@ -99,6 +99,6 @@ def is_copy(headline: str, other: str) -> bool:
     return not any(_HAS_DIGIT.search(word) for word in a ^ b)
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2_000)  # some 2 KB each
 def _word_set(headline: str) -> frozenset[str]:
     return frozenset(words(headline))
