@@ -36,6 +36,7 @@ BUDGET, ROWS = 1_024, 16
 # OpenVINO generates code for each new shape (milliseconds) and keeps it (megabytes), so shapes are few: windows in
 # powers of two, tokens in steps. Full requests take the finer step: they are where padding costs throughput.
 STEP, FULL_STEP = 8, 4
+WARM_TOKENS = 64  # single headlines up to here meet no new shape; a quarter of a second at the start
 BUILD_TIMEOUT_S = 900
 
 _LOG = logging.getLogger(__name__)
@@ -154,14 +155,19 @@ class OpenVinoEngine:
             },
         )
         self._labels = int(compiled.output(0).get_partial_shape()[1].get_length())
-        self._queue: Any = openvino.AsyncInferQueue(compiled, 2 * min(STREAMS, threads))
+        self._streams = min(STREAMS, threads)
+        # Twice as many requests as streams: a stream never waits until Python has filled the next one.
+        self._queue: Any = openvino.AsyncInferQueue(compiled, 2 * self._streams)
         self._queue.set_callback(_store)
         self._pad = pad_token
+        for tokens in range(STEP, WARM_TOKENS + 1, STEP):  # each stream generates its own code
+            self.logits([[pad_token] * tokens] * self._streams)
 
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
         """Return the logits of each window, in input order."""
         result = np.empty((len(windows), self._labels), dtype=np.float32)
-        for chosen in batches([len(window) for window in windows], most_rows):
+        share = up_to_power(-(-len(windows) // self._streams))  # few windows are shared out among the streams
+        for chosen in batches([len(window) for window in windows], lambda longest: min(share, most_rows(longest))):
             rows, longest = padded(len(chosen), len(windows[chosen[0]]))
             ids = np.full((rows, longest), self._pad, dtype=np.int64)
             mask = np.zeros((rows, longest), dtype=np.int64)
@@ -186,9 +192,14 @@ def most_rows(longest: int) -> int:
 
 def padded(rows: int, longest: int) -> tuple[int, int]:
     """Return the shape [windows, tokens] in which a request of this size is run."""
-    shape = 1 << (rows - 1).bit_length()
+    shape = up_to_power(rows)
     step = FULL_STEP if shape == ROWS else STEP
     return shape, -(-longest // step) * step
+
+
+def up_to_power(number: int) -> int:
+    """Return the power of two that is ``number`` or comes next above it; 1 for 0."""
+    return 1 << max(0, number - 1).bit_length()
 
 
 def _store(request: Any, userdata: tuple[Logits, list[int]]) -> None:

@@ -106,11 +106,15 @@ def test_padding_rows_and_tokens_never_reach_a_result() -> None:
         def wait_all(self) -> None:
             pass
 
-    engine._queue, engine._pad, engine._labels = Queue(), 0, 2
+    engine._queue, engine._pad, engine._labels, engine._streams = Queue(), 0, 2, 2
     windows = [[1 + number % 7] * (3 + number * 5 % 120) for number in range(61)]
     found = engine.logits(windows)
     assert found.tolist() == [[sum(window), len(window)] for window in windows]
     assert all(shape[0].bit_count() == 1 and shape[1] % openvino_engine.FULL_STEP == 0 for shape in seen)
+    seen.clear()
+    assert engine.logits(windows[:5]).tolist() == found[:5].tolist()
+    assert [shape[0] for shape in seen] == [4, 1]  # both streams have some
+    assert engine.logits([]).shape == (0, 2)
 
 
 def test_a_damaged_build_is_removed_not_used(tmp_path: Path) -> None:
