@@ -23,6 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DELETE FROM copy_keys WHERE story_id NOT IN (SELECT id FROM stories)")
     with op.batch_alter_table("copy_keys", table_kwargs=_TABLE) as table:
         table.create_foreign_key(_FOREIGN_KEY, "stories", ["story_id"], ["id"], ondelete="CASCADE")
         table.create_index(_INDEX, ["story_id"])

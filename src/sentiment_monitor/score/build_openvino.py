@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     for smoothing in SMOOTHING:
         quantised = _quantise(network.clone(), windows[:first], smoothing)
         openvino.save_model(quantised, out / NETWORK, compress_to_fp16=False)
-        engine = OpenVinoEngine(openvino, out / NETWORK, checkpoint.pad_token, usable_cpus())
+        engine = OpenVinoEngine(openvino, out / NETWORK, checkpoint, usable_cpus())
         candidate = engine.logits(windows[first:])
         engine.close()
         verdict = judge(reference[first:], candidate, truth, labels) | {"smoothing": smoothing}

@@ -25,6 +25,7 @@ from sentiment_monitor.score.batching import batches
 from sentiment_monitor.score.checkpoint import Checkpoint
 from sentiment_monitor.score.engine import EngineUnavailable, Logits
 from sentiment_monitor.score.hardware import cpu_flags
+from sentiment_monitor.score.windows import WINDOW_TOKENS
 
 BUILD_FORMAT = 4  # raise it when the builder changes what it makes
 PACKAGES = ("openvino", "nncf", "torch", "transformers")
@@ -65,7 +66,7 @@ def start(checkpoint: Checkpoint, cache_dir: Path, threads: int) -> OpenVinoEngi
     if not record["accepted"]:
         raise EngineUnavailable(f"int8 differs from fp32: {record['reason']}")
     try:
-        return OpenVinoEngine(openvino, directory / NETWORK, checkpoint.pad_token, threads)
+        return OpenVinoEngine(openvino, directory / NETWORK, checkpoint, threads)
     except RuntimeError as error:
         raise EngineUnavailable(f"openvino cannot run the network here: {error}") from error
 
@@ -141,34 +142,49 @@ class OpenVinoEngine:
     name = "openvino"
     tolerance = 0.15
 
-    def __init__(self, openvino: Any, network: Path, pad_token: int, threads: int) -> None:
+    def __init__(self, openvino: Any, network: Path, checkpoint: Checkpoint, threads: int) -> None:
         self._openvino = openvino
-        core = openvino.Core()
-        compiled = core.compile_model(
-            str(network),
+        self._network = network
+        self._threads = threads
+        self._streams = min(STREAMS, threads)
+        self._pad = checkpoint.pad_token
+        self._ceiling = min(WINDOW_TOKENS, checkpoint.max_tokens)
+        self._compile()
+        for tokens in range(STEP, min(WARM_TOKENS, self._ceiling) + 1, STEP):  # each stream generates its own code
+            self.logits([[self._pad] * tokens] * self._streams)
+
+    def _compile(self) -> None:
+        compiled = self._openvino.Core().compile_model(
+            str(self._network),
             "CPU",
             {
                 "PERFORMANCE_HINT": "THROUGHPUT",
-                "NUM_STREAMS": str(min(STREAMS, threads)),
-                "INFERENCE_NUM_THREADS": str(threads),
+                "NUM_STREAMS": str(self._streams),
+                "INFERENCE_NUM_THREADS": str(self._threads),
                 "ENABLE_CPU_PINNING": False,  # pinning hurts beside the daemon's own threads
             },
         )
         self._labels = int(compiled.output(0).get_partial_shape()[1].get_length())
-        self._streams = min(STREAMS, threads)
         # Twice as many requests as streams: a stream never waits until Python has filled the next one.
-        self._queue: Any = openvino.AsyncInferQueue(compiled, 2 * self._streams)
+        self._queue: Any = self._openvino.AsyncInferQueue(compiled, 2 * self._streams)
         self._queue.set_callback(_store)
-        self._pad = pad_token
-        for tokens in range(STEP, WARM_TOKENS + 1, STEP):  # each stream generates its own code
-            self.logits([[pad_token] * tokens] * self._streams)
 
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
-        """Return the logits of each window, in input order."""
+        """Return the logits of each window, in input order. Raises RuntimeError when OpenVINO cannot."""
+        try:
+            return self._run(windows)
+        except RuntimeError:
+            # After one failed request (no memory, say) OpenVINO refuses all that follow, good ones too, until the
+            # network is compiled anew.
+            self._compile()
+            return self._run(windows)
+
+    def _run(self, windows: Sequence[Sequence[int]]) -> Logits:
         result = np.empty((len(windows), self._labels), dtype=np.float32)
+        errors: list[Exception] = []
         share = up_to_power(-(-len(windows) // self._streams))  # few windows are shared out among the streams
         for chosen in batches([len(window) for window in windows], lambda longest: min(share, most_rows(longest))):
-            rows, longest = padded(len(chosen), len(windows[chosen[0]]))
+            rows, longest = padded(len(chosen), len(windows[chosen[0]]), self._ceiling)
             ids = np.full((rows, longest), self._pad, dtype=np.int64)
             mask = np.zeros((rows, longest), dtype=np.int64)
             mask[len(chosen) :, 0] = 1  # attention to nothing at all is undefined
@@ -176,8 +192,10 @@ class OpenVinoEngine:
                 window = windows[index]
                 ids[number, : len(window)] = window
                 mask[number, : len(window)] = 1
-            self._queue.start_async({0: ids, 1: mask}, userdata=(result, chosen))
+            self._queue.start_async({0: ids, 1: mask}, userdata=(result, chosen, errors))
         self._queue.wait_all()
+        if errors:
+            raise errors[0]
         return result
 
     def close(self) -> None:
@@ -190,11 +208,11 @@ def most_rows(longest: int) -> int:
     return 1 << (min(ROWS, max(1, BUDGET // longest)).bit_length() - 1)
 
 
-def padded(rows: int, longest: int) -> tuple[int, int]:
-    """Return the shape [windows, tokens] in which a request of this size is run."""
+def padded(rows: int, longest: int, ceiling: int) -> tuple[int, int]:
+    """Return the shape [windows, tokens] in which a request is run; ``ceiling`` is the most tokens there may be."""
     shape = up_to_power(rows)
     step = FULL_STEP if shape == ROWS else STEP
-    return shape, -(-longest // step) * step
+    return shape, max(longest, min(ceiling, -(-longest // step) * step))
 
 
 def up_to_power(number: int) -> int:
@@ -202,6 +220,9 @@ def up_to_power(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def _store(request: Any, userdata: tuple[Logits, list[int]]) -> None:
-    result, chosen = userdata
-    result[chosen] = request.get_output_tensor(0).data[: len(chosen)]
+def _store(request: Any, userdata: tuple[Logits, list[int], list[Exception]]) -> None:
+    result, chosen, errors = userdata
+    try:
+        result[chosen] = request.get_output_tensor(0).data[: len(chosen)]
+    except Exception as error:  # noqa: BLE001  # raised by _run; through OpenVINO's thread it would end the process
+        errors.append(error)

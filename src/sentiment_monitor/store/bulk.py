@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
 
 from sentiment_monitor.store.rows import COUNTERS
-from sentiment_monitor.store.schema import buckets, stories
+from sentiment_monitor.store.schema import buckets, copy_keys, stories
 
 Row = Sequence[Any]
 BucketKey = tuple[str, int]
@@ -46,6 +46,7 @@ class Bulk(ABC):
     _mark: ClassVar[str]  # a parameter
     _texts: ClassVar[str]  # a set given as one parameter, so that a statement is one text however many values it has
     _numbers: ClassVar[str]
+    _unindexed: ClassVar[str] = ""  # before a column that must not drive a search
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
@@ -115,7 +116,7 @@ class Bulk(ABC):
     def drop_copy_keys(self, keys: Collection[int], story_ids: Collection[int]) -> None:
         """Removes what these stories have left under these keys; the primary key begins with the key."""
         self._cursor.execute(
-            f"DELETE FROM copy_keys WHERE key {self._numbers} AND story_id {self._numbers}",
+            f"DELETE FROM copy_keys WHERE key {self._numbers} AND {self._unindexed}story_id {self._numbers}",
             (self._number_set(keys), self._number_set(story_ids)),
         )
 
@@ -144,6 +145,7 @@ class SqliteBulk(Bulk):
 
     _mark = "?"
     _texts = _numbers = "IN (SELECT value FROM json_each(?))"
+    _unindexed = "+"  # SQLite would seek each of the keys with each of the stories
 
     def take_turn(self) -> None:
         """Nothing to do: a writing transaction holds SQLite's one lock from its beginning."""
@@ -165,7 +167,8 @@ class SqliteBulk(Bulk):
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """See :meth:`Bulk.insert`."""
-        self._insert(table, rows)
+        # Ids are given again when the newest story was deleted by hand, and its keys are still there.
+        self._insert(table, rows, _ON_LEFTOVER if table is copy_keys else "")
 
     def add_to_buckets(self, deltas: Mapping[BucketKey, Sequence[int]]) -> None:
         """See :meth:`Bulk.add_to_buckets`."""
@@ -234,6 +237,7 @@ class PostgresBulk(Bulk):
 _ON_CONFLICT = "ON CONFLICT (series, minute) DO UPDATE SET " + ", ".join(
     f"{name} = buckets.{name} + excluded.{name}" for name in COUNTERS
 )
+_ON_LEFTOVER = "ON CONFLICT (key, story_id) DO UPDATE SET minute = excluded.minute"
 _ADD_TO_BUCKETS = (
     f"INSERT INTO buckets (series, minute, {', '.join(COUNTERS)}) "
     f"SELECT * FROM unnest(%s::text[]{', %s::bigint[]' * (1 + len(COUNTERS))}) {_ON_CONFLICT}"

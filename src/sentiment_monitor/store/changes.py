@@ -220,7 +220,8 @@ class Changes:
         if missing := {identity for _, identity in found} - self._by_id.keys():
             self._load(self._bulk.stories_numbered(missing))
         for key, identity in found:
-            if not (row := self._by_id[identity]).is_copy and not row.deleted:
+            row = self._by_id.get(identity)  # None: somebody has deleted the story by hand and left its keys
+            if row is not None and not row.is_copy and not row.deleted:
                 self._originals.setdefault(key, []).append(row)
 
     def _load_copies(self, ids: Iterable[int]) -> None:

@@ -153,9 +153,11 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
 def files_of(pattern: Path, without: Sequence[str] = ()) -> list[Path]:
     """Return the files that match ``pattern``, sorted; the pattern itself when it names one file.
 
-    Raises UsageError when there are none, or when a name of ``without`` is not among them.
+    Raises UsageError when there are none, or when a name of ``without`` is not among those of a pattern.
     """
     if not set("*?") & set(pattern.name):
+        if without:
+            raise UsageError(f"{pattern}: names one file; there is nothing to leave out")
         return [pattern]
     found = {path.name: path for path in sorted(pattern.parent.glob(pattern.name))}
     for name in without:

@@ -82,12 +82,13 @@ def test_openvino_sees_few_shapes() -> None:
     for longest in range(3, WINDOW_TOKENS + 1):
         assert openvino_engine.most_rows(longest) * longest <= openvino_engine.BUDGET
         for rows in range(1, openvino_engine.most_rows(longest) + 1):
-            shape = openvino_engine.padded(rows, longest)
+            shape = openvino_engine.padded(rows, longest, WINDOW_TOKENS)
             assert shape[0] >= rows
             assert shape[1] >= longest
             assert shape[0] * (longest - 1) < openvino_engine.BUDGET
             shapes.add(shape)
     assert len(shapes) <= 96
+    assert openvino_engine.padded(1, 97, 100) == (1, 100)  # never more tokens than the encoder has places for
 
 
 def test_padding_rows_and_tokens_never_reach_a_result() -> None:
@@ -106,7 +107,8 @@ def test_padding_rows_and_tokens_never_reach_a_result() -> None:
         def wait_all(self) -> None:
             pass
 
-    engine._queue, engine._pad, engine._labels, engine._streams = Queue(), 0, 2, 2
+    engine._queue, engine._pad, engine._labels = Queue(), 0, 2
+    engine._streams, engine._ceiling = 2, WINDOW_TOKENS
     windows = [[1 + number % 7] * (3 + number * 5 % 120) for number in range(61)]
     found = engine.logits(windows)
     assert found.tolist() == [[sum(window), len(window)] for window in windows]
@@ -115,6 +117,42 @@ def test_padding_rows_and_tokens_never_reach_a_result() -> None:
     assert engine.logits(windows[:5]).tolist() == found[:5].tolist()
     assert [shape[0] for shape in seen] == [4, 1]  # both streams have some
     assert engine.logits([]).shape == (0, 2)
+
+
+def test_openvino_is_compiled_anew_after_a_failed_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = object.__new__(openvino_engine.OpenVinoEngine)
+    engine._pad, engine._labels, engine._streams, engine._ceiling = 0, 1, 2, WINDOW_TOKENS
+    compiled = 0
+
+    class Broken:
+        def start_async(self, inputs: Any, userdata: Any) -> None:
+            openvino_engine._store(SimpleNamespace(), userdata)  # a request without an output: the callback's error
+
+        def wait_all(self) -> None:
+            pass
+
+    class Fresh(Broken):
+        def start_async(self, inputs: Any, userdata: Any) -> None:
+            data = np.full((len(inputs[0]), 1), 7, dtype=np.float32)
+            request = SimpleNamespace(get_output_tensor=lambda _: SimpleNamespace(data=data))
+            openvino_engine._store(request, userdata)
+
+    class Refusing(Broken):
+        def wait_all(self) -> None:
+            raise RuntimeError("one request failed")
+
+    def compile_anew() -> None:
+        nonlocal compiled
+        compiled += 1
+        engine._queue = Fresh()
+
+    monkeypatch.setattr(engine, "_compile", compile_anew)
+    engine._queue = Refusing()
+    assert engine.logits([[1, 2, 3]]).tolist() == [[7]]
+    assert compiled == 1
+    engine._queue = Broken()
+    with pytest.raises(AttributeError):
+        engine.logits([[1, 2, 3]])
 
 
 def test_a_damaged_build_is_removed_not_used(tmp_path: Path) -> None:

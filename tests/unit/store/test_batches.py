@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sentiment_monitor.domain import MINUTE_MS, ScoredStory
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.batches import Batch, recompute_buckets, stored_buckets
+from sentiment_monitor.store.bulk import bulk_of
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.rows import join_tickers, split_tickers
 from sentiment_monitor.store.schema import (
@@ -322,6 +325,30 @@ def test_an_original_that_is_rewritten_leaves_its_copies_to_the_next(database: D
     desk.write(scored("0", LONG, action="updated"))
     assert copies(database) == {"0": None, "1": "0", "2": "0"}
     check(database)
+
+
+def test_keys_of_a_story_deleted_by_hand_stop_nobody(database: Database, desk: Desk) -> None:
+    desk.write(scored("0", LONG))
+    with database.write() as connection:
+        connection.execute(delete(scores))
+        connection.execute(delete(stories))
+    desk.write(scored("1", LONG, minute=1_001), scored("2", LONG, minute=1_002))
+    assert copies(database) == {"1": None, "2": "1"}
+
+
+def test_leaving_keys_are_sought_once_each_not_once_a_story(tmp_path: Path) -> None:
+    opened = Database(f"sqlite:///{tmp_path / 'plan.sqlite'}")
+    opened.migrate()
+    statements: list[str] = []
+    with opened.write() as connection, closing(bulk_of(connection)) as bulk:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.set_trace_callback(statements.append)
+        bulk.drop_copy_keys([1, 2], [3, 4])
+        driver.set_trace_callback(None)
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statements[0]}").fetchall()
+    opened.close()
+    assert any("copy_keys USING PRIMARY KEY (key=?)" in row[3] for row in plan), plan
 
 
 def test_originals_and_copies_that_change_together_end_as_one_by_one(database: Database, desk: Desk) -> None:

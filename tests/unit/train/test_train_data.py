@@ -143,6 +143,8 @@ def test_a_pattern_that_matches_nothing_and_two_sources_of_labels_are_refused(tm
     (tmp_path / "a.csv").touch()
     (tmp_path / "b.csv").touch()
     assert data.files_of(tmp_path / "*.csv", ["a.csv"]) == [tmp_path / "b.csv"]
+    with pytest.raises(UsageError, match="one file"):
+        data.files_of(tmp_path / "a.csv", ["a.csv"])
     with pytest.raises(UsageError, match=r"c\.csv"):
         data.files_of(tmp_path / "*.csv", ["c.csv"])
     with pytest.raises(UsageError, match="not both"):
