@@ -37,7 +37,6 @@ BUDGET, ROWS = 1_024, 16
 # OpenVINO generates code for each new shape (milliseconds) and keeps it (megabytes), so shapes are few: windows in
 # powers of two, tokens in steps. Full requests take the finer step: they are where padding costs throughput.
 STEP, FULL_STEP = 8, 4
-WARM_TOKENS = 64  # single headlines up to here meet no new shape; a quarter of a second at the start
 BUILD_TIMEOUT_S = 900
 
 _LOG = logging.getLogger(__name__)
@@ -150,8 +149,6 @@ class OpenVinoEngine:
         self._pad = checkpoint.pad_token
         self._ceiling = min(WINDOW_TOKENS, checkpoint.max_tokens)
         self._compile()
-        for tokens in range(STEP, min(WARM_TOKENS, self._ceiling) + 1, STEP):  # each stream generates its own code
-            self.logits([[self._pad] * tokens] * self._streams)
 
     def _compile(self) -> None:
         compiled = self._openvino.Core().compile_model(
