@@ -82,6 +82,7 @@ def broker(kind: str) -> Iterator[str]:
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             if done.returncode == 0:
                 break
+            subprocess.run([KAFKA, "stop", where], check=False, capture_output=True)  # the nodes that did start
         else:
             raise SystemExit(f"Kafka does not start: {done.stderr.strip()[-400:]}")
         yield f"127.0.0.1:{port}"

@@ -170,9 +170,10 @@ class OpenVinoEngine:
         """Return the logits of each window, in input order. Raises RuntimeError when OpenVINO cannot."""
         try:
             return self._run(windows)
-        except RuntimeError:
+        except RuntimeError as error:
             # After one failed request (no memory, say) OpenVINO refuses all that follow, good ones too, until the
             # network is compiled anew.
+            _LOG.warning("classifier.engine_restart: openvino failed and is compiled anew: %s", error)
             self._compile()
             return self._run(windows)
 
