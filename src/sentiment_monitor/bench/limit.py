@@ -61,8 +61,8 @@ def _torch_int8(size: int) -> Product | None:
     a, b = (torch.randint(-127, 127, (size, size), dtype=torch.int8) for _ in range(2))
     try:
         torch._int_mm(a, b)
-    except (RuntimeError, NotImplementedError):  # torch has no int8 product for this processor: OpenVINO's decides alone
-        return None
+    except (RuntimeError, NotImplementedError):
+        return None  # torch has no int8 product for this processor: OpenVINO's decides alone
     return lambda: torch._int_mm(a, b), 2e-9 * size**3
 
 
