@@ -6,13 +6,14 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -75,20 +76,36 @@ def broker(kind: str) -> Iterator[str]:
             yield embedded.address
         return
     folder = tempfile.mkdtemp(prefix="bench-kafka-")
+    where, port = Path(folder) / "cluster", _port_pair()
     try:
-        for attempt in range(3):  # its controller takes a second port, which may be in use
-            where, port = Path(folder) / f"cluster{attempt}", free_port()
-            command = [KAFKA, "up", where, "--port", str(port)]
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
+        for _ in range(3):
+            done = subprocess.run(
+                [KAFKA, "up", where, "--port", str(port)], check=False, capture_output=True, text=True
+            )
+            # The script may look at the new process before the kernel shows its command line, and give it up for dead.
+            # Asked again, it finds it and waits.
             if done.returncode == 0:
                 break
-            subprocess.run([KAFKA, "stop", where], check=False, capture_output=True)  # the nodes that did start
         else:
-            raise SystemExit(f"Kafka does not start: {done.stderr.strip()[-400:]}")
+            raise SystemExit(f"Kafka does not start: {done.stderr.strip()[-400:]}\n{_end_of(where / 'node1.log')}")
         yield f"127.0.0.1:{port}"
     finally:
         subprocess.run([KAFKA, "stop", where], check=False, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _port_pair() -> int:
+    """A free port whose successor is free too: a node takes both."""
+    while True:
+        port = free_port()
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port + 1))
+            return port
+
+
+def _end_of(file: Path) -> str:
+    """The last of a broker's log, which goes with its folder."""
+    return file.read_text(errors="replace")[-2000:] if file.is_file() else ""
 
 
 def publish(address: str, topic: str, messages: list[dict[str, Any]]) -> None:
