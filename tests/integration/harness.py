@@ -8,6 +8,7 @@ command line from its first line, with its own threads and connections, and dies
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import json
 import multiprocessing
@@ -113,8 +114,13 @@ class Monitor:
         self.wait(20)
 
     def wait(self, seconds: float = 60.0) -> int:
-        """Waits for the end and returns the exit status."""
-        until(lambda: self.code is not None, f"the end of {self!r}", seconds)
+        """Waits for the end and returns the exit status. A process that does not end says where it stands."""
+        try:
+            until(lambda: self.code is not None, "its end", seconds)
+        except AssertionError as error:
+            self.signal(signal.SIGUSR1)
+            time.sleep(1)
+            raise AssertionError(f"{error}: {self!r}") from None
         assert self.code is not None
         return self.code
 
@@ -169,6 +175,7 @@ def _enter(arguments: Sequence[str], environment: Mapping[str, str], log: str, m
     os.dup2(out, 2)
     os.environ.clear()
     os.environ.update(environment)
+    faulthandler.register(signal.SIGUSR1, file=2)
     sys.argv = ["monitor", *arguments]
     if ms_per_story:
         _slow_down(ms_per_story)

@@ -133,10 +133,14 @@ class Changes:
         candidates = {original for key in row.copy_keys for original in self._originals.get(key, ())}
         candidates.discard(row)
         minute, text, label, first, headline = row.minute, row.text, row.label, row.first_key, row.headline
+        specific, tickers = row.is_specific, row.tickers
         fitting = [
             original
             for original in candidates
             if abs(original.minute - minute) <= self._copying.window_minutes
+            # "Profit warning" of one company is not that of another. Equality, since a common ticker is no
+            # equivalence: clusters would depend on the order of arrival.
+            and (specific or original.tickers == tickers)
             # Nearly the same words can say the opposite ("rises", "falls"), and what looks like the name of a
             # source at the end can be news ("- Stocks Tumble"): the classifier must agree.
             and (

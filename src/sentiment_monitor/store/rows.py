@@ -107,6 +107,11 @@ class StoryRow:
         return self.packed_keys[:8]
 
     @property
+    def is_specific(self) -> bool:
+        """Whether the headline has words enough to tell one event from another: such a headline has near keys."""
+        return len(self.packed_keys) > 8
+
+    @property
     def is_copy(self) -> bool:
         """Counted as a copy of another story."""
         return self.copy_of is not None or self.copy_of_id is not None

@@ -69,6 +69,36 @@ def test_one_word_of_many_may_differ_and_then_a_near_key_is_shared() -> None:
     assert set(copy_keys(LONG)[1:]) & set(copy_keys(other)[1:])
 
 
+DOWNGRADE = "Agency cuts {} Bank to junk and warns that more deposits may leave"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (DOWNGRADE.format("Kestrel"), DOWNGRADE.format("Norwick")),
+        (DOWNGRADE.format("Kestrel"), DOWNGRADE.format("Norwick").upper()),
+        (DOWNGRADE.format("Kestrel"), f"UPDATE 1-{DOWNGRADE.format('Norwick')} - Reuters"),
+        (DOWNGRADE.format("Kestrel"), DOWNGRADE.format("eNordic")),
+        (DOWNGRADE.format("İstanbul"), DOWNGRADE.format("Norwick")),
+    ],
+)
+def test_the_same_sentence_about_another_name_is_no_copy(one: str, other: str) -> None:
+    assert not is_copy(one, other)
+    assert not is_copy(other, one)
+
+
+@pytest.mark.parametrize(
+    "told_again",
+    [
+        DOWNGRADE.format("Kestrel").replace("warns", "says"),
+        DOWNGRADE.format("Kestrel").replace("Kestrel Bank", "Kestrel Savings Bank"),
+        DOWNGRADE.format("Kestrel").replace("Agency", "agency").upper(),
+    ],
+)
+def test_another_verb_or_one_name_more_is_a_copy(told_again: str) -> None:
+    assert is_copy(DOWNGRADE.format("Kestrel"), told_again)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

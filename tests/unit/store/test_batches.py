@@ -299,6 +299,26 @@ def test_nearly_the_same_words_are_a_copy_only_with_the_same_label_and_numbers(
     assert copies(database) == {"1": None, "2": "1" if same else None}
 
 
+@pytest.mark.parametrize(
+    ("headline", "tickers", "same"),
+    [
+        ("Profit warning", ("NWK",), False),
+        ("Profit warning", ("KSB", "NWK"), False),
+        ("Profit warning", (), False),
+        ("PROFIT WARNING - Reuters", ("KSB",), True),
+        (LONG, ("NWK",), True),  # sources tag the same event differently
+        (LONG, (), True),
+    ],
+)
+def test_a_headline_of_few_words_is_a_copy_only_with_the_same_tickers(
+    database: Database, desk: Desk, headline: str, tickers: tuple[str, ...], same: bool
+) -> None:
+    first = LONG if headline == LONG else "Profit warning"
+    desk.write(scored("1", first, tickers=("KSB",)))
+    desk.write(scored("2", headline, tickers=tickers, minute=1_001))
+    assert copies(database) == {"1": None, "2": "1" if same else None}
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_when_the_original_goes_its_earliest_living_copy_takes_its_place(
     database: Database, desk: Desk, together: bool
@@ -479,17 +499,19 @@ def test_exact_copies_end_the_same_in_whatever_order_and_batches_they_arrive(
 ) -> None:
     minutes = data.draw(st.lists(st.integers(1_000, 1_000 + 72 * HOUR), min_size=count, max_size=count))
     texts = data.draw(st.lists(st.sampled_from([LONG, "Bank fails"]), min_size=count, max_size=count))
+    tags = data.draw(st.lists(st.sampled_from([(), ("A",), ("A", "B")]), min_size=count, max_size=count))
     gone = data.draw(st.sets(st.integers(0, count - 1)))
     told = [
-        scored(str(n), texts[n], source=f"s{n % 3}", minute=minutes[n], label="negative", revision=1)
+        scored(str(n), texts[n], source=f"s{n % 3}", minute=minutes[n], label="negative", tickers=tags[n], revision=1)
         for n in range(count)
     ] + [scored(str(n), source=f"s{n % 3}", action="deleted", revision=2) for n in gone]
     desk = _emptied(database)
     for message in data.draw(st.permutations(told)):
         desk.write(message)
     expected: dict[str, str | None] = {}
-    for text in set(texts):
-        living = [n for n in range(count) if texts[n] == text and n not in gone]
+    news = [(text, tickers if text != LONG else ()) for text, tickers in zip(texts, tags, strict=True)]
+    for one in set(news):
+        living = [n for n in range(count) if news[n] == one and n not in gone]
         first = min(living, key=lambda n: (minutes[n] * MINUTE_MS, f"s{n % 3}", str(n)), default=None)
         expected |= {str(n): None if n == first else str(first) for n in living}
     assert copies(database) == expected

@@ -155,7 +155,7 @@ def test_the_views_are_readable_and_show_times_copies_and_no_deleted_story(datab
     desk = Desk(database)
     desk.write(
         scored("1", "Bank fails", minute=27_974_481, label="negative", tickers=("KSB", "XYZ")),
-        scored("2", "Bank fails", minute=27_974_482, label="negative"),
+        scored("2", "Bank fails", minute=27_974_482, label="negative", tickers=("KSB", "XYZ")),
         scored("3"),
         scored("3", action="deleted"),
     )
