@@ -27,6 +27,7 @@ _REFUSED = (kafka_errors.AuthorizationError, *_UNAUTHENTICATED)
 _BEYOND_END_SECONDS = 10.0
 _RECONNECT_MS = 3_000
 _METADATA_MS = 5_000
+_JOIN_MS = 1_000
 
 
 def connection_error(error: Exception, client_options: Mapping[str, Any]) -> MonitorError:
@@ -176,6 +177,7 @@ class KafkaSource:
             _log.warning("positions.unavailable", error=str(error))
         self._apply_hold(hold)
         try:
+            self._finish_joining()
             batches = self._consumer.poll(timeout_ms=timeout_ms)
         except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
             self._lost(self._partitions_of(error), str(error))
@@ -203,6 +205,19 @@ class KafkaSource:
             self._next[partition] = following
         self._check_ends()
         return fetched
+
+    def _finish_joining(self) -> None:
+        """Have the client finish a join that an earlier poll began.
+
+        kafka-python 3.0.12 joins again when a topic's partitions change, without noting that it must. If the poll ends
+        first and this member is the group's leader, handing out partitions takes the reason away, and the answer is
+        never read: a member without partitions or heartbeats that goes on polling, for ever. And an answer that comes
+        between two polls starts the join anew, hence the wait: there is nothing to fetch meanwhile.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
+            coordinator.ensure_active_group(timeout_ms=_JOIN_MS)
 
     def _place(self) -> None:
         with self._lock:

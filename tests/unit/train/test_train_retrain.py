@@ -130,3 +130,40 @@ def test_thresholds_from_no_held_out_set_is_refused_before_the_training(base: Pa
     with pytest.raises(UsageError, match="thresholds_from: b is no held-out set"):
         retrain.run(recipe, tmp_path / "out", command="", base=base, progress=lambda phase, *_: phases.add(phase))
     assert phases == set()
+
+
+def test_the_average_follows_the_weights_and_gives_them_back() -> None:
+    import torch
+
+    from sentiment_monitor.train.fit import Average
+
+    model = torch.nn.Linear(2, 1, bias=False)
+    torch.nn.init.zeros_(model.weight)
+    average = Average(model, decay=0.5)
+    for value in (1.0, 1.0, 1.0):
+        torch.nn.init.constant_(model.weight, value)
+        average.update()
+    with average.in_place():
+        mean = model.weight.detach()[0, 0].item()
+    # Decays 2/11, 3/12 and 4/13: what is left of the zero at the start.
+    assert mean == pytest.approx(1 - (2 / 11) * (3 / 12) * (4 / 13))
+    assert model.weight.detach()[0, 0].item() == 1.0
+
+
+def test_what_is_kept_is_the_average(base: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from sentiment_monitor.train.data import Row
+    from sentiment_monitor.train.fit import fit
+
+    rows = [Row(f"co{n} {word}", f"co{n} {word}", sentiment="negative") for n in range(8) for word in BAD]
+    found = []
+    for average in (0.0, 0.999):
+        recipe = Recipe(epochs=1.0, batch=1, threads=1, learning_rate=1e-3, average=average, evaluations_per_epoch=1)
+        (tmp_path / str(average)).mkdir()
+        fit(recipe, base, rows, rows[:4], tmp_path / str(average), lambda *_: None)
+        found.append(load_file(tmp_path / str(average) / "model.safetensors"))
+    start = load_file(base / "model.safetensors")
+    query = "encoder.layer.0.attention.self.query.weight"
+    last, mean = (abs(one[f"bert.{query}"] - start[query]).mean() for one in found)
+    assert 0 < mean < last

@@ -1,0 +1,38 @@
+"""A member that has to join its group again, while every poll is shorter than a join."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from integration.harness import Apache
+from sentiment_monitor.ingest.consumer import KafkaSource
+from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
+from sentiment_monitor.ingest.publish import ensure_topic
+
+
+def test_a_join_that_outlasts_the_poll_that_began_it_is_finished(broker: EmbeddedBroker | Apache, name: str) -> None:
+    """As when a topic gains partitions, or its first metadata come after the first join.
+
+    The client then begins to join without noting that it must, and forgets the join once its leader's part is done.
+    """
+    options = {"bootstrap_servers": [broker.address]}
+    ensure_topic(options, name, 2)
+    source = KafkaSource(
+        options, topics=[name], group=name, positions=lambda starts: dict.fromkeys(starts, 0), **CONSUMER_PROFILE
+    )
+    try:
+        _poll(source, 50, lambda: set(source.lag()) == {(name, 0), (name, 1)})
+        before = source.epoch((name, 0))
+        # What the topics were like when their partitions were handed out.
+        source._consumer._coordinator._assignment_snapshot = {}
+        _poll(source, 1, lambda: source.epoch((name, 0)) not in (None, before))
+    finally:
+        source.close()
+
+
+def _poll(source: KafkaSource, timeout_ms: int, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline, "the member never came back"
+        source.poll(timeout_ms, hold=False)
