@@ -6,8 +6,7 @@ Only a run imports this module: it loads torch and transformers.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,61 +65,10 @@ def grouped_loss(
     return total
 
 
-class Average:
-    """Exponential moving average of a model's trainable weights, fp32.
-
-    The decay grows from 0.1 to ``decay`` with the steps done, so that the first weights do not linger: the schedule of
-    TensorFlow's ExponentialMovingAverage, min(decay, (1 + steps) / (10 + steps)).
-    """
-
-    def __init__(self, model: torch.nn.Module, decay: float) -> None:
-        self._own: list[torch.Tensor] = [weights for weights in model.parameters() if weights.requires_grad]
-        self._mean = [weights.detach().clone() for weights in self._own]
-        self._decay = decay
-        self._steps = 0
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Take in the weights of one step."""
-        self._steps += 1
-        share = 1 - min(self._decay, (1 + self._steps) / (10 + self._steps))
-        torch._foreach_lerp_(self._mean, self._own, share)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The model has the mean weights meanwhile."""
-        self._swap()
-        try:
-            yield
-        finally:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for own, mean in zip(self._own, self._mean, strict=True):
-            kept = own.clone()
-            own.copy_(mean)
-            mean.copy_(kept)
-
-
 class GroupedTrainer(Trainer):
-    """The Hugging Face Trainer with the grouped loss. What it measures and keeps are the averaged weights, if any."""
+    """The Hugging Face Trainer with the grouped loss."""
 
     recipe: Recipe
-    average: Average | None = None
-
-    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
-        """As the library's, with the averaged weights."""
-        with self._averaged():
-            return super().evaluate(*arguments, **options)
-
-    def save_model(self, *arguments: Any, **options: Any) -> None:
-        """As the library's, with the averaged weights."""
-        with self._averaged():
-            super().save_model(*arguments, **options)
-
-    def _averaged(self) -> AbstractContextManager[None]:
-        return self.average.in_place() if self.average else nullcontext()
 
     def compute_loss(
         self,
@@ -136,14 +84,11 @@ class GroupedTrainer(Trainer):
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
 
-class _EveryStep(TrainerCallback):
-    def __init__(self, progress: Progress, average: Average | None) -> None:
+class _Report(TrainerCallback):
+    def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.average = average
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
-        if self.average:
-            self.average.update()
         self.progress("train", state.global_step, state.max_steps)
 
 
@@ -215,7 +160,6 @@ def fit(
         logging_steps=100,
         report_to="none",
     )
-    average = Average(model, recipe.average) if recipe.average else None
     trainer = GroupedTrainer(
         model=model,
         args=arguments,
@@ -223,9 +167,9 @@ def fit(
         eval_dataset=encode(development, names, tokenizer),
         data_collator=collate,
         compute_metrics=_development_metrics,
-        callbacks=[EarlyStoppingCallback(recipe.patience), _EveryStep(progress, average)],
+        callbacks=[EarlyStoppingCallback(recipe.patience), _Report(progress)],
     )
-    trainer.recipe, trainer.average = recipe, average
+    trainer.recipe = recipe
     trainer.train()
     model.eval()
     model.to("cpu").save_pretrained(work)
