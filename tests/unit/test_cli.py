@@ -96,7 +96,7 @@ def test_help_and_import_load_nothing_heavy() -> None:
 
 
 def test_the_version_is_printed(monitor: Monitor) -> None:
-    assert monitor("version").out.strip() == __version__
+    assert monitor("version").out.strip() == monitor("--version").out.strip() == __version__
 
 
 def test_without_arguments_the_help_is_shown(monitor: Monitor) -> None:
