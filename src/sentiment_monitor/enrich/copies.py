@@ -1,9 +1,9 @@
 """Keys by which a syndicated copy finds the story it repeats.
 
 The first key is equal for headlines that are equal once case, punctuation, agency prefixes and source
-suffixes are gone. The others are MinHash bands over the words (Broder 1997): two headlines whose word sets
-have Jaccard similarity 0.9 share one with probability 0.99, at 0.5 with 0.28. A shared band only makes
-a candidate; :func:`is_copy` decides.
+suffixes are gone. The others are MinHash bands over the words (Broder 1997), mixed with the numbers among them,
+which copies share: two headlines whose word sets have Jaccard similarity 0.9 share one with probability 0.99, at
+0.5 with 0.28. A shared band only makes a candidate; :func:`is_copy` decides.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def copy_keys_of(headlines: Sequence[str]) -> list[tuple[int, ...]]:
     long: list[int] = []  # which headlines have near keys
     begins: list[int] = []  # where the words of each of these begin in ``hashes``
     hashes: list[int] = []
+    numbers: list[int] = []  # of each of these, a hash of its words with digits
     for place, headline in enumerate(headlines):
         found = words(headline)
         joined = " ".join(found) or headline
@@ -78,17 +79,20 @@ def copy_keys_of(headlines: Sequence[str]) -> list[tuple[int, ...]]:
             long.append(place)
             begins.append(len(hashes))
             hashes.extend([zlib.crc32(word.encode()) for word in distinct])
+            # A feed whose headlines differ in a figure only would otherwise make candidates of each other by thousands.
+            numbers.append(zlib.crc32(" ".join(sorted(filter(_HAS_DIGIT.search, distinct))).encode()))
     if long:
-        for place, bands in zip(long, _bands(hashes, begins), strict=True):
+        for place, bands in zip(long, _bands(hashes, begins, numbers), strict=True):
             keys[place] += tuple(bands)
     return keys
 
 
-def _bands(hashes: list[int], begins: list[int]) -> list[list[int]]:
+def _bands(hashes: list[int], begins: list[int], numbers: list[int]) -> list[list[int]]:
     # Multiply-shift hashing; unsigned overflow is the modulus.
     mixed = (np.array(hashes, dtype=np.uint64)[:, None] * _MULTIPLIERS + _OFFSETS) >> np.uint64(32)
     minima = np.minimum.reduceat(mixed, begins).reshape(-1, BANDS, ROWS)
-    bands = (minima * _MIX).sum(axis=2, dtype=np.uint64) ^ _BAND_NUMBERS
+    mixed_numbers = np.array(numbers, dtype=np.uint64)[:, None] * _MULTIPLIERS[0]
+    bands = ((minima * _MIX).sum(axis=2, dtype=np.uint64) + mixed_numbers) ^ _BAND_NUMBERS
     found: list[list[int]] = bands.view(np.int64).tolist()
     return found
 

@@ -123,9 +123,11 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
     given = read_label_file(source.labels) if source.labels else {}
     second, doubt, pair, weight = {}, {}, None, 1.0
     without: tuple[str, ...] = ()
+    relabel: tuple[Sentiment, ...] = ()
     if isinstance(source, Data):
         second = read_label_file(source.second) if source.second else {}
-        doubt, pair, weight, without = source.doubt, source.pair, source.weight, source.without
+        doubt, relabel = source.doubt, source.relabel
+        pair, weight, without = source.pair, source.weight, source.without
     rows = []
     for file in files_of(source.file, without):
         for cells in read_cells(file, [source.text, *columns]):
@@ -138,7 +140,10 @@ def read_file(source: Data | HeldOut, counts: Counter[str]) -> list[Row]:
             trust = 1.0
             if sentiment and (opinion := second.get(digest, sentiment)) != sentiment:
                 counts["contradicted"] += 1
-                trust = doubt.get(Sentiment(opinion), 0.0)
+                if opinion in relabel:
+                    sentiment = opinion
+                else:
+                    trust = doubt.get(Sentiment(opinion), 0.0)
             sentiment = sentiment if trust else None
             topic = topic_label(cells[source.topic], mapping, file) if source.topic else None
             if not key or not (sentiment or topic):

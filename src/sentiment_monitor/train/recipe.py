@@ -35,6 +35,7 @@ class Data(_Strict):
     labels: Path | None = None  # instead of sentiment: file with sha1 (of the text cell) and label, of some rows
     second: Path | None = None  # label file with a second opinion on some rows
     doubt: dict[Sentiment, Share] = {}  # second opinion -> weight of the rows it contradicts; 0 where not given
+    relabel: tuple[Sentiment, ...] = ()  # second opinions that replace the label they contradict
     topic: str | None = None
     map: dict[str, str] = {}  # cell -> label, compared without case; unmapped cells stand for themselves
     keep: dict[str, Share] = {}  # label -> share of its rows kept, chosen by hash so that runs agree
@@ -74,6 +75,9 @@ class Recipe(_Strict):
     warmup: Share = 0.1  # share of all steps
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     smoothing: Share = 0.05
+    agreement: Annotated[float, Field(ge=0.0)] = (
+        0.0  # weight of what two readings under dropout differ by; doubles the time
+    )
     topic_weight: Annotated[float, Field(ge=0.0)] = 1.0  # of the topic loss; the sentiment loss counts 1
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 64
     development: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05  # share for early stopping and calibration

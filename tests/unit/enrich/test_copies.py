@@ -12,11 +12,11 @@ LONG = "Kestrel Bank halts withdrawals after depositors pull 4.2 billion in two 
 KNOWN_EXACT = -7720934832812780123
 KNOWN = (
     -6234562588267762024,
-    -2536626224482298923,
-    3930163279985574021,
-    6223366732044455736,
-    4585780206494936630,
-    -4709313660083982676,
+    -7411989757775977505,
+    -945200253308104561,
+    1348003198750777158,
+    -289583326798741956,
+    8862066880331890358,
 )
 
 
@@ -67,6 +67,12 @@ def test_one_word_of_many_may_differ_and_then_a_near_key_is_shared() -> None:
     assert is_copy(LONG, other)
     assert copy_keys(LONG)[0] != copy_keys(other)[0]
     assert set(copy_keys(LONG)[1:]) & set(copy_keys(other)[1:])
+
+
+def test_headlines_that_differ_in_a_figure_are_not_even_compared() -> None:
+    assert copy_keys(LONG)[1:] == copy_keys(f"UPDATE 1-{LONG.upper()}")[1:]
+    assert set(copy_keys(LONG)).isdisjoint(copy_keys(LONG.replace("4.2", "4.3")))
+    assert set(copy_keys(LONG)).isdisjoint(copy_keys(LONG.replace("4.2 billion", "money")))
 
 
 DOWNGRADE = "Agency cuts {} Bank to junk and warns that more deposits may leave"

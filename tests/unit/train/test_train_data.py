@@ -175,6 +175,12 @@ def test_a_second_opinion_takes_weight_from_the_rows_it_contradicts(tmp_path: Pa
         ("Kestrel sets a date", "neutral", 2.0),
     ]
     assert counts["contradicted"] == 2
+    corrected = source.model_copy(update={"relabel": (Sentiment.NEGATIVE,)})
+    assert [(row.text, row.sentiment, row.weight) for row in data.read_file(corrected, Counter())] == [
+        ("Tarn Savings to be wound up", "negative", 2.0),
+        ("Elmet opens a plant", "neutral", 1.0),
+        ("Kestrel sets a date", "neutral", 2.0),
+    ]
 
 
 def test_the_recipe_names_the_rows_that_the_bundled_classifier_learned_from(
