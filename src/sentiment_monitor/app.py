@@ -49,6 +49,7 @@ ROLES: tuple[Role, ...] = ("ingest", "detect")
 Clock = Literal["wall", "event"]
 
 DRAIN_SECONDS = 30.0
+ABORT_SECONDS = 5.0  # what still holds on then, a receiver or a database, is not waited for
 
 
 def now_ms() -> int:
@@ -115,11 +116,13 @@ class App:
             else:
                 self._stopped.wait()
         finally:
-            if self.live:
-                self.live.stop()
-            elif self.event:
-                self.leadership.release()
-            self.close()
+            try:
+                if self.live:
+                    self.live.stop()
+                elif self.event:
+                    self.leadership.release()
+            finally:
+                self.close()
         if self.failure is not None:
             raise self.failure
 
@@ -140,6 +143,7 @@ class App:
             self.event.stop()
         if self.pipeline:
             self.pipeline.abort()
+        self.delivery.hurry(0)
         self.stop()
 
     def close(self) -> None:
@@ -347,16 +351,24 @@ def _holder() -> str:
 @contextmanager
 def signals(app: App) -> Iterator[None]:
     """First SIGTERM or SIGINT drains within the budget, the second (or the budget's end) stops at once."""
-    timer: list[threading.Timer] = []
+    timers: list[threading.Timer] = []
+
+    def later(seconds: float, action: Callable[[], None]) -> None:
+        timers.append(threading.Timer(seconds, action))
+        timers[-1].daemon = True
+        timers[-1].start()
+
+    def abort() -> None:
+        # Transactions are whole or not at all, so the process may end anywhere.
+        later(ABORT_SECONDS, lambda: os._exit(1))
+        app.abort()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if timer:
-            app.abort()
+        if timers:
+            abort()
             return
         app.stop()
-        timer.append(threading.Timer(DRAIN_SECONDS, app.abort))
-        timer[0].daemon = True
-        timer[0].start()
+        later(DRAIN_SECONDS, abort)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -364,5 +376,5 @@ def signals(app: App) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for one in timer:
+        for one in timers:
             one.cancel()

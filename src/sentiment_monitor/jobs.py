@@ -6,9 +6,11 @@ counted and one catch-up run is enough, because a tick looks at windows, not at 
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
+import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -30,6 +32,7 @@ from sentiment_monitor.tick import Ticker
 _log = structlog.get_logger()
 
 _WAIT_SECONDS = 0.5
+_LAST_DELIVERY_SECONDS = 5.0  # what a stop gives to what is due
 
 
 class Leadership:
@@ -74,11 +77,18 @@ class Delivery:
         self._give_up_ms = give_up_ms
         # Jitter keeps replicas from retrying in step; nothing secret depends on it.
         self._random = random.Random()  # noqa: S311
+        self._until = math.inf  # monotonic seconds
+
+    def hurry(self, seconds: float) -> None:
+        """Begins nothing new from so many seconds on. What is not sent stays in the outbox."""
+        self._until = time.monotonic() + seconds
 
     def deliver(self) -> int:
         """Tries what is due; returns how many were sent. Raises DatabaseAway."""
         sent = 0
         for queued in self._alerts.due(self._now_ms()):
+            if time.monotonic() >= self._until:
+                break
             try:
                 self._send(queued)
             except DeliveryLater as error:
@@ -102,7 +112,16 @@ class Delivery:
             text=queued.body,
             body=queued.payload.encode(),
         )
-        notifiers[queued.notifier].send(notification, self._now_ms())
+        try:
+            notifiers[queued.notifier].send(notification, self._now_ms())
+        except (RetryLater, RecordError):
+            raise
+        except Exception as error:  # a receiver's answer, whatever it is, must not end the service
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            # Its message may hold the receiver's URL.
+            raise DeliveryLater(
+                f"unforeseen {type(error).__name__} at {place.filename}:{place.lineno} (please report it)"
+            ) from error
 
     def _failed(self, queued: QueuedNotification, error: str, retry_after_s: float | None, *, final: bool) -> None:
         now = self._now_ms()
@@ -173,7 +192,8 @@ class LiveClock:
         self._scheduler.add_job(self._tick, id="first-tick", misfire_grace_time=None)
 
     def stop(self) -> None:
-        """Waits for the running jobs, delivers what is due, and gives the lease away."""
+        """Waits for the running jobs, delivers what is due and can be sent soon, and gives the lease away."""
+        self._delivery.hurry(_LAST_DELIVERY_SECONDS)
         # A job that falls due while the scheduler shuts down ends its thread with an error: take them away first.
         self._scheduler.pause()
         self._scheduler.remove_all_jobs()

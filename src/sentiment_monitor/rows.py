@@ -79,13 +79,19 @@ def _json_lines(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, parse_constant=_nothing)
             except (ValueError, RecursionError) as error:
                 raise UsageError(f"{path}:{number}: not JSON: {error}") from None
             if not isinstance(row, dict):
                 raise UsageError(f"{path}:{number}: expected an object, got {type(row).__name__}")
             _require(path, required, row)
             yield number, row
+
+
+def _nothing(name: str) -> None:
+    """What Python's own writers make of a missing number; JSON knows no such name."""
+    if name != "NaN":
+        raise ValueError(f"{name} is no JSON number")
 
 
 @contextmanager

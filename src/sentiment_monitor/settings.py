@@ -164,7 +164,9 @@ class WebhookNotifier(Section):
     url: AnyUrl = Field(description="http or https. Redirects are refused.")
     secret: SecretStr | None = Field(None, description="Key of the signature; without one nothing is signed.")
     token: SecretStr | None = Field(None, description="Sent as a bearer token.")
-    timeout_seconds: float = Field(10.0, gt=0, le=120, description="For connecting, sending and reading, each.")
+    timeout_seconds: float = Field(
+        10.0, gt=0, le=120, description="For one delivery, from connecting to the last byte of the answer."
+    )
 
 
 class AppriseNotifier(Section):

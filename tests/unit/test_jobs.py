@@ -193,6 +193,27 @@ def test_one_receiver_that_fails_does_not_keep_the_others_waiting(store: AlertSt
     assert (len(one.got), len(two.got)) == (1, 1)
 
 
+def test_a_notifier_with_a_bug_fails_alone_and_its_message_is_told_to_nobody(store: AlertStore, clock: Clock) -> None:
+    _queue(store, ("a", 0), ("b", 0))
+    desk = Desk()
+    assert _delivery(store, clock, a=[Desk(OverflowError("https://hooks/SECRET"))], b=[desk]).deliver() == 1
+    (_, state, attempts, error), _ = _states(store)
+    assert (state, attempts) == ("queued", 1)
+    assert error is not None
+    assert "OverflowError" in error
+    assert "SECRET" not in error
+
+
+def test_in_a_hurry_nothing_new_is_begun_and_nothing_lost(store: AlertStore, clock: Clock) -> None:
+    _queue(store, ("desk", 0), ("desk", 1))
+    delivery = _delivery(store, clock, desk=[Desk(), Desk()])
+    delivery.hurry(0)
+    assert delivery.deliver() == 0
+    assert store.queued() == 2
+    delivery.hurry(60)
+    assert delivery.deliver() == 2
+
+
 def test_a_notifier_that_left_the_settings_fails_with_the_reason(store: AlertStore, clock: Clock) -> None:
     _queue(store, ("gone", 0), ("desk", 1))
     _delivery(store, clock, desk=[Desk()]).deliver()

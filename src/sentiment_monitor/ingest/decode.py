@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -38,6 +40,13 @@ MAX_REVISION = 2**62
 _TICKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-:=^]{0,19}")
 _CODE = re.compile(r"[a-z]{2,3}")
 _COMPACT = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}  # by number of digits
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+# RFC 2822, section 3.3, with its obsolete zones. The library's own parser passes over what it does not know (PM, CET).
+_RFC_2822 = re.compile(
+    r"(?:[a-z]{3,9},\s*)?\d{1,2}[ -][a-z]{3}[ -]\d{2,4}\s+\d{1,2}:\d{2}(?::\d{2})?"
+    r"(?:\s*(?:[+-]\d{4}|UTC?|GMT|Z|[ECMP][SD]T))?(?:\s*\([^()]*\))?",
+    re.ASCII | re.IGNORECASE,
+)
 _EARLIEST_MS = 0
 _LATEST_MS = 253_402_300_799_000  # 9999-12-31: what every database and language on the way can hold
 
@@ -84,11 +93,7 @@ class Decoder:
             # A byte-order mark is legal UTF-8 that JSON parsers refuse; some feeds send one.
             message = self._json.decode(value.removeprefix(b"\xef\xbb\xbf"))
         except msgspec.DecodeError as error:
-            try:
-                value.decode()
-            except UnicodeDecodeError as wrong:
-                raise RecordError("not_utf8", str(wrong)) from None
-            raise RecordError("not_json", str(error)) from None
+            message = _lenient(value, error)
         except RecursionError:
             raise RecordError("not_json", "nested too deeply") from None
         except UnicodeDecodeError as error:
@@ -126,6 +131,28 @@ class Decoder:
             language=_language(message.get("language")),
             position=record.position,
         )
+
+
+def _lenient(value: bytes, refusal: msgspec.DecodeError) -> Any:
+    """What is not quite JSON and sent all the same: half an emoji, where a text was cut, and NaN for nothing."""
+    try:
+        return json.loads(value.decode("utf-8-sig"), parse_constant=_constant, parse_float=_finite)
+    except UnicodeDecodeError as error:
+        raise RecordError("not_utf8", str(error)) from None
+    except (ValueError, RecursionError):
+        raise RecordError("not_json", str(refusal)) from None
+
+
+def _constant(name: str) -> None:
+    if name != "NaN":
+        raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(digits)
+    return number
 
 
 def _scalar(message: dict[str, Any], field: str, limit: int) -> str:
@@ -185,11 +212,13 @@ def instant_ms(value: object, fallback_ms: int) -> int:
 
     Eight digits are a date (20230310) and fourteen a date and a time, also as a number: as seconds the first would
     lie before 1974, as milliseconds the second after 2286. Other numbers from 10^11 up are milliseconds (10^11
-    seconds is the year 5138, 10^11 ms is 1973). Text without a zone is UTC. Missing or blank gives ``fallback_ms``.
-    Raises RecordError ``bad_time``.
+    seconds is the year 5138, 10^11 ms is 1973). Text without a zone is UTC. Missing or blank gives ``fallback_ms``,
+    the time of the record itself. Raises RecordError ``bad_time``.
     """
     if _blank(value):
-        return max(fallback_ms, _EARLIEST_MS)
+        if not _EARLIEST_MS <= fallback_ms <= _LATEST_MS:  # -1: none; a producer may also have stamped microseconds
+            raise RecordError("bad_time", f"no published_at, and the record's own time is {fallback_ms} ms")
+        return fallback_ms
     if isinstance(value, str):
         text = value.strip()
         if text[4:5] == "-":  # what most feeds send, without the price of an exception
@@ -199,10 +228,9 @@ def instant_ms(value: object, fallback_ms: int) -> int:
                 pass
         if len(text) in _COMPACT and text.isascii() and text.isdigit():
             return _compact_ms(text)
-        try:
-            value = float(text)
-        except ValueError:
+        if not _NUMBER.fullmatch(text):
             return _checked(_text_ms(text), text)
+        value = float(text)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RecordError("bad_time", f"{value!r:.60} is not a time")
     if not -_LATEST_MS <= value <= _LATEST_MS:  # also NaN, and integers that no float can hold
@@ -226,6 +254,8 @@ def _text_ms(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         try:
+            if not _RFC_2822.fullmatch(text):
+                raise ValueError
             moment = parsedate_to_datetime(text)
         except (ValueError, IndexError, TypeError, OverflowError):
             raise RecordError("bad_time", f"{text!r:.60} is neither RFC 3339 nor RFC 2822") from None

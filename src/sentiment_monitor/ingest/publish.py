@@ -15,6 +15,8 @@ from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
 from sentiment_monitor.ingest.consumer import connection_error, strict_client
 from sentiment_monitor.ingest.decode import FIELDS, instant_ms
 
+_LONGEST_SLEEP = 366 * 86_400.0  # seconds; the operating system refuses centuries
+
 
 def map_row(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
     """The message for one row: ``mapping`` says which column fills which field, other columns keep their names."""
@@ -69,11 +71,16 @@ class Publisher:
         if not isinstance(message, bytes):
             identity = str(message.get("id") or message.get("url") or message.get("headline") or "")
             key = f"{message.get('source', '')}|{identity}".encode("utf-8", "replace")
-            value = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+            try:
+                value = json.dumps(message, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+            except ValueError:
+                raise UsageError(f"{identity!r:.60}: a number that is not finite cannot be sent as JSON") from None
         try:
             self._producer.send(self._topic, key=key, value=value, timestamp_ms=timestamp_ms).add_errback(
                 self._failed.append
             )
+        except kafka_errors.MessageSizeTooLargeError as error:
+            raise UsageError(f"{len(value):,} bytes are too large a message: {error}") from error
         except kafka_errors.KafkaError as error:
             raise BrokerAway(f"cannot send to {self._topic}: {error}") from error
         self._raise_failed()
@@ -121,7 +128,7 @@ def publish(
             ahead = (at - first[1]) / 1000 / speed - (monotonic() - first[0])
             if ahead > 0:
                 publisher.flush()
-                sleep(ahead)
+                sleep(min(ahead, _LONGEST_SLEEP))
         publisher.send(message, timestamp_ms=at if at > 0 else None)
         sent += 1
         progress(sent)

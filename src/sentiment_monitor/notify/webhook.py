@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any
 
 import httpx
 
@@ -37,7 +42,13 @@ class WebhookNotifier:
         self._url = parsed
         self._secret = secret
         self._token = token
-        self._client = httpx.Client(timeout=httpx.Timeout(timeout_s), follow_redirects=False)
+        self._timeout_s = timeout_s
+        # A connection each: alerts are rare, and the deadline needs to see the connection being made.
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(timeout_s),
+            follow_redirects=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
 
     def __repr__(self) -> str:
         return f"WebhookNotifier({self._where})"
@@ -48,18 +59,29 @@ class WebhookNotifier:
         return f"{self._url.scheme}://{self._url.host}{port}"
 
     def send(self, notification: Notification, now_ms: int) -> None:
-        """See ``Notifier.send``. Each of connecting, sending and reading is bounded by the timeout."""
+        """See ``Notifier.send``. The whole exchange is bounded by the timeout, however slowly the receiver drips."""
+        deadline = _Deadline(self._timeout_s)
         try:
-            with self._client.stream(
-                "POST", self._url, content=notification.body, headers=self._headers(notification, now_ms)
-            ) as response:
+            with (
+                deadline,
+                self._client.stream(
+                    "POST",
+                    self._url,
+                    content=notification.body,
+                    headers=self._headers(notification, now_ms),
+                    extensions={"trace": deadline.trace},
+                ) as response,
+            ):
                 self._read(response)
         except httpx.TimeoutException as error:
             raise DeliveryLater(f"{self._where} did not answer in time ({type(error).__name__})") from None
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
             raise NotifyRejected("bad_request", f"{self._where}: {type(error).__name__}") from None
         except httpx.HTTPError as error:
-            raise DeliveryLater(f"{self._where} cannot be reached ({type(error).__name__})") from None
+            what = "did not answer in time" if deadline.passed else "cannot be reached"
+            raise DeliveryLater(f"{self._where} {what} ({type(error).__name__})") from None
+        if deadline.passed:  # a connection that ends is also how some answers end
+            raise DeliveryLater(f"{self._where} did not answer in time (its answer never ended)")
         self._judge(response, now_ms)
 
     def close(self) -> None:
@@ -97,6 +119,38 @@ class WebhookNotifier:
         raise NotifyRejected(f"http_{status}", f"{self._where} refused the notification")
 
 
+class _Deadline:
+    """Cuts the connection when the time is over; the client's own timeouts begin anew with every byte."""
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = False
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Called by the client at each step; notes the connection."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = details["return_value"].get_extra_info("socket")
+
+    def _cut(self) -> None:
+        self.passed = True
+        if self._socket is not None:
+            try:
+                self._socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # closed meanwhile
+
+
 def retry_after_s(header: str | None, now_ms: int) -> float | None:
     """Seconds to wait by RFC 9110 section 10.2.3 (a number of seconds or a date); None when absent or unreadable."""
     if not header:
@@ -105,7 +159,6 @@ def retry_after_s(header: str | None, now_ms: int) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now_ms / 1000)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0.0, at.timestamp() - now_ms / 1000)

@@ -59,11 +59,10 @@ def code_of_fields(**fields: Any) -> str:
         (b"\xef\xbb\xbf", "not_json"),
         (b"not json", "not_json"),
         (b'{"headline": "cut', "not_json"),
-        (b'{"headline": NaN}', "not_json"),
+        (b'{"headline": NaN}', "no_headline"),
         (b'{"headline": "x", "revision": Infinity}', "not_json"),
         (b'{"headline": "x", "revision": 1e400}', "not_json"),
         (b'{"headline": "x", "id": ' + b"9" * 5_000 + b"}", "not_json"),
-        (b'{"headline": "lone \\ud800"}', "not_json"),
         ('{"headline": "Börse"}'.encode("latin-1"), "not_utf8"),
         ('{"headline": "x"}'.encode("utf-16"), "not_utf8"),
         ('{"headline": "\ud800"}'.encode("utf-8", "surrogatepass"), "not_utf8"),
@@ -222,6 +221,12 @@ def test_what_is_no_revision_is_refused(revision: object) -> None:
     assert code_of_fields(revision=revision) == "bad_revision"
 
 
+@pytest.mark.parametrize("cut", [b"\\ud83d", b"\\ude00 x"])
+def test_half_an_emoji_costs_a_letter_and_not_the_story(cut: bytes) -> None:
+    story = decode(b'{"headline": "Acme raises outlook ' + cut + b'", "volume": NaN}')
+    assert story.headline.startswith("Acme raises outlook ?")
+
+
 # -- time -------------------------------------------------------------------------------------------
 
 
@@ -236,6 +241,8 @@ def test_what_is_no_revision_is_refused(revision: object) -> None:
         "Fri, 10 Mar 2023 17:21:00 GMT",
         "Fri, 10 Mar 2023 17:21:00 +0000",
         "Fri, 10 Mar 2023 17:21:00 -0000",
+        "Fri, 10 Mar 2023 17:21:00 +0000 (UTC)",
+        "10 Mar 2023 17:21:00",
         "10 Mar 2023 12:21:00 EST",
         1678468860,
         "1678468860",
@@ -249,9 +256,11 @@ def test_one_instant_in_every_notation(text: object) -> None:
 
 
 @pytest.mark.parametrize("missing", [None, "", "   "])
-def test_without_a_time_the_records_own_counts_and_never_a_negative_one(missing: object) -> None:
+def test_without_a_time_the_records_own_counts_if_it_is_one(missing: object) -> None:
     assert instant_ms(missing, STAMP) == STAMP
-    assert instant_ms(missing, -1) == 0
+    for none_or_microseconds in (-1, STAMP * 1000, 2**60):
+        with pytest.raises(RecordError, match="bad_time"):
+            instant_ms(missing, none_or_microseconds)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +268,8 @@ def test_without_a_time_the_records_own_counts_and_never_a_negative_one(missing:
     [
         "yesterday", "2023-13-01", "2023-02-30T00:00:00Z", "nan", "inf", "-inf", "1e999", True, [], {}, -1, -1e18,
         10**400, 253_402_300_800_000, "1969-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-14:00", "Fri, 10 Mar 99999 17:21:00 GMT",
+        "9999-12-31T23:59:59-14:00", "Fri, 10 Mar 99999 17:21:00 GMT", "Mar 10 2023 05:21 PM",
+        "Fri, 10 Mar 2023 05:21:00 PM", "10 Mar 2023 18:21:00 CET", "1_7", "\u0663",
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
+import threading
 import time
 
 import pytest
@@ -68,7 +70,15 @@ def test_a_receiver_that_asks_for_time_is_heard(status: int, header: str) -> Non
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, None), ("", None), ("soon", None), ("-5", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("9" * 400, 1e9)],
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("9" * 400, 1e9),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+    ],
 )
 def test_retry_after_is_read_with_care(header: str | None, seconds: float | None) -> None:
     assert retry_after_s(header, NOW_MS) == (None if seconds is None else pytest.approx(seconds))
@@ -97,6 +107,31 @@ def test_a_receiver_that_does_not_answer_is_left() -> None:
         with pytest.raises(DeliveryLater, match="in time"):
             send(there.url, timeout_s=0.2)
         assert time.monotonic() - began < 1.2
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"]
+)
+def test_a_receiver_that_drips_is_left(beginning: bytes) -> None:
+    """Of headers or body a byte now and then: no single wait is long."""
+    gone = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(beginning)
+            while not gone.wait(0.05):
+                connection.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(DeliveryLater, match="in time"):
+            send(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.5)
+        assert time.monotonic() - began < 3
+        gone.set()
+        thread.join()
 
 
 def test_nobody_listening_is_tried_again() -> None:
