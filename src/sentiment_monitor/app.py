@@ -155,6 +155,29 @@ class App:
         self.database.close()
 
 
+def check(settings: tree.Settings) -> None:
+    """Raises SettingsError or UsageError for what ``monitor run`` would refuse, as far as no other system is needed."""
+    *_, receivers = _from(settings)
+    for several in receivers.values():
+        for notifier in several:
+            notifier.close()
+    Database(settings.database.url.get_secret_value()).close()
+
+
+def _from(settings: tree.Settings) -> tuple[Watchlist, Decoder, tuple[Rule, ...], dict[str, list[Notifier]]]:
+    watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
+    decoder = Decoder(
+        settings.news.mapping,
+        default_source=settings.news.default_source,
+        max_bytes=settings.news.max_message_bytes,
+    )
+    rules = rules_of(settings)
+    receivers = {receiver.name: [_notifier(one) for one in receiver.notifiers] for receiver in settings.receivers}
+    if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
+        raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
+    return watchlist, decoder, rules, receivers
+
+
 def build(
     settings: tree.Settings,
     *,
@@ -170,16 +193,7 @@ def build(
     """
     if clock == "event" and set(roles) != set(ROLES):
         raise UsageError("--clock event needs the ingest and the detect role in one process")
-    watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
-    decoder = Decoder(
-        settings.news.mapping,
-        default_source=settings.news.default_source,
-        max_bytes=settings.news.max_message_bytes,
-    )
-    rules = rules_of(settings)
-    receivers = {receiver.name: [_notifier(one) for one in receiver.notifiers] for receiver in settings.receivers}
-    if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
-        raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
+    watchlist, decoder, rules, receivers = _from(settings)
     database = open_database(settings)
     alerts = AlertStore(database)
     leadership = Leadership(alerts, _holder(), settings.detect.lease_seconds * 1000, now_ms)

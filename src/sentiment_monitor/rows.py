@@ -39,7 +39,11 @@ def read_cells(path: Path, required: Sequence[str] = ()) -> Iterator[dict[str, s
     as_lines = path.suffix.lower() in _LINES | {".json"}
     empty = True
     for number, row in _json_lines(path, required) if as_lines else _csv(path, required, strict=False):
-        cells = {str(name): "" if value is None else str(value) for name, value in row.items()}
+        # JSON can spell half an emoji, which nothing can encode.
+        cells = {
+            str(name): "" if value is None else str(value).encode("utf-8", "replace").decode()
+            for name, value in row.items()
+        }
         if any(len(cell) > MAX_CELL for cell in cells.values()):
             raise UsageError(f"{path}:{number}: a cell is longer than {MAX_CELL:,} characters")
         empty = False

@@ -34,6 +34,7 @@ DEFAULT_FILE = Path("monitor.toml")
 SECRETS_DIR = Path("/run/secrets")
 _PREFIX = "MONITOR_"
 _NO_SETTINGS = {"MONITOR_CONFIG", "MONITOR_VENV"}  # read here and by the launcher
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 # What Kubernetes sets in every container for a service whose name begins with "monitor".
 _SERVICE_LINK = re.compile(
     r"MONITOR_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
@@ -62,8 +63,10 @@ class Kafka(Section):
     on_lost_position: Literal["stop", "earliest", "latest"] = Field(
         "stop", description="What to do when the broker no longer holds the next offset recorded in SQL."
     )
-    session_timeout_ms: int = Field(45_000, ge=1_000, description="A member silent this long loses its partitions.")
-    heartbeat_interval_ms: int = Field(3_000, ge=100, description="How often a member says that it lives.")
+    session_timeout_ms: int = Field(
+        45_000, ge=1_000, le=1_800_000, description="A member silent this long loses its partitions."
+    )
+    heartbeat_interval_ms: int = Field(3_000, ge=100, description="How often a member says that it lives; shorter.")
     max_poll_records: int = Field(500, ge=1, le=10_000, description="Records taken from the client at once.")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Transport and authentication."
@@ -87,6 +90,32 @@ class Kafka(Section):
         if value.lstrip().startswith("["):  # from the environment; a value that is not JSON is a ValueError, as wanted
             return json.loads(value)
         return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        for address in value:
+            port = address.rpartition(":")[2]
+            if ":" in address and not address.endswith("]") and not (port.isascii() and port.isdigit()):
+                raise ValueError(f"{address!r} is not host:port")
+        return value
+
+    @field_validator("topics")
+    @classmethod
+    def _topic_names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not _TOPIC.fullmatch(name) or name in (".", ".."):
+                raise ValueError(f"{name!r} is no topic name (letters, digits, . _ -; at most 249)")
+        return value
+
+    @model_validator(mode="after")
+    def _heart_beats_within_the_session(self) -> Kafka:
+        if self.heartbeat_interval_ms >= self.session_timeout_ms:
+            raise ValueError(
+                f"heartbeat_interval_ms ({self.heartbeat_interval_ms}) must be shorter than session_timeout_ms "
+                f"({self.session_timeout_ms}), a third of it or less"
+            )
+        return self
 
     def client_options(self) -> dict[str, Any]:
         """Connection options under kafka-python's names, without group or consumer options."""
@@ -117,11 +146,13 @@ class News(Section):
     )
     default_source: str = Field("unknown", description="Source of messages that name none.")
     watchlist: Path | None = Field(None, description="File of companies, one a line: AAPL, Apple, Apple Inc.")
-    max_message_bytes: int = Field(1_000_000, ge=1_000, description="A larger message is dead-lettered.")
-    future_tolerance_minutes: int = Field(
-        10, ge=0, description="A story dated further ahead than this counts at the time it was received."
+    max_message_bytes: int = Field(
+        1_000_000, ge=1_000, le=100_000_000, description="A larger message is dead-lettered."
     )
-    copy_window_hours: int = Field(72, ge=1, description="Copies are looked for this far back.")
+    future_tolerance_minutes: int = Field(
+        10, ge=0, le=525_600, description="A story dated further ahead than this counts at the time it was received."
+    )
+    copy_window_hours: int = Field(72, ge=1, le=8_784, description="Copies are looked for this far back.")
 
 
 class Classifier(Section):
@@ -130,7 +161,9 @@ class Classifier(Section):
     name: str = Field("bundled", description="bundled, lexicon, a directory, or a hub name such as ProsusAI/finbert.")
     engine: Literal["auto", "openvino", "torch"] = Field("auto", description="auto picks by hardware.")
     cache_dir: Path | None = Field(None, description="Compiled engines. Default: the user's cache directory.")
-    max_windows: int = Field(16, ge=1, description="Text windows read of one story before it is marked truncated.")
+    max_windows: int = Field(
+        16, ge=1, le=1_000, description="Text windows read of one story before it is marked truncated."
+    )
 
 
 class Database(Section):
@@ -147,8 +180,10 @@ class DeadLetters(Section):
     """When broken records stop being an accident. The daemon stops; the records stay in Kafka."""
 
     max_ratio: float = Field(0.5, gt=0, le=1, description="Share of broken records among the last `window`.")
-    window: int = Field(1_000, ge=10, description="Records looked back on; the ratio counts once they are full.")
-    max_consecutive: int = Field(200, ge=1, description="Broken records in a row.")
+    window: int = Field(
+        1_000, ge=10, le=1_000_000, description="Records looked back on; the ratio counts once they are full."
+    )
+    max_consecutive: int = Field(200, ge=1, le=1_000_000, description="Broken records in a row.")
 
 
 class LogNotifier(Section):
@@ -190,9 +225,11 @@ class Detect(Section):
     """The tick loop."""
 
     tick_offset_seconds: int = Field(5, ge=0, le=59, description="Seconds after the full minute when a tick runs.")
-    lease_seconds: int = Field(60, ge=5, description="A detector silent this long loses its lease to another replica.")
-    delivery_seconds: float = Field(2.0, gt=0, description="Pause between looks into the outbox.")
-    give_up_hours: int = Field(24, ge=1, description="A notification that fails this long is marked failed.")
+    lease_seconds: int = Field(
+        60, ge=5, le=86_400, description="A detector silent this long loses its lease to another replica."
+    )
+    delivery_seconds: float = Field(2.0, gt=0, le=3_600, description="Pause between looks into the outbox.")
+    give_up_hours: int = Field(24, ge=1, le=8_784, description="A notification that fails this long is marked failed.")
 
 
 class Log(Section):

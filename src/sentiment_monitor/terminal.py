@@ -27,12 +27,21 @@ if TYPE_CHECKING:
     from sentiment_monitor.store.trends import StoredDeadLetter, TrendPoint
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
+_BREAKS = re.compile(r"[\t\n\r]+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
 _MINUTES = {"s": 1 / 60, "sec": 1 / 60, "m": 1, "min": 1, "h": 60, "d": DAY_MINUTES, "w": 7 * DAY_MINUTES}
 _TREND_STEPS = (1, 5, 15, 30, 60, 180, 360, 720, 1440, 10_080)
 _TREND_WIDTH = 60
 _TREND_LIMIT = 100_000
+_LONGEST_MINUTES = 10_000 * 366 * DAY_MINUTES  # from the first year to the last that is written with four digits
+_LAST_MINUTE = 4_223_371_679  # of the year 9999
+
+
+def plain(text: object) -> str:
+    """Text from outside without what a terminal would obey: control characters, line ends and tabs as spaces."""
+    return _CONTROLS.sub("", _BREAKS.sub(" ", str(text)))
 
 
 def console() -> Console:
@@ -48,7 +57,7 @@ def dump(value: object) -> None:
 def duration_minutes(text: str) -> float | None:
     """``90s``, ``15m``, ``2h``, ``7d`` in minutes; None when it is no duration."""
     match = _DURATION.fullmatch(text.strip())
-    return float(match[1]) * _MINUTES[match[2].lower()] if match else None
+    return min(float(match[1]) * _MINUTES[match[2].lower()], _LONGEST_MINUTES) if match else None
 
 
 def clock(minute: int | None) -> str:
@@ -79,7 +88,7 @@ def span(since: str, until: str | None, step: str | None, last_minute: int) -> t
         raise UsageError(f"--step {step}: write a duration of at least 1m, such as 15m or 6h")
     if (end - start) / minutes > _TREND_LIMIT:
         raise UsageError(f"--step {step}: that makes more than {_TREND_LIMIT:,} steps; choose a wider one")
-    return start, end, round(minutes)
+    return start, end, min(round(minutes), end - start)
 
 
 def _instant(option: str, text: str) -> int:
@@ -87,7 +96,10 @@ def _instant(option: str, text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} {text}: write a time such as 2023-03-09 or 2023-03-09T20:00Z") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) // 60
+    minute = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) // 60
+    if not 0 <= minute <= _LAST_MINUTE:
+        raise UsageError(f"{option} {text}: must lie from 1970 to 9999")
+    return minute
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -161,7 +173,7 @@ def print_scores(records: Iterable[dict[str, Any]], form: str) -> None:
                 f"{record['score']:+.2f}",
                 *(f"{p[name]:.2f}" for name in ("negative", "neutral", "positive")),
                 str(record["topic"] or "-"),
-                Text(record["text"]),
+                Text(plain(record["text"])),
             )
         out.print(table)
 
@@ -220,7 +232,7 @@ def print_alerts(alerts: Sequence[StoredAlert], *, as_json: bool) -> None:
             clock(alert.fired_minute),
             clock(alert.resolved_minute),
             alert.rule,
-            Text(alert.title),
+            Text(plain(alert.title)),
         )
     console().print(table)
 
@@ -244,15 +256,16 @@ def print_alert(
         )
         return
     out = console()
-    out.print(Text(alert.title, style="bold"))
+    out.print(Text(plain(alert.title), style="bold"))
     out.print(Text(f"{alert.state}, {alert.severity}, fingerprint {alert.fingerprint}"))
     for event in events:
         out.print(Text(f"\n{clock(event['minute'])} UTC  {event['transition']} ({event['reason']})", style="bold"))
-        out.print(Text(event["explanation"]))
+        for line in event["explanation"].splitlines():
+            out.print(Text(plain(line)))
     out.print()
     for row in sent:
         detail = f": {row['last_error']}" if row["last_error"] else ""
-        out.print(Text(f"{row['receiver']}: {row['state']}, attempt {row['attempts']}{detail}"))
+        out.print(Text(plain(f"{row['receiver']}: {row['state']}, attempt {row['attempts']}{detail}")))
 
 
 def _alert_record(alert: StoredAlert) -> dict[str, Any]:
@@ -278,7 +291,8 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
     out = console()
     # A source may be called anything, "[b]" too: text from outside is never markup.
     out.print(
-        Text(series, style="bold") + Text(f" from {clock(points[0].minute)} UTC, a mark is {_spell(step)}", "not bold")
+        Text(plain(series), style="bold")
+        + Text(f" from {clock(points[0].minute)} UTC, a mark is {_spell(step)}", "not bold")
     )
     out.print(Text("stories  ") + Text(sparkline([point.stories for point in points])))
     out.print(Text("negative ") + Text(sparkline([point.negative for point in points]), style="red"))
@@ -325,8 +339,8 @@ def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) ->
             clock(letter.received_ms // MINUTE_MS),
             f"{letter.topic}/{letter.partition}@{letter.offset}",
             letter.code,
-            Text(letter.detail[:120]),
-            Text(begin),
+            Text(plain(letter.detail[:120])),
+            Text(plain(begin)),
         )
     console().print(table)
 
@@ -341,7 +355,7 @@ def print_verification(buckets: int, wrong: Sequence[tuple[str, int]], *, as_jso
         return
     print(f"{len(wrong):,} of {buckets:,} buckets differ from a recomputation, for example:")
     for series, minute in wrong[:10]:
-        print(f"  {series} at {clock(minute)} UTC")
+        print(f"  {plain(series)} at {clock(minute)} UTC")
 
 
 def _spell(minutes: int) -> str:

@@ -112,7 +112,11 @@ def test_without_arguments_the_help_is_shown(monitor: Monitor) -> None:
         (["run", "--clock", "sundial"], "sundial"),
         (["run", "--exit-when-idle", "soon"], "--exit-when-idle soon: write a duration"),
         (["run", "--roles", "ingest,cook"], "--roles: unknown cook; roles are ingest, detect"),
+        (["run", "--roles", ""], "--roles: names none"),
+        (["run", "--roles", "detect", "--exit-when-idle", "1s"], "--exit-when-idle: only a process with the ingest"),
         (["run", "--config", "none.toml"], "none.toml does not exist"),
+        (["verify", "--database", "postgresql://u:p@host:notaport/db"], "not a SQLAlchemy URL"),
+        (["alerts", "show", "9" * 30], "Input should be less than or equal"),
         (["run", "--clock", "event", "--roles", "ingest"], "--clock event needs"),
         (["run", "--database", "nonsense"], "not a SQLAlchemy URL"),
         (["run", "--watchlist", "none.csv"], "none.csv: cannot be read"),
@@ -155,6 +159,41 @@ def test_settings_problems_are_lines_and_not_tracebacks(monitor: Monitor, tmp_pa
     assert ran.err.startswith("monitor: settings are wrong in monitor.toml")
     assert "kafka.bogus" in ran.err
     assert "kafka.max_poll_records" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ('[news.mapping]\nheadline = "[[["', "is not JMESPath"),
+        ('[news.mapping]\nbogus = "a"', "unknown field 'bogus'"),
+        ('[news]\nwatchlist = "nope.csv"', "nope.csv: cannot be read"),
+        ('[database]\nurl = "postgresql://u:p@host:notaport/db"', "not a SQLAlchemy URL"),
+        ('[[receivers]]\nname = "a"\nnotifiers = [{type = "webhook", url = "ftp://x"}]', "must be http or https"),
+        (
+            '[[receivers]]\nname = "a"\nnotifiers = [{type = "apprise", url = "garbage"}]',
+            "does not understand this URL",
+        ),
+    ],
+)
+def test_what_run_would_refuse_config_refuses(monitor: Monitor, tmp_path: Path, setting: str, said: str) -> None:
+    (tmp_path / "monitor.toml").write_text(setting)
+    for command in ("config", "run"):
+        ran = monitor(command)
+        assert (ran.code, said in ran.err) == (2, True), ran.err
+
+
+def test_a_damaged_database_is_one_line(monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "x.sqlite").write_bytes(bytes(range(256)) * 64)
+    for command in ("verify", "migrate"):
+        ran = monitor(command, "--database", "sqlite:///x.sqlite")
+        assert ran.code == 1
+        assert ran.err.startswith("monitor: x.sqlite is damaged, or no SQLite file at all")
+
+
+def test_a_series_name_that_is_no_utf_8_is_just_unknown(monitor: Monitor, tmp_path: Path) -> None:
+    assert monitor("migrate", "--database", "sqlite:///y.sqlite").code == 0
+    ran = monitor("trend", "source:\udcff", "--database", "sqlite:///y.sqlite")
+    assert (ran.code, ran.err) == (2, "monitor: the database holds no story yet\n")
 
 
 def test_the_settings_in_force_are_printed_without_secrets(monitor: Monitor, tmp_path: Path) -> None:

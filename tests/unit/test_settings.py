@@ -126,6 +126,13 @@ def test_each_problem_is_one_line_that_names_its_setting(tmp_path: Path) -> None
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "log"}]\n' * 2, "two receivers are named x"),
         ('[[receivers]]\nname = "x"\nnotifiers = []\n', "receivers.0.notifiers"),
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "webhook", url = "nope"}]\n', "valid URL"),
+        ("[kafka]\nsession_timeout_ms = 3000\n", "heartbeat_interval_ms (3000) must be shorter"),
+        ('[kafka]\ntopics = ["a b/c"]\n', "is no topic name"),
+        ('[kafka]\nbootstrap_servers = ["localhost:notaport"]\n', "is not host:port"),
+        ("[news]\ncopy_window_hours = 999999999999999999\n", "news.copy_window_hours"),
+        ("[detect]\ndelivery_seconds = inf\n", "detect.delivery_seconds"),
+        ("[detect]\nlease_seconds = 99999999999999999999999\n", "detect.lease_seconds"),
+        ("[dead_letters]\nwindow = 99999999999999999999\n", "dead_letters.window"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_at_start(tmp_path: Path, text: str, said: str) -> None:
@@ -248,3 +255,10 @@ def test_built_in_rules_tell_every_receiver_there_is() -> None:
 
 def test_a_secret_stays_a_secret_type() -> None:
     assert isinstance(load().database.url, SecretStr)
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost", "localhost:9092", "[::1]:9092", "[::1]", "10.0.0.1:9092", "SASL_SSL://b:9093"]
+)
+def test_addresses_of_brokers(address: str) -> None:
+    assert tree.Kafka(bootstrap_servers=[address]).bootstrap_servers == [address]

@@ -14,6 +14,7 @@ from sentiment_monitor.terminal import (
     clock,
     duration_minutes,
     iso,
+    plain,
     print_alerts,
     print_dead_letters,
     print_scores,
@@ -32,6 +33,17 @@ LAST = 27_974_481  # 2023-03-10 17:21
 )  # fmt: skip
 def test_durations(text: str, minutes: float | None) -> None:
     assert duration_minutes(text) == minutes
+
+
+def test_absurd_durations_are_long_ones_and_no_overflow() -> None:
+    endless = "9" * 400 + "d"
+    assert span(endless, None, endless, LAST) == (0, LAST + 1, LAST + 1)
+
+
+def test_what_a_terminal_would_obey_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plain("\x1b[2J\x1b]0;mine\x07 Bank\tfails\n\x9bnow") == "[2J]0;mine Bank fails now"
+    print_trend("source:s\x1b[5m", [TrendPoint(LAST, 1, 1, 0, 0, 0, -0.5)], 1, as_json=False)
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_minutes_are_shown_in_utc() -> None:
@@ -58,6 +70,7 @@ def test_a_span_is_from_times_or_back_from_the_end(
     ("since", "until", "step", "said"),
     [
         ("soon", None, None, "--since soon: write a time"),
+        ("24h", "0001-01-01T00:00+14:00", None, "--until 0001-01-01T00:00+14:00: must lie from 1970"),
         ("1h", "later", None, "--until later: write a time"),
         ("2030-01-01", None, None, "must lie before the end"),
         ("0h", None, None, "must lie before the end"),

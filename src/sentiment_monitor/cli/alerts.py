@@ -36,7 +36,7 @@ def list_alerts(
 
 @app.command("show")
 def show(
-    alert: Annotated[int, typer.Argument(help="The alert's number, from monitor alerts list.")],
+    alert: Annotated[int, typer.Argument(min=1, max=2**63 - 1, help="The alert's number, from monitor alerts list.")],
     config: ConfigOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,

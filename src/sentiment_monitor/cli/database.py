@@ -33,6 +33,7 @@ def trend(
     from sentiment_monitor import terminal
     from sentiment_monitor.store import trends
 
+    series = series.encode("utf-8", "replace").decode()  # bytes of the command line that are no UTF-8
     with options.opened(config, database) as opened, opened.read() as connection:
         last = trends.last_minute(connection)
         if last is None:
@@ -40,8 +41,8 @@ def trend(
         span = terminal.span(since, until, step, last)
         if not (points := trends.trend(connection, series, *span)) or not any(p.stories or p.copies for p in points):
             near = trends.series_like(connection, series.partition(":")[2] or series)
-            hint = f"; series with a like name: {', '.join(near)}" if near else ""
-            raise UsageError(f"{series} has no story in that time{hint}")
+            hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
+            raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")
         terminal.print_trend(series, points, span[2], as_json=as_json)
 
 

@@ -70,6 +70,10 @@ def run(
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
     if unknown := sorted(set(wanted) - set(root.ROLES)):
         raise UsageError(f"--roles: unknown {', '.join(unknown)}; roles are {', '.join(root.ROLES)}")
+    if not wanted:
+        raise UsageError(f"--roles: names none; roles are {', '.join(root.ROLES)}")
+    if idle is not None and "ingest" not in wanted:
+        raise UsageError("--exit-when-idle: only a process with the ingest role knows when nothing comes")
     service = root.build(
         settings,
         roles=[role for role in root.ROLES if role in wanted],
@@ -98,9 +102,9 @@ def demo(
 def show_config(config: ConfigOption = None) -> None:
     """Check the settings and print the ones in force as JSON. Secrets are hidden."""
     settings = options.load_settings(config, {})
-    from sentiment_monitor.app import rules_of
+    from sentiment_monitor.app import check
 
-    rules_of(settings)
+    check(settings)
     typer.echo(settings.model_dump_json(indent=2))
 
 

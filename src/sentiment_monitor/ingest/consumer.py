@@ -15,7 +15,14 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
 from sentiment_monitor.domain import Position, Record
-from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, MonitorError, PositionLost
+from sentiment_monitor.errors import (
+    BrokerAway,
+    DatabaseAway,
+    FatalError,
+    MonitorError,
+    PositionLost,
+    SettingsError,
+)
 from sentiment_monitor.ingest.source import Fetched, Partition, Positions
 
 _log = structlog.get_logger()
@@ -34,6 +41,8 @@ def connection_error(error: Exception, client_options: Mapping[str, Any]) -> Mon
     """What to raise when a client cannot be made: BrokerAway only when trying again can help."""
     if isinstance(error, _REFUSED):
         return _refusal(error)
+    if isinstance(error, kafka_errors.KafkaConfigurationError):
+        return SettingsError(f"kafka: the client refuses these settings: {error}")
     servers = ", ".join(client_options.get("bootstrap_servers", []))
     hint = ""
     if client_options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
@@ -123,6 +132,7 @@ class KafkaSource:
         self._next: dict[TopicPartition, int] = {}  # SQL's next offset once everything fetched is stored
         self._beyond_since: dict[TopicPartition, float] = {}
         self._holding = False
+        request_ms = max(30_000, session_timeout_ms + 5_000)
         try:
             self._consumer = KafkaConsumer(
                 **client_options,
@@ -133,7 +143,8 @@ class KafkaSource:
                 session_timeout_ms=session_timeout_ms,
                 heartbeat_interval_ms=heartbeat_interval_ms,
                 max_poll_records=max_poll_records,
-                request_timeout_ms=max(30_000, session_timeout_ms + 5_000),
+                request_timeout_ms=request_ms,
+                connections_max_idle_ms=max(540_000, request_ms + 60_000),
                 # A broker that is back is noticed within seconds; the client's own default is 30 s.
                 reconnect_backoff_max_ms=_RECONNECT_MS,
                 # kafka-python may join before it knows the topic and is then given nothing until it looks again,

@@ -37,6 +37,7 @@ MAX_SOURCE_CHARACTERS = 128
 MAX_TICKERS = 100
 MAX_REVISION = 2**62
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and line ends
 _TICKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-:=^]{0,19}")
 _CODE = re.compile(r"[a-z]{2,3}")
 _COMPACT = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}  # by number of digits
@@ -162,9 +163,9 @@ def _scalar(message: dict[str, Any], field: str, limit: int) -> str:
     if isinstance(value, bool | list | dict):
         raise RecordError("bad_field", f"{field}: expected text, got {type(value).__name__}")
     text = str(value)
-    # PostgreSQL cannot store NUL, and a lone surrogate cannot be encoded at all.
-    if "\x00" in text:
-        text = text.replace("\x00", "")
+    # PostgreSQL cannot store NUL, terminals obey ESC, and a lone surrogate cannot be encoded at all.
+    if not text.isprintable():
+        text = _CONTROLS.sub("", text)
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
     text = text.strip()

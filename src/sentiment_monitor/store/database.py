@@ -41,7 +41,7 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             self.url: URL = make_url(url)
-        except sql_errors.ArgumentError:
+        except (sql_errors.ArgumentError, ValueError):  # ValueError: a port that is no number
             raise SettingsError("database.url is not a SQLAlchemy URL, e.g. sqlite:///monitor.sqlite") from None
         if self.url.get_backend_name() == "postgresql" and self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
@@ -101,11 +101,21 @@ class Database:
         except sql_errors.DBAPIError as error:
             if error.connection_invalidated or self._is_temporary(error.orig):
                 raise DatabaseAway(str(error.orig).strip() or type(error.orig).__name__) from error
+            self._refuse_damaged(error.orig)
             raise
         except self._driver.Error as error:  # from the driver's own cursor
             if self._is_temporary(error):
                 raise DatabaseAway(str(error).strip() or type(error).__name__) from error
+            self._refuse_damaged(error)
             raise
+
+    def _refuse_damaged(self, error: object) -> None:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise FatalError(
+                f"{self.url.database} is damaged, or no SQLite file at all ({error}). Put it aside, then restore a "
+                "backup or start without it: what Kafka still holds is read again"
+            )
 
     def _is_temporary(self, error: object) -> bool:
         if isinstance(error, sqlite3.OperationalError):

@@ -89,6 +89,8 @@ def evaluate_file(
         labels=labels,
         mapping=mapping or {},
     )
+    if topic_column and not classifier.topics and not any(row.sentiment for row in rows):
+        raise UsageError(f"{classifier.id} knows no topics: there is nothing to compare {topic_column} with")
     return evaluate(rows, classifier, intervals=intervals, progress=progress)
 
 

@@ -101,7 +101,7 @@ def read(path: Path) -> Recipe:
             return Recipe.model_validate(tomllib.load(stream))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

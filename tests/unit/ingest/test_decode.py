@@ -221,6 +221,16 @@ def test_what_is_no_revision_is_refused(revision: object) -> None:
     assert code_of_fields(revision=revision) == "bad_revision"
 
 
+def test_what_a_terminal_would_obey_is_not_stored() -> None:
+    told = story(headline="\x1b[2JBank\x07 fails\x9b", source="s\x1b[5m", body="first\nsecond\tthird", id="a\x00b")
+    assert (told.headline, told.source, told.body, told.story_id) == (
+        "[2JBank fails",
+        "s[5m",
+        "first\nsecond\tthird",
+        "ab",
+    )
+
+
 @pytest.mark.parametrize("cut", [b"\\ud83d", b"\\ude00 x"])
 def test_half_an_emoji_costs_a_letter_and_not_the_story(cut: bytes) -> None:
     story = decode(b'{"headline": "Acme raises outlook ' + cut + b'", "volume": NaN}')
