@@ -178,7 +178,7 @@ class Pipeline:
     # -- poll -------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        last_record = last_commit = time.monotonic()
+        began = last_record = last_commit = time.monotonic()
         assigned_once = False
         while not self._stopping.is_set():
             with self._lock:
@@ -203,9 +203,16 @@ class Pipeline:
                 _log.info("source.idle", seconds=self._exit_when_idle)
                 self.read_out = True
                 return
-            if self._exit_when_idle is not None and not assigned_once:
+            if not assigned_once:
                 if now - last_commit > _NOTHING_ASSIGNED_SECONDS:
-                    raise BrokerAway("no partition was assigned within 60 s: does the topic exist, is a broker up?")
+                    if self._exit_when_idle is not None:
+                        raise BrokerAway("no partition was assigned within 60 s: does the topic exist, is a broker up?")
+                    _log.warning(
+                        "partitions.none_yet",
+                        seconds=round(now - began),
+                        hint="does the topic exist, is a broker up, or has the group more members than partitions?",
+                    )
+                    last_commit = now
                 continue
             if now - last_commit >= _KAFKA_COMMIT_SECONDS:
                 last_commit = now

@@ -31,8 +31,33 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_finished(broker: Embedde
         source.close()
 
 
-def _poll(source: KafkaSource, timeout_ms: int, done: Callable[[], bool]) -> None:
+def test_a_service_stopped_in_the_midst_of_its_first_join_can_be_started_again(
+    broker: EmbeddedBroker | Apache, name: str
+) -> None:
+    """The embedded broker answered nobody of that group any more."""
+    options = {"bootstrap_servers": [broker.address]}
+    ensure_topic(options, name, 2)
+
+    def member() -> KafkaSource:
+        return KafkaSource(
+            options, topics=[name], group=name, positions=lambda starts: dict.fromkeys(starts, 0), **CONSUMER_PROFILE
+        )
+
+    first = member()
     deadline = time.monotonic() + 20
+    while not first._consumer._coordinator._generation.has_member_id() and not first.lag():
+        assert time.monotonic() < deadline
+        first.poll(10, hold=False)
+    first.close()
+    second = member()
+    try:
+        _poll(second, 50, lambda: set(second.lag()) == {(name, 0), (name, 1)}, seconds=40)
+    finally:
+        second.close()
+
+
+def _poll(source: KafkaSource, timeout_ms: int, done: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "the member never came back"
         source.poll(timeout_ms, hold=False)
