@@ -2,6 +2,8 @@
 
 The poller says what is left of each partition, the writer what it has stored. Event time is complete up to the
 slowest partition that still has something to say; one that has been read out for a while no longer holds it back.
+One misdated story must not carry time forward, or all that follow would be history nobody decides about any more: a
+story far ahead of its partition moves it when the next one is ahead as well.
 """
 
 from __future__ import annotations
@@ -9,8 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
+from sentiment_monitor.domain import DAY_MINUTES
 from sentiment_monitor.ingest.source import Partition
 
+_LEAP_MINUTES = DAY_MINUTES  # further ahead than this a story needs a second one
 _DRAINED_SECONDS = 5.0  # a partition that is read out this long no longer holds time back
 
 
@@ -20,6 +24,7 @@ class EventTime:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._last: dict[Partition, int] = {}
+        self._ahead: dict[Partition, int] = {}  # a leap that one story has made
         self._left: Mapping[Partition, int | None] = {}
         self._read_out_since: dict[Partition, float] = {}
         self._now = 0.0
@@ -43,9 +48,24 @@ class EventTime:
         if not minutes:
             return
         with self._lock:
-            self._last[partition] = max(self._last.get(partition, 0), *minutes)
+            for minute in minutes:
+                self._move(partition, minute)
             self.newest = max(self.newest or 0, *minutes)
             self._read_out_since.pop(partition, None)
+
+    def _move(self, partition: Partition, minute: int) -> None:
+        last = self._last.setdefault(partition, minute)
+        ahead = self._ahead.pop(partition, None)
+        if minute <= last + _LEAP_MINUTES:
+            self._last[partition] = max(last, minute)
+        elif ahead is None:
+            self._ahead[partition] = minute
+        else:
+            self._last[partition] = min(ahead, minute)
+            if abs(ahead - minute) <= _LEAP_MINUTES:
+                self._last[partition] = max(ahead, minute)
+            else:
+                self._ahead[partition] = max(ahead, minute)
 
     def complete_before(self) -> int | None:
         """The minute before which every partition that still has something to say is stored."""
@@ -60,4 +80,4 @@ class EventTime:
                         return None
                     continue
                 holding.append(self._last[partition])
-            return min(holding, default=self.newest)
+            return min(holding, default=max(self._last.values(), default=None))

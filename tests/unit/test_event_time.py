@@ -57,6 +57,23 @@ def test_an_empty_partition_and_one_taken_away_hold_nothing_back() -> None:
     assert time_.complete_before() == 100
 
 
+def test_one_misdated_story_does_not_carry_time_forward_and_a_real_gap_does() -> None:
+    time_ = EventTime()
+    time_.seen({P0: 10}, 0.0)
+    time_.stored(P0, [100, 90_000, 110])
+    assert (time_.complete_before(), time_.newest) == (110, 90_000)
+    time_.stored(P0, [9_000])
+    assert time_.complete_before() == 110
+    time_.stored(P0, [9_001, 9_002])
+    assert time_.complete_before() == 9_002
+    time_.stored(P0, [90_000, 20_000])
+    assert time_.complete_before() == 20_000
+    time_.stored(P0, [20_001])
+    time_.seen({P0: 0}, 1.0)
+    time_.seen({P0: 0}, 9.0)
+    assert time_.complete_before() == 20_001
+
+
 @given(st.data())
 def test_event_time_is_never_ahead_of_a_story_that_is_still_to_come(data: st.DataObject) -> None:
     """Each partition is in time order; then no story stored later is before the minute that was called complete."""
