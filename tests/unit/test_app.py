@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,3 +184,25 @@ def test_a_drain_that_takes_too_long_is_aborted(made: tree.Settings, monkeypatch
         os.kill(os.getpid(), signal.SIGTERM)
         assert aborted.wait(10)
     service.close()
+
+
+HOLDING_ON = """
+import time, types
+from sentiment_monitor import app as root
+root.ABORT_SECONDS = 0.3
+with root.signals(types.SimpleNamespace(stop=lambda: None, abort=lambda: None)):
+    print("ready", flush=True)
+    while True:
+        time.sleep(60)
+"""
+
+
+def test_after_the_second_signal_the_process_ends_whatever_holds_on() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDING_ON], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 1
