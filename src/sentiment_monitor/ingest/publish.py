@@ -114,23 +114,28 @@ def publish(
     """Sends every message and returns how many.
 
     ``speed`` replays in the rhythm of ``published_at``, so many times real time; None sends without waiting.
-    Records bear their story's time, so that a feed without ``published_at`` and its replay agree.
+    Records bear their story's time, so that a feed without ``published_at`` and its replay agree. Raises UsageError for
+    a row that cannot be sent; those before it were.
     """
     sent = 0
     first: tuple[float, int] | None = None
-    for message in rows:
-        try:
-            at = instant_ms(message.get("published_at"), -1)
-        except RecordError:
-            at = -1  # sent all the same: saying what is wrong with a record is the consumer's work
-        if speed and at > 0:
-            first = first or (monotonic(), at)
-            ahead = (at - first[1]) / 1000 / speed - (monotonic() - first[0])
-            if ahead > 0:
-                publisher.flush()
-                sleep(min(ahead, _LONGEST_SLEEP))
-        publisher.send(message, timestamp_ms=at if at > 0 else None)
-        sent += 1
-        progress(sent)
+    try:
+        for message in rows:
+            try:
+                at = instant_ms(message.get("published_at"), -1)
+            except RecordError:
+                at = -1  # sent all the same: saying what is wrong with a record is the consumer's work
+            if speed and at > 0:
+                first = first or (monotonic(), at)
+                ahead = (at - first[1]) / 1000 / speed - (monotonic() - first[0])
+                if ahead > 0:
+                    publisher.flush()
+                    sleep(min(ahead, _LONGEST_SLEEP))
+            publisher.send(message, timestamp_ms=at if at > 0 else None)
+            sent += 1
+            progress(sent)
+    except UsageError as error:
+        publisher.flush()
+        raise UsageError(f"{error}; the {sent:,} records before it were published") from error
     publisher.flush()
     return sent

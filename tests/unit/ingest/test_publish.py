@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import pytest
@@ -61,3 +61,22 @@ def test_a_replay_keeps_the_rhythm_of_the_stories() -> None:
         monotonic=lambda: now[0],
     )
     assert moments == pytest.approx([0, 1, 1, 2])
+
+
+def test_a_row_that_cannot_be_sent_ends_with_what_was_sent_before_it() -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield from ({"headline": str(n)} for n in range(3))
+        raise UsageError("a.jsonl:4: not JSON")
+
+    publisher = _Publisher()
+    with pytest.raises(UsageError, match=r"a\.jsonl:4: not JSON; the 3 records before it were published"):
+        publish(cast("Publisher", publisher), rows())
+    assert len(publisher.sent) == 3
+    assert publisher.flushed
+
+
+def test_a_pause_of_centuries_is_not_asked_of_the_operating_system() -> None:
+    slept: list[float] = []
+    rows = iter([{"headline": "a", "published_at": "1971-01-01"}, {"headline": "b", "published_at": "9998-01-01"}])
+    publish(cast("Publisher", _Publisher()), rows, speed=0.001, sleep=slept.append, monotonic=lambda: 0.0)
+    assert slept == [366 * 86_400.0]
