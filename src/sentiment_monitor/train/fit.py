@@ -65,21 +65,6 @@ def grouped_loss(
     return total
 
 
-def disagreement(logits: torch.Tensor, topic_weight: float) -> torch.Tensor:
-    """Mean symmetric Kullback-Leibler divergence of two readings of the same rows under two dropout masks.
-
-    ``logits`` [2 x rows, 3 + topics], the second reading below the first (R-Drop, Liang et al. 2021).
-    """
-    total = logits.new_zeros(())
-    for start, stop, scale in ((0, 3, 1.0), (3, logits.shape[1], topic_weight)):
-        if start == stop:
-            continue
-        first, second = functional.log_softmax(logits[:, start:stop].float(), dim=1).chunk(2)
-        gap = (first.exp() - second.exp()) * (first - second)
-        total = total + scale * gap.sum(dim=1).mean() / 2
-    return total
-
-
 class GroupedTrainer(Trainer):
     """The Hugging Face Trainer with the grouped loss."""
 
@@ -94,14 +79,8 @@ class GroupedTrainer(Trainer):
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """Return the loss, with the outputs when asked."""
         labels, weight = inputs["labels"], inputs["weight"]
-        ids, mask = inputs["input_ids"], inputs["attention_mask"]
-        twice = model.training and self.recipe.agreement > 0
-        if twice:
-            ids, mask, labels, weight = (torch.cat([part, part]) for part in (ids, mask, labels, weight))
-        outputs = model(input_ids=ids, attention_mask=mask)
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
         loss = grouped_loss(outputs.logits, labels, weight, self.recipe.smoothing, self.recipe.topic_weight)
-        if twice:
-            loss = loss + self.recipe.agreement * disagreement(outputs.logits, self.recipe.topic_weight)
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
 

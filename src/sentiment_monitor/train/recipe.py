@@ -75,9 +75,6 @@ class Recipe(_Strict):
     warmup: Share = 0.1  # share of all steps
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
     smoothing: Share = 0.05
-    agreement: Annotated[float, Field(ge=0.0)] = (
-        0.0  # weight of what two readings under dropout differ by; doubles the time
-    )
     topic_weight: Annotated[float, Field(ge=0.0)] = 1.0  # of the topic loss; the sentiment loss counts 1
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 64
     development: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05  # share for early stopping and calibration
