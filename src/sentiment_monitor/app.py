@@ -157,14 +157,15 @@ class App:
 
 def check(settings: tree.Settings) -> None:
     """Raises SettingsError or UsageError for what ``monitor run`` would refuse, as far as no other system is needed."""
-    *_, receivers = _from(settings)
+    *_, receivers = _parts(settings)
     for several in receivers.values():
         for notifier in several:
             notifier.close()
     Database(settings.database.url.get_secret_value()).close()
 
 
-def _from(settings: tree.Settings) -> tuple[Watchlist, Decoder, tuple[Rule, ...], dict[str, list[Notifier]]]:
+def _parts(settings: tree.Settings) -> tuple[Watchlist, Decoder, tuple[Rule, ...], dict[str, list[Notifier]]]:
+    """What is made of the settings alone, and of the files they name."""
     watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
     decoder = Decoder(
         settings.news.mapping,
@@ -193,7 +194,7 @@ def build(
     """
     if clock == "event" and set(roles) != set(ROLES):
         raise UsageError("--clock event needs the ingest and the detect role in one process")
-    watchlist, decoder, rules, receivers = _from(settings)
+    watchlist, decoder, rules, receivers = _parts(settings)
     database = open_database(settings)
     alerts = AlertStore(database)
     leadership = Leadership(alerts, _holder(), settings.detect.lease_seconds * 1000, now_ms)

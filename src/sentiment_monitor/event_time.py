@@ -61,11 +61,11 @@ class EventTime:
         elif ahead is None:
             self._ahead[partition] = minute
         else:
-            self._last[partition] = min(ahead, minute)
-            if abs(ahead - minute) <= _LEAP_MINUTES:
-                self._last[partition] = max(ahead, minute)
+            nearer, farther = sorted((ahead, minute))
+            if farther > nearer + _LEAP_MINUTES:
+                self._last[partition], self._ahead[partition] = nearer, farther
             else:
-                self._ahead[partition] = max(ahead, minute)
+                self._last[partition] = farther
 
     def complete_before(self) -> int | None:
         """The minute before which every partition that still has something to say is stored."""

@@ -83,7 +83,7 @@ def _json_lines(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict
             if not line.strip():
                 continue
             try:
-                row = json.loads(line, parse_constant=_nothing)
+                row = json.loads(line, parse_constant=null_for_nan)
             except (ValueError, RecursionError) as error:
                 raise UsageError(f"{path}:{number}: not JSON: {error}") from None
             if not isinstance(row, dict):
@@ -92,8 +92,8 @@ def _json_lines(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict
             yield number, row
 
 
-def _nothing(name: str) -> None:
-    """What Python's own writers make of a missing number; JSON knows no such name."""
+def null_for_nan(name: str) -> None:
+    """For ``json.loads``: Python's own writers make NaN of a missing number, and JSON knows no such name."""
     if name != "NaN":
         raise ValueError(f"{name} is no JSON number")
 

@@ -171,7 +171,7 @@ def print_scores(records: Iterable[dict[str, Any]], form: str) -> None:
                 f"{record['score']:+.2f}",
                 *(f"{p[name]:.2f}" for name in ("negative", "neutral", "positive")),
                 str(record["topic"] or "-"),
-                Text(plain(record["text"])),
+                Text(record["text"]),
             )
         out.print(table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from integration.harness import Apache
 from sentiment_monitor.ingest.consumer import KafkaSource
@@ -18,9 +19,7 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_finished(broker: Embedde
     """
     options = {"bootstrap_servers": [broker.address]}
     ensure_topic(options, name, 2)
-    source = KafkaSource(
-        options, topics=[name], group=name, positions=lambda starts: dict.fromkeys(starts, 0), **CONSUMER_PROFILE
-    )
+    source = _member(options, name)
     try:
         _poll(source, 50, lambda: set(source.lag()) == {(name, 0), (name, 1)})
         before = source.epoch((name, 0))
@@ -37,23 +36,20 @@ def test_a_service_stopped_in_the_midst_of_its_first_join_can_be_started_again(
     """The embedded broker answered nobody of that group any more."""
     options = {"bootstrap_servers": [broker.address]}
     ensure_topic(options, name, 2)
-
-    def member() -> KafkaSource:
-        return KafkaSource(
-            options, topics=[name], group=name, positions=lambda starts: dict.fromkeys(starts, 0), **CONSUMER_PROFILE
-        )
-
-    first = member()
-    deadline = time.monotonic() + 20
-    while not first._consumer._coordinator._generation.has_member_id() and not first.lag():
-        assert time.monotonic() < deadline
-        first.poll(10, hold=False)
+    first = _member(options, name)
+    _poll(first, 10, lambda: first._consumer._coordinator._generation.has_member_id() or bool(first.lag()))
     first.close()
-    second = member()
+    second = _member(options, name)
     try:
         _poll(second, 50, lambda: set(second.lag()) == {(name, 0), (name, 1)}, seconds=40)
     finally:
         second.close()
+
+
+def _member(options: dict[str, Any], name: str) -> KafkaSource:
+    return KafkaSource(
+        options, topics=[name], group=name, positions=lambda starts: dict.fromkeys(starts, 0), **CONSUMER_PROFILE
+    )
 
 
 def _poll(source: KafkaSource, timeout_ms: int, done: Callable[[], bool], seconds: float = 20) -> None:

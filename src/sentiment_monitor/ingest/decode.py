@@ -16,6 +16,7 @@ import msgspec
 
 from sentiment_monitor.domain import Action, Record, Story
 from sentiment_monitor.errors import RecordError, SettingsError
+from sentiment_monitor.rows import null_for_nan
 
 FIELDS = (
     "id",
@@ -137,16 +138,11 @@ class Decoder:
 def _lenient(value: bytes, refusal: msgspec.DecodeError) -> Any:
     """What is not quite JSON and sent all the same: half an emoji, where a text was cut, and NaN for nothing."""
     try:
-        return json.loads(value.decode("utf-8-sig"), parse_constant=_constant, parse_float=_finite)
+        return json.loads(value.decode("utf-8-sig"), parse_constant=null_for_nan, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise RecordError("not_utf8", str(error)) from None
     except (ValueError, RecursionError):
         raise RecordError("not_json", str(refusal)) from None
-
-
-def _constant(name: str) -> None:
-    if name != "NaN":
-        raise ValueError(name)
 
 
 def _finite(digits: str) -> float:

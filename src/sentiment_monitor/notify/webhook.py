@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -136,19 +137,24 @@ class _Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
+        self._timer.join()
+        if self._socket is not None:
+            self._socket.close()
 
     def trace(self, event: str, details: Mapping[str, Any]) -> None:
         """Called by the client at each step; notes the connection."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            self._socket = details["return_value"].get_extra_info("socket")
+        if event == "connection.connect_tcp.complete":
+            # A duplicate: TLS takes the socket over, also in the midst of its handshake, and the client closes it.
+            self._socket = details["return_value"].get_extra_info("socket").dup()
+            if self.passed:
+                self._cut()
 
     def _cut(self) -> None:
         self.passed = True
         if self._socket is not None:
-            try:
+            # OSError: the receiver has hung up meanwhile.
+            with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # closed meanwhile
 
 
 def retry_after_s(header: str | None, now_ms: int) -> float | None:

@@ -110,10 +110,16 @@ def test_a_receiver_that_does_not_answer_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    "beginning", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"]
+    ("scheme", "beginning"),
+    [
+        ("http", b""),
+        ("http", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n"),
+        ("https", b"\x16\x03\x03\x40\x00"),  # a TLS record of 16 KiB
+    ],
 )
-def test_a_receiver_that_drips_is_left(beginning: bytes) -> None:
-    """Of headers or body a byte now and then: no single wait is long."""
+def test_a_receiver_that_drips_is_left(scheme: str, beginning: bytes) -> None:
+    """Of headers, body or handshake a byte now and then: no single wait is long."""
     gone = threading.Event()
 
     def drip(listener: socket.socket) -> None:
@@ -128,7 +134,7 @@ def test_a_receiver_that_drips_is_left(beginning: bytes) -> None:
         thread.start()
         began = time.monotonic()
         with pytest.raises(DeliveryLater, match="in time"):
-            send(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.5)
+            send(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", timeout_s=0.5)
         assert time.monotonic() - began < 3
         gone.set()
         thread.join()
