@@ -105,7 +105,7 @@ class Pipeline:
             threading.Thread(target=self._guard, args=(stage, feed, following), name=name, daemon=True)
             for name, stage, feed, following in (
                 ("prepare", self._preparing.prepare, self._waiting, self._prepared),
-                ("score", self._scoring.score, self._prepared, self._scored),
+                ("score", self._score, self._prepared, self._scored),
                 ("write", self._write, self._scored, None),
             )
         ]
@@ -231,10 +231,19 @@ class Pipeline:
         if offsets:
             self._source.commit(offsets)
 
+    def _ours(self, parcels: list[Parcel]) -> list[Parcel]:
+        """Those whose partition has not been taken away, nor placed anew, since they were fetched."""
+        return [parcel for parcel in parcels if self._source.epoch(parcel.partition) == parcel.epoch]
+
+    # -- score ------------------------------------------------------------------------------------
+
+    def _score(self, parcels: list[Parcel]) -> None:
+        self._scoring.score(self._ours(parcels))  # what the writing thread will drop is not worth the time
+
     # -- write ------------------------------------------------------------------------------------
 
     def _write(self, parcels: list[Parcel]) -> None:
-        current = [parcel for parcel in parcels if self._source.epoch(parcel.partition) == parcel.epoch]
+        current = self._ours(parcels)
         started = time.monotonic()
         written = Written()
         by_partition: dict[Partition, list[Parcel]] = {}

@@ -43,12 +43,14 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["integration.harness", "sentiment_monitor.app", "sentiment_monitor.cli", "psycopg"])
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 30.0, pause: float = 0.05) -> Any:
-    """Waits until ``true()`` and returns what it gave."""
+def until(
+    true: Callable[[], Any], what: str, seconds: float = 30.0, pause: float = 0.05, *, of: Monitor | None = None
+) -> Any:
+    """Waits until ``true()`` and returns what it gave. A failure shows how ``of`` looks then."""
     deadline = time.monotonic() + seconds
     while not (given := true()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"within {seconds:g} s not seen: {what}")
+            raise AssertionError(f"within {seconds:g} s not seen: {what}" + (f": {of!r}" if of else ""))
         time.sleep(pause)
     return given
 
@@ -147,7 +149,7 @@ class Monitor:
             assert self.alive, f"it ended before {name}: {self!r}"
             return None
 
-        event: dict[str, Any] = until(seen, f"{name} in {self!r}", seconds)
+        event: dict[str, Any] = until(seen, name, seconds, of=self)
         return event
 
     @property

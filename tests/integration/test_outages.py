@@ -53,7 +53,7 @@ def test_broker_crash_is_waited_for(apache: Apache, sqlite_url: str, tmp_path: P
         finally:
             apache.start()
         send(apache.address, name, feed.messages[500:])
-        until(lambda: results.position() == 1_000, f"it to go on by itself: {monitor!r}", 40)
+        until(lambda: results.position() == 1_000, "it to go on by itself", 40, of=monitor)
         monitor.signal(signal.SIGTERM)
         assert monitor.wait(15) == 0, repr(monitor)
         _assert_like_undisturbed(replicas, tmp_path)
@@ -68,7 +68,7 @@ def test_topic_made_after_the_start_is_consumed(
         time.sleep(2)
         send(embedded_broker.address, name, invent(50, seed=22).messages)
         with Results(sqlite_url, name) as results:
-            until(lambda: results.position() == 50, f"the new topic to be read: {monitor!r}", 20)
+            until(lambda: results.position() == 50, "the new topic to be read", 20, of=monitor)
 
 
 def test_topic_that_was_remade_stops_the_process_with_the_remedy(
@@ -173,12 +173,12 @@ def test_postgresql_that_stops_is_waited_for(
             monitor = replicas.run(ms_per_story=5)
             until(lambda: results.position() > 100, "it at work")
         postgres.stop()
-        until(lambda: monitor.events("database.away"), f"the outage to be noticed: {monitor!r}")
+        until(lambda: monitor.events("database.away"), "the outage to be noticed", of=monitor)
         time.sleep(3)  # longer than a session: waiting for the database must not cost the membership
         assert monitor.alive, repr(monitor)
         postgres.start()
         with Results(postgres.url, name) as results:
-            until(lambda: results.position() == 1_000, f"it to go on by itself: {monitor!r}", 40)
+            until(lambda: results.position() == 1_000, "it to go on by itself", 40, of=monitor)
         assert len(monitor.events("partitions.assigned")) == 1, repr(monitor)
         assert monitor.events("database.back")
         monitor.signal(signal.SIGTERM)
@@ -204,7 +204,7 @@ def test_locked_sqlite_is_waited_for(
                 lock.execute("ROLLBACK")
             finally:
                 lock.close()
-            until(lambda: results.position() == 600, f"it to go on: {monitor!r}")
+            until(lambda: results.position() == 600, "it to go on", of=monitor)
         monitor.signal(signal.SIGTERM)
         assert monitor.wait(15) == 0, repr(monitor)
         _assert_like_undisturbed(replicas, tmp_path)

@@ -374,6 +374,29 @@ def test_records_of_a_partition_that_was_taken_away_are_not_written(source: Memo
     assert writer.offsets == {P0: 5, P1: 5}
 
 
+def test_records_of_a_partition_that_was_taken_away_are_not_scored(writer: MemoryWriter) -> None:
+    scored: list[str] = []
+
+    class Noting(Blocking):
+        def score(self, texts: Sequence[Text]) -> list[Score]:
+            scored.extend(text.headline for text in texts)
+            return super().score(texts)
+
+    source = MemorySource(writer.positions, max_poll_records=5)
+    source.append(P0, [news(n) for n in range(10)])
+    classifier = Noting()
+    one = pipeline(source, writer, classifier, limits=Limits(score_batch=5), exit_when_idle=None)
+    with running(one):
+        assert classifier.entered.wait(TIMEOUT)
+        wait_for(lambda: len(one._prepared) == 5)
+        source.revoke(P0)
+        source.append(P1, [news(n) for n in range(10, 15)])
+        classifier.go_on.set()
+        wait_for(lambda: len(writer.stored) == 5)
+    assert sorted(writer.stored) == ["10", "11", "12", "13", "14"]
+    assert len(scored) == 10  # the first five of P0 were at the classifier when it was taken away
+
+
 # -- back-pressure and stopping ---------------------------------------------------------------------
 
 
