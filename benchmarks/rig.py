@@ -213,6 +213,7 @@ def monitor_run(*options: str, **variables: str) -> tuple[list[str], dict[str, s
         "PYTHONPATH": os.pathsep.join(filter(None, (str(CHECKOUT / "src"), os.environ.get("PYTHONPATH")))),
         "MONITOR_KAFKA__SESSION_TIMEOUT_MS": str(CONSUMER_PROFILE["session_timeout_ms"]),
         "MONITOR_KAFKA__HEARTBEAT_INTERVAL_MS": str(CONSUMER_PROFILE["heartbeat_interval_ms"]),
+        "MONITOR_WEB__PORT": "0",
         **variables,
     }
     return [sys.executable, "-c", "from sentiment_monitor.cli import main; main()", "run", *options], environment

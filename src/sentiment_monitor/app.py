@@ -12,10 +12,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
 from types import FrameType
 from typing import Literal
+from urllib.parse import urlsplit
 
 import structlog
+from fastapi import FastAPI
 
 from sentiment_monitor import settings as tree
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule, check_rules
@@ -41,11 +44,14 @@ from sentiment_monitor.store.alerts import AlertStore, Outgoing
 from sentiment_monitor.store.batches import StoryWriter
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.tick import Ticker, Told
+from sentiment_monitor.web.metrics import Parts
+from sentiment_monitor.web.server import WebServer
+from sentiment_monitor.web.site import site
 
 _log = structlog.get_logger()
 
-Role = Literal["ingest", "detect"]
-ROLES: tuple[Role, ...] = ("ingest", "detect")
+Role = Literal["ingest", "detect", "web"]
+ROLES: tuple[Role, ...] = ("ingest", "detect", "web")
 Clock = Literal["wall", "event"]
 
 DRAIN_SECONDS = 30.0
@@ -81,6 +87,24 @@ def rules_of(settings: tree.Settings) -> tuple[Rule, ...]:
 
 
 @dataclass(slots=True)
+class Web:
+    """The page and what serves it, with a pool of connections of its own: readers must not keep the writer waiting."""
+
+    server: WebServer
+    site: FastAPI
+    database: Database
+
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """Begins to answer. ``failed`` is called when that ends by itself."""
+        self.server.start(self.site, failed)
+
+    def stop(self) -> None:
+        """Ends answering, and gives back socket and connections."""
+        self.server.stop()
+        self.database.close()
+
+
+@dataclass(slots=True)
 class App:
     """A service ready to run. Build one with :func:`build`."""
 
@@ -92,6 +116,7 @@ class App:
     leadership: Leadership
     notifiers: Sequence[Notifier]
     classifier: Classifier | None
+    web: Web | None = None
     failure: BaseException | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -99,6 +124,8 @@ class App:
         """Runs until stopped, idle, or broken; raises what broke it. Either loop's end is the process's end."""
         if self.live:
             self.live.start()
+        if self.web:
+            self.web.start(self.fail)
         _log.info(
             "monitor.ready",
             classifier=self.classifier.id if self.classifier else None,
@@ -148,6 +175,8 @@ class App:
 
     def close(self) -> None:
         """Gives back connections."""
+        if self.web:
+            self.web.stop()
         for notifier in self.notifiers:
             notifier.close()
         if self.classifier:
@@ -190,9 +219,9 @@ def build(
 ) -> App:
     """Puts a service together. ``source`` and ``classifier`` replace the configured ones, for tests and benchmarks.
 
-    Raises UsageError (settings that cannot work), ClassifierError, BrokerAway, DatabaseAway.
+    Raises UsageError (settings that cannot work, a port that is taken), ClassifierError, BrokerAway, DatabaseAway.
     """
-    if clock == "event" and set(roles) != set(ROLES):
+    if clock == "event" and not {"ingest", "detect"} <= set(roles):
         raise UsageError("--clock event needs the ingest and the detect role in one process")
     watchlist, decoder, rules, receivers = _parts(settings)
     database = open_database(settings)
@@ -261,7 +290,30 @@ def build(
             on_stored=app.event.advance if app.event else lambda minute: None,
             exit_when_idle=exit_when_idle,
         )
+    if "web" in roles:
+        try:
+            app.web = _web(settings, app, watchlist.names)
+        except SettingsError:
+            app.close()
+            raise
     return app
+
+
+def _web(settings: tree.Settings, app: App, names: Mapping[str, str]) -> Web:
+    server = WebServer(settings.web.host, settings.web.port)
+    clock = app.live or app.event
+    parts = Parts(
+        pipeline=app.pipeline,
+        classifier=app.classifier.id if app.classifier else None,
+        turns=clock.turns if clock else None,
+        deliveries=app.delivery.deliveries if clock else None,
+        leadership=app.leadership if clock else None,
+    )
+    hosts = ["*"]
+    if ip_address(server.host).is_loopback:
+        hosts = ["localhost", "127.0.0.1", "::1", server.host, urlsplit(settings.external_url).hostname or "localhost"]
+    reader = Database(settings.database.url.get_secret_value())
+    return Web(server, site(reader, parts, names=names, now_ms=now_ms, allowed_hosts=hosts), reader)
 
 
 def _kafka(settings: tree.Settings, writer: StoryWriter) -> KafkaSource:
@@ -310,7 +362,7 @@ def _composer(
             annotations={"summary": told.explanation.title, "description": told.explanation.text},
             startsAt=payload.rfc3339(started_ms),
             endsAt=payload.rfc3339(transition.minute * MINUTE_MS) if resolved else payload.NOT_ENDED,
-            generatorURL=external_url,
+            generatorURL=f"{external_url}/alert?fingerprint={told.alert_fingerprint}",
             fingerprint=told.alert_fingerprint,
             sentiment=payload.Sentiment(
                 rule=told.rule.name,

@@ -42,6 +42,8 @@ _OTHER_FILES = {
     "score/lexicon.json": "The word list of the lexicon classifier",
     "score/probe": "Invented texts by which a quantised engine is calibrated and compared with fp32",
     "train/bundled.toml": "The recipe of the bundled classifier",
+    "web/static": "Style, script and icon of the pages",
+    "web/templates": "The pages, in Jinja",
 }
 
 

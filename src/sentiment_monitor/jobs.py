@@ -13,6 +13,7 @@ import time
 import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
@@ -27,7 +28,7 @@ from sentiment_monitor.notify.retry import next_attempt
 from sentiment_monitor.store.alerts import AlertStore, Lease, QueuedNotification
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.trends import active_minutes
-from sentiment_monitor.tick import Ticker
+from sentiment_monitor.tick import Ticker, TickReport
 
 _log = structlog.get_logger()
 
@@ -45,6 +46,11 @@ class Leadership:
         self._now_ms = now_ms
         self._leading = False
 
+    @property
+    def leading(self) -> bool:
+        """Whether the last look said that this process leads."""
+        return self._leading
+
     def lease(self) -> Lease | None:
         """The lease, taken or renewed now; None while another replica leads. Raises DatabaseAway."""
         lease = self._alerts.acquire(self._holder, self._now_ms(), self._ttl_ms)
@@ -58,6 +64,27 @@ class Leadership:
         if self._leading and (lease := self._alerts.acquire(self._holder, self._now_ms(), self._ttl_ms)):
             self._alerts.release(lease)
         self._leading = False
+
+
+@dataclass(slots=True)
+class Turns:
+    """What the tick loop has done since the start, for metrics. Written by the loop's threads only."""
+
+    done: int = 0
+    postponed: int = 0
+    missed: int = 0
+    fired: int = 0
+    resolved: int = 0
+    last_minute: int | None = None  # newest that was decided by this process
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """What became of notifications since the start, for metrics."""
+
+    sent: int = 0
+    retried: int = 0
+    failed: int = 0
 
 
 class Delivery:
@@ -78,6 +105,7 @@ class Delivery:
         # Jitter keeps replicas from retrying in step; nothing secret depends on it.
         self._random = random.Random()  # noqa: S311
         self._until = math.inf  # monotonic seconds
+        self.deliveries = Deliveries()
 
     def hurry(self, seconds: float) -> None:
         """Begins nothing new from so many seconds on. What is not sent stays in the outbox."""
@@ -97,6 +125,7 @@ class Delivery:
                 self._failed(queued, str(error), None, final=True)
             else:
                 self._alerts.record_sent(queued.id, self._now_ms())
+                self.deliveries.sent += 1
                 sent += 1
         return sent
 
@@ -140,8 +169,10 @@ class Delivery:
         self._alerts.record_failure(queued.id, error, following)
         fields = {"receiver": queued.receiver, "attempt": queued.attempts + 1, "error": error}
         if following is None:
+            self.deliveries.failed += 1
             _log.error("notification.failed", **fields)
         else:
+            self.deliveries.retried += 1
             _log.warning("notification.retry", in_seconds=round((following - now) / 1000, 1), **fields)
 
 
@@ -168,7 +199,7 @@ class LiveClock:
         self._leadership = leadership
         self._now_ms = now_ms
         self._failed = failed
-        self.missed = 0
+        self.turns = Turns()
         self._scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2)}, daemon=True)
         # The schedule table. Late is better than never within the grace, once is enough after a pause, and a
         # job that still runs is never started a second time.
@@ -212,6 +243,7 @@ class LiveClock:
                 return
             started = time.monotonic()
             report = self._ticker.tick(self._now_ms() // MINUTE_MS, lease, self._now_ms())
+            _count(self.turns, report)
             _log.debug(
                 "tick.done",
                 minute=report.minute,
@@ -221,6 +253,7 @@ class LiveClock:
                 ms=round((time.monotonic() - started) * 1000, 1),
             )
         except (RetryLater, Fenced) as error:
+            self.turns.postponed += 1
             _log.warning("tick.postponed", error=str(error))
 
     def _deliver(self) -> None:
@@ -234,8 +267,15 @@ class LiveClock:
         if event.code == EVENT_JOB_ERROR:
             self._failed(event.exception)
         elif event.job_id == "tick":
-            self.missed += 1
-            _log.warning("tick.missed", missed=self.missed)
+            self.turns.missed += 1
+            _log.warning("tick.missed", missed=self.turns.missed)
+
+
+def _count(turns: Turns, report: TickReport) -> None:
+    turns.done += 1
+    turns.fired += report.fired
+    turns.resolved += report.resolved
+    turns.last_minute = report.minute
 
 
 class EventClock:
@@ -265,6 +305,7 @@ class EventClock:
         self._now_ms = now_ms
         self._next: int | None = None
         self._open = True  # unknown until the first tick
+        self.turns = Turns()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -335,4 +376,5 @@ class EventClock:
     def _tick(self, minute: int, lease: Lease, changed: Collection[int], *, note_quiet: bool = False) -> bool:
         report = self._ticker.tick(minute, lease, self._now_ms(), changed=changed, note_quiet=note_quiet)
         self._open = report.open > 0
+        _count(self.turns, report)
         return self._open

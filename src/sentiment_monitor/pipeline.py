@@ -94,6 +94,7 @@ class Pipeline:
         self._to_reposition: set[Partition] = set()
         self._event_time = EventTime()
         self._in_flight: Counter[Partition] = Counter()  # parcels fetched and not yet done with
+        self._lag: Mapping[Partition, int | None] = {}
         self.progress = Progress()
         self.read_out = False  # run() ended because nothing was left, not because it was told to
 
@@ -141,6 +142,11 @@ class Pipeline:
         """Records waiting before each stage."""
         return {"prepare": len(self._waiting), "score": len(self._prepared), "write": len(self._scored)}
 
+    @property
+    def lag(self) -> Mapping[Partition, int | None]:
+        """Records not yet fetched of each partition that is ours, as of the last poll; None while not known."""
+        return self._lag
+
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             if self._failure is None:
@@ -187,7 +193,7 @@ class Pipeline:
                 self._source.reposition(partition)
             fetched = self._source.poll(_POLL_MS, hold=self._waiting.full)
             now = time.monotonic()
-            lag = self._source.lag()
+            self._lag = lag = self._source.lag()
             with self._lock:
                 self._in_flight.update(one.partition for one in fetched)
                 in_flight = +self._in_flight

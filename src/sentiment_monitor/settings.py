@@ -232,6 +232,13 @@ class Detect(Section):
     give_up_hours: int = Field(24, ge=1, le=8_784, description="A notification that fails this long is marked failed.")
 
 
+class Web(Section):
+    """The page, its JSON, metrics and health. Whoever reaches the port reads everything: see docs/operations.md."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes any free one, see the log.")
+
+
 class Log(Section):
     """Logging."""
 
@@ -260,7 +267,10 @@ class Settings(BaseSettings):
     receivers: list[Receiver] = Field(
         [Receiver(name="default", notifiers=[LogNotifier()])], description="Who is told; rules name them."
     )
-    external_url: str = Field("http://localhost:8080", description="How links in alerts begin.")
+    web: Web = Web()
+    external_url: str = Field(
+        "http://localhost:8080", description="Where people find the page; links in alerts begin so."
+    )
     log: Log = Log()
 
     @model_validator(mode="after")

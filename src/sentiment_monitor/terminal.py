@@ -8,8 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from sentiment_monitor import documents
 from sentiment_monitor.domain import DAY_MINUTES, MINUTE_MS
-from sentiment_monitor.errors import UsageError
+from sentiment_monitor.spans import clock, iso
 
 if TYPE_CHECKING:
     from sentiment_monitor.store.alerts import StoredAlert
@@ -30,13 +29,6 @@ COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
 _BREAKS = re.compile(r"[\t\n\r]+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
-_MINUTES = {"s": 1 / 60, "sec": 1 / 60, "m": 1, "min": 1, "h": 60, "d": DAY_MINUTES, "w": 7 * DAY_MINUTES}
-_TREND_STEPS = (1, 5, 15, 30, 60, 180, 360, 720, 1440, 10_080)
-_TREND_WIDTH = 60
-_TREND_LIMIT = 100_000
-_LONGEST_MINUTES = 10_000 * 366 * DAY_MINUTES  # from the first year to the last that is written with four digits
-_LAST_MINUTE = 4_223_371_679  # of the year 9999
 
 
 def plain(text: object) -> str:
@@ -52,52 +44,6 @@ def console() -> Console:
 def dump(value: object) -> None:
     """One JSON document on standard output."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
-
-
-def duration_minutes(text: str) -> float | None:
-    """``90s``, ``15m``, ``2h``, ``7d`` in minutes; None when it is no duration."""
-    match = _DURATION.fullmatch(text.strip())
-    return min(float(match[1]) * _MINUTES[match[2].lower()], _LONGEST_MINUTES) if match else None
-
-
-def clock(minute: int | None) -> str:
-    """``2023-03-10 17:21`` UTC for an event-time minute, a dash for None."""
-    if minute is None:
-        return "-"
-    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def iso(minute: int | None) -> str | None:
-    """RFC 3339 for an event-time minute."""
-    return None if minute is None else datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def span(since: str, until: str | None, step: str | None, last_minute: int) -> tuple[int, int, int]:
-    """(start, end, step) in minutes for the options of ``monitor trend``; ``end`` is exclusive."""
-    end = _instant("--until", until) if until else last_minute + 1
-    back = duration_minutes(since)
-    start = end - round(back) if back is not None else _instant("--since", since)
-    start = max(0, start)  # no story is older than 1970
-    if start >= end:
-        raise UsageError(f"--since {since}: must lie before the end, {clock(end)}")
-    if step is None:
-        fitting = (width for width in _TREND_STEPS if (end - start) / width <= _TREND_WIDTH)
-        return start, end, next(fitting, -(-(end - start) // (_TREND_WIDTH * 10_080)) * 10_080)
-    minutes = duration_minutes(step)
-    if minutes is None or minutes < 1:
-        raise UsageError(f"--step {step}: write a duration of at least 1m, such as 15m or 6h")
-    if (end - start) / minutes > _TREND_LIMIT:
-        raise UsageError(f"--step {step}: that makes more than {_TREND_LIMIT:,} steps; choose a wider one")
-    return start, end, min(round(minutes), end - start)
-
-
-def _instant(option: str, text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text}: write a time such as 2023-03-09 or 2023-03-09T20:00Z") from None
-    minute = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) // 60
-    return min(max(0, minute), _LAST_MINUTE)  # no story is older or newer
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -214,7 +160,7 @@ def print_training(facts: Mapping[str, Any], output: Path, *, as_json: bool) -> 
 def print_alerts(alerts: Sequence[StoredAlert], *, as_json: bool) -> None:
     """Alerts, one a line."""
     if as_json:
-        dump([_alert_record(alert) for alert in alerts])
+        dump([documents.alert(alert) for alert in alerts])
         return
     if not alerts:
         print("no alerts")
@@ -240,18 +186,7 @@ def print_alert(
 ) -> None:
     """One alert with its history and deliveries."""
     if as_json:
-        dump(
-            _alert_record(alert)
-            | {
-                "events": [
-                    {**event, "at": iso(event["minute"]), "evidence": json.loads(event["evidence"])} for event in events
-                ],
-                "notifications": [
-                    {name: row[name] for name in ("receiver", "state", "attempts", "idempotency_key", "last_error")}
-                    for row in sent
-                ],
-            }
-        )
+        dump(documents.alert_history(alert, events, sent))
         return
     out = console()
     out.print(Text(plain(alert.title), style="bold"))
@@ -266,25 +201,10 @@ def print_alert(
         out.print(Text(plain(f"{row['receiver']}: {row['state']}, attempt {row['attempts']}{detail}")))
 
 
-def _alert_record(alert: StoredAlert) -> dict[str, Any]:
-    record = {name: value for name, value in asdict(alert).items() if not name.endswith(("_minute", "_json"))}
-    return record | {
-        "pending_at": iso(alert.pending_minute),
-        "fired_at": iso(alert.fired_minute),
-        "resolved_at": iso(alert.resolved_minute),
-    }
-
-
 def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json: bool) -> None:
     """A series over time: a sparkline of negatives and one of volume, then the steps that have stories."""
     if as_json:
-        dump(
-            {
-                "series": series,
-                "step_minutes": step,
-                "points": [{"at": iso(point.minute), **asdict(point)} for point in points],
-            }
-        )
+        dump(documents.trend(series, points, step))
         return
     out = console()
     # A source may be called anything, "[b]" too: text from outside is never markup.
@@ -313,17 +233,7 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
 def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) -> None:
     """Records that were put aside."""
     if as_json:
-        dump(
-            [
-                asdict(letter)
-                | {
-                    "raw_value": None
-                    if letter.raw_value is None
-                    else letter.raw_value.decode("utf-8", "backslashreplace")
-                }
-                for letter in letters
-            ]
-        )
+        dump([documents.dead_letter(letter) for letter in letters])
         return
     if not letters:
         print("no dead letters")

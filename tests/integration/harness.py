@@ -219,7 +219,7 @@ class Service:
         arguments = ["run", "--bootstrap", self.bootstrap, "--topic", self.topic, "--database", self.database]
         if "--classifier" not in options:
             arguments += ["--classifier", "stub"]
-        environment = {"MONITOR_KAFKA__GROUP": self.group, **QUICK_SESSION, **self.settings}
+        environment = {"MONITOR_KAFKA__GROUP": self.group, "MONITOR_WEB__PORT": "0", **QUICK_SESSION, **self.settings}
         environment |= {f"MONITOR_{name.upper()}": value for name, value in settings.items()}
         monitor = Monitor(
             self.folder / f"{self.group}-{len(self.started)}.log",

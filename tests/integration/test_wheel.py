@@ -101,6 +101,8 @@ def test_the_wheel_holds_the_migrations(names: list[str]) -> None:
     assert revisions
     assert {
         "sentiment_monitor/alembic/env.py",
+        "sentiment_monitor/web/static/monitor.js",
+        "sentiment_monitor/web/templates/page.html",
         *(f"sentiment_monitor/alembic/versions/{name}" for name in revisions),
     } <= (set(names))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import func, select
 
@@ -33,6 +35,7 @@ def made(tmp_path: Path) -> tree.Settings:
     return tree.Settings(
         database=tree.Database.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
         detect=tree.Detect(delivery_seconds=0.05),
+        web=tree.Web(port=0),
     )
 
 
@@ -96,9 +99,6 @@ def test_a_replay_stores_everything_decides_to_the_end_and_gives_the_lease_away(
 
 
 def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(made: tree.Settings) -> None:
-    service = _build(made, clock="event", exit_when_idle=None)
-    assert service.pipeline is not None
-
     class Stopping(StubClassifier):
         def score(self, texts: Any) -> Any:
             service.stop()
@@ -118,6 +118,44 @@ def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(
     _build(made, clock="event", exit_when_idle=0.05, source=_source(4_000)).run()
     assert _one(made, select(func.count()).select_from(stories)) == 4_000
     assert _one(made, select(leases.c.progress_minute)) == MINUTE + 200
+
+
+def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(made: tree.Settings) -> None:
+    root.open_database(made).close()
+    service = root.build(made.model_copy(update={"external_url": "https://desk.example/monitor"}), roles=["web"])
+    assert service.web is not None
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        url = service.web.server.url
+        while service.web.server._thread is None:
+            time.sleep(0.01)
+        assert "No story has come yet" in httpx.get(url).text
+        assert httpx.get(url, headers={"Host": "desk.example"}).status_code == 200
+        assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 400
+    finally:
+        service.stop()
+        thread.join(20)
+    assert not thread.is_alive()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_a_port_that_is_taken_is_refused(made: tree.Settings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = made.model_copy(update={"web": tree.Web(port=other.getsockname()[1])})
+        with pytest.raises(SettingsError, match=r"web\.port"):
+            _build(taken)
+
+
+def test_a_page_that_cannot_be_served_any_more_ends_the_service(made: tree.Settings) -> None:
+    service = _build(made, exit_when_idle=None)
+    assert service.web is not None
+    service.web.server.start = lambda site, failed: failed(FatalError("the web server ended by itself"))  # type: ignore[method-assign]
+    with pytest.raises(FatalError, match="ended by itself"):
+        service.run()
 
 
 @pytest.mark.parametrize("roles", [["ingest", "detect"], ["detect"]])

@@ -111,7 +111,7 @@ def test_without_arguments_the_help_is_shown(monitor: Monitor) -> None:
         (["run", "--bogus"], "No such option"),
         (["run", "--clock", "sundial"], "sundial"),
         (["run", "--exit-when-idle", "soon"], "--exit-when-idle soon: write a duration"),
-        (["run", "--roles", "ingest,cook"], "--roles: unknown cook; roles are ingest, detect"),
+        (["run", "--roles", "ingest,cook"], "--roles: unknown cook; roles are ingest, detect, web"),
         (["run", "--roles", ""], "--roles: names none"),
         (["run", "--roles", "detect", "--exit-when-idle", "1s"], "--exit-when-idle: only a process with the ingest"),
         (["run", "--config", "none.toml"], "none.toml does not exist"),

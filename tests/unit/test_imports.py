@@ -38,7 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "docs": EVERYTHING,
     "bench": EVERYTHING,
     # Loops and what serves them: every stage, but neither settings nor what is above them.
-    "*": STAGES | {"event_time", "handoff", "jobs", "log", "pipeline", "stages", "tick", "web"},
+    "spans": set(),
+    "documents": {"spans", "store"},
+    "*": STAGES | {"documents", "event_time", "handoff", "jobs", "log", "pipeline", "spans", "stages", "tick", "web"},
 }
 # Outside library -> where it may be imported (a part of the package, or a file of one).
 FENCES: dict[str, set[str]] = {
@@ -53,6 +55,11 @@ FENCES: dict[str, set[str]] = {
     "alembic": {"store", "alembic"},
     "apscheduler": {"jobs", "app"},
     "typer": {"cli"},
+    "fastapi": {"web", "app"},
+    "starlette": {"web"},
+    "uvicorn": {"web"},
+    "jinja2": {"web"},
+    "prometheus_client": {"web"},
 }
 NO_NAMES = {"models", "model", "utils", "util", "helpers", "common", "types", "base"}
 

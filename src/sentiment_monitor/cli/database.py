@@ -31,6 +31,7 @@ def trend(
     Example: monitor trend ticker:SIVB --since 2023-03-08 --until 2023-03-18 --step 6h
     """
     from sentiment_monitor import terminal
+    from sentiment_monitor.spans import span
     from sentiment_monitor.store import trends
 
     series = series.encode("utf-8", "replace").decode()  # bytes of the command line that are no UTF-8
@@ -38,12 +39,14 @@ def trend(
         last = trends.last_minute(connection)
         if last is None:
             raise UsageError("the database holds no story yet")
-        span = terminal.span(since, until, step, last)
-        if not (points := trends.trend(connection, series, *span)) or not any(p.stories or p.copies for p in points):
+        start, end, width = span(since, until, step, last)
+        if not (points := trends.trend(connection, series, start, end, width)) or not any(
+            p.stories or p.copies for p in points
+        ):
             near = trends.series_like(connection, series.partition(":")[2] or series)
             hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
             raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")
-        terminal.print_trend(series, points, span[2], as_json=as_json)
+        terminal.print_trend(series, points, width, as_json=as_json)
 
 
 def dead_letters(

@@ -73,7 +73,7 @@ def seconds(option: str, text: str | None) -> float | None:
     """A duration such as 10s, in seconds; None when ``option`` was not given. Raises UsageError for anything else."""
     if text is None:
         return None
-    from sentiment_monitor.terminal import duration_minutes
+    from sentiment_monitor.spans import duration_minutes
 
     minutes = duration_minutes(text)
     if minutes is None:

@@ -23,7 +23,7 @@ class ClockName(StrEnum):
 
 def run(
     config: ConfigOption = None,
-    roles: Annotated[str, typer.Option(help="Comma-separated: ingest, detect.")] = "ingest,detect",
+    roles: Annotated[str, typer.Option(help="Comma-separated: ingest, detect, web.")] = "ingest,detect,web",
     clock: Annotated[
         ClockName,
         typer.Option(help="wall: live. event: minute by minute by the stories' own times, to replay history."),
@@ -50,6 +50,10 @@ def run(
       monitor run
 
       monitor run --clock event --exit-when-idle 10s --watchlist deploy/watchlist.csv
+
+      monitor run --roles web --database sqlite:///my-demo/demo.sqlite
+
+    The page is on http://localhost:8080 unless the settings say otherwise.
 
     The first SIGTERM or Ctrl-C stores what was fetched and stops; the second stops at once.
     """

@@ -22,11 +22,12 @@ from sentiment_monitor.domain import DAY_MINUTES, MINUTE_MS
 from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
+from sentiment_monitor.spans import clock
 from sentiment_monitor.store import trends
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.batches import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.terminal import clock, sparkline
+from sentiment_monitor.terminal import sparkline
 
 IDLE_SECONDS = 2.0
 _FEATURED = "ticker:NRWK"
@@ -51,7 +52,7 @@ def play(stories: int, keep: Path | None) -> None:
             "classifier and SQLite.\nSix quiet days, then a bank gets into trouble. Nothing here is real news."
         )
         with console.status("Starting the classifier (the first start compiles it for this machine) ..."):
-            service = root.build(chosen, clock="event", exit_when_idle=IDLE_SECONDS)
+            service = root.build(chosen, roles=["ingest", "detect"], clock="event", exit_when_idle=IDLE_SECONDS)
         publishing = threading.Thread(target=_publish, args=(chosen, sent), daemon=True)
         with _running(service) as thread, root.signals(service):
             publishing.start()

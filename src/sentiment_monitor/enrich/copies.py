@@ -25,7 +25,7 @@ _PREFIX = re.compile(
     r"\s*[-:–—|]+\s*)+",
     re.IGNORECASE,
 )
-_SUFFIX = re.compile(r"\s+[-–—|]\s+([\w.&' ]{2,30})$")
+_SUFFIX = re.compile(r"\s+[-–—|]\s+((?:[\w.&'’ ]|(?<=\w)-(?=\w)){2,30})$")
 _SMALL_WORDS = {"of", "the", "and", "for"}
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
 _HAS_DIGIT = re.compile(r"\d")

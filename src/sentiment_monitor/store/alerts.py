@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Column, Connection, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -286,6 +286,29 @@ class AlertStore:
         with self._database.read() as connection:
             return _alerts(connection, condition, newest_first=True, limit=limit)
 
+    def of_series(self, series: str, start: int, end: int) -> list[StoredAlert]:
+        """Alerts of one series that were firing at some time of the minutes [start, end), oldest first."""
+        with self._database.read() as connection:
+            return _alerts(
+                connection,
+                (alerts.c.series == series)
+                & (alerts.c.fired_minute < end)
+                & (alerts.c.resolved_minute.is_(None) | (alerts.c.resolved_minute >= start)),
+            )
+
+    def newest_of(self, fingerprint: str) -> int | None:
+        """The id of the newest alert with this fingerprint; None when there is none."""
+        with self._database.read() as connection:
+            newest: int | None = connection.scalar(
+                select(func.max(alerts.c.id)).where(alerts.c.fingerprint == fingerprint)
+            )
+        return newest
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """How many alerts, and how many notifications, are in each state."""
+        with self._database.read() as connection:
+            return _count_by(connection, alerts.c.state), _count_by(connection, notifications.c.state)
+
     def show(self, alert_id: int) -> tuple[StoredAlert, list[dict[str, Any]], list[dict[str, Any]]] | None:
         """One alert with its events and its notifications, oldest first; None when there is none."""
         with self._database.read() as connection:
@@ -302,6 +325,10 @@ class AlertStore:
                 .order_by(notifications.c.id)
             ).mappings()
             return found[0], [dict(event) for event in events], [dict(row) for row in sent]
+
+
+def _count_by(connection: Connection, column: Column[str]) -> dict[str, int]:
+    return {name: int(count) for name, count in connection.execute(select(column, func.count()).group_by(column))}
 
 
 def _alerts(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, or_, select, true
 
 from sentiment_monitor.domain import dimension_of, series_of
 from sentiment_monitor.store.rows import MICRO, split_tickers
@@ -51,9 +52,23 @@ class StoryFact:
     minute: int
     label: str
     negative: float
+    positive: float
+    uncertain: bool
     topic: str | None
     tickers: tuple[str, ...]
     copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesChange:
+    """One series in a span, and in the span of equal length before; copies collapsed, mean score in [-1, 1]."""
+
+    series: str
+    stories: int
+    negative: int
+    score: float
+    stories_before: int
+    negative_before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +112,7 @@ def history(
     """
     first = end - width * bins
     place = ((buckets.c.minute - first) // width).label("bin")
-    wanted = [
-        buckets.c.series == "all" if dimension == "all" else buckets.c.series.like(f"{dimension}:%")
-        for dimension in dimensions
-    ]
+    wanted = [_of_dimension(dimension) for dimension in dimensions]
     total = func.sum(buckets.c.stories)
     rows = connection.execute(
         select(buckets.c.series, place, func.sum(buckets.c.negative), total)
@@ -129,6 +141,26 @@ def active_minutes(connection: Connection, start: int, end: int) -> list[int]:
 
 def top_negative(connection: Connection, series: str, start: int, end: int, limit: int) -> tuple[list[StoryFact], int]:
     """The most negative originals of a series in [start, end), newest of equals first, and how many copies it had."""
+    chosen = _facts(series, start, end, "negative")
+    order = (scores.c.negative.desc(), stories.c.minute.desc(), stories.c.id)
+    facts = _read_facts(connection, chosen.order_by(*order).limit(limit))
+    collapsed = connection.scalar(
+        select(func.coalesce(func.sum(buckets.c.copies), 0)).where(
+            buckets.c.series == series, buckets.c.minute >= start, buckets.c.minute < end
+        )
+    )
+    return facts, int(collapsed or 0)
+
+
+def latest(
+    connection: Connection, series: str, start: int, end: int, limit: int, label: str | None = None
+) -> list[StoryFact]:
+    """The newest originals of a series in [start, end), of one label if given."""
+    order = (stories.c.minute.desc(), stories.c.published_ms.desc(), stories.c.id.desc())
+    return _read_facts(connection, _facts(series, start, end, label).order_by(*order).limit(limit))
+
+
+def _facts(series: str, start: int, end: int, label: str | None) -> Select[Any]:
     copies = stories.alias("copies")
     count = (
         select(func.count())
@@ -136,13 +168,19 @@ def top_negative(connection: Connection, series: str, start: int, end: int, limi
         .where(copies.c.copy_of == stories.c.id, copies.c.deleted.is_(False))
         .scalar_subquery()
     )
-    base = (
-        select(stories, scores.c.label, scores.c.negative, scores.c.topic, count.label("copies"))
+    chosen = (
+        select(
+            stories, scores.c.label, scores.c.negative, scores.c.positive, scores.c.uncertain, scores.c.topic,
+            count.label("copies"),
+        )
         .join(scores, scores.c.story_id == stories.c.id)
-        .where(*_living(start, end), stories.c.copy_of.is_(None), scores.c.label == "negative", *_in_series(series))
-        .order_by(scores.c.negative.desc(), stories.c.minute.desc(), stories.c.id)
-    )
-    facts = [
+        .where(*_living(start, end), stories.c.copy_of.is_(None), *_in_series(series))
+    )  # fmt: skip
+    return chosen if label is None else chosen.where(scores.c.label == label)
+
+
+def _read_facts(connection: Connection, query: Select[Any]) -> list[StoryFact]:
+    return [
         StoryFact(
             id=row["id"],
             headline=row["headline"],
@@ -152,18 +190,43 @@ def top_negative(connection: Connection, series: str, start: int, end: int, limi
             minute=row["minute"],
             label=row["label"],
             negative=row["negative"],
+            positive=row["positive"],
+            uncertain=row["uncertain"],
             topic=row["topic"],
             tickers=split_tickers(row["tickers"]),
             copies=row["copies"],
         )
-        for row in connection.execute(base.limit(limit)).mappings()
+        for row in connection.execute(query).mappings()
     ]
-    collapsed = connection.scalar(
-        select(func.coalesce(func.sum(buckets.c.copies), 0)).where(
-            buckets.c.series == series, buckets.c.minute >= start, buckets.c.minute < end
+
+
+def changes(connection: Connection, dimension: str, start: int, end: int, limit: int) -> list[SeriesChange]:
+    """The series of a dimension with the most negatives in [start, end), beside the span of equal length before."""
+    inside = buckets.c.minute >= start
+
+    def sums(column: ColumnElement[int], within: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.coalesce(func.sum(case((within, column), else_=0)), 0)
+
+    now, negative = sums(buckets.c.stories, inside), sums(buckets.c.negative, inside)
+    rows = connection.execute(
+        select(
+            buckets.c.series,
+            now,
+            negative,
+            sums(buckets.c.score_micro, inside),
+            sums(buckets.c.stories, ~inside),
+            sums(buckets.c.negative, ~inside),
         )
+        .where(buckets.c.minute >= 2 * start - end, buckets.c.minute < end, _of_dimension(dimension))
+        .group_by(buckets.c.series)
+        .having(now > 0)
+        .order_by(negative.desc(), now.desc(), buckets.c.series)
+        .limit(limit)
     )
-    return facts, int(collapsed or 0)
+    return [
+        SeriesChange(series, int(count), int(bad), int(micro) / MICRO / int(count), int(before), int(bad_before))
+        for series, count, bad, micro, before, bad_before in rows
+    ]
 
 
 def trend(connection: Connection, series: str, start: int, end: int, step: int) -> list[TrendPoint]:
@@ -193,6 +256,25 @@ def trend(connection: Connection, series: str, start: int, end: int, step: int) 
         score = micro / MICRO / count if count else None
         points.append(TrendPoint(start + place * step, count, negative, neutral, positive, copies, score))
     return points
+
+
+def negatives(connection: Connection, series: Collection[str], start: int, end: int, step: int) -> dict[str, list[int]]:
+    """Negatives of several series in steps of ``step`` minutes over [start, end): what sparklines are drawn of."""
+    steps = -(-(end - start) // step)
+    found = {name: [0] * steps for name in series}
+    rows = connection.execute(
+        select(buckets.c.series, ((buckets.c.minute - start) // step).label("place"), func.sum(buckets.c.negative))
+        .where(buckets.c.series.in_(series), buckets.c.minute >= start, buckets.c.minute < end)
+        .group_by(buckets.c.series, "place")
+    )
+    for name, place, count in rows:
+        found[name][int(place)] = int(count)
+    return found
+
+
+def exists(connection: Connection, series: str) -> bool:
+    """Whether any story counts in the series."""
+    return connection.scalar(select(buckets.c.minute).where(buckets.c.series == series).limit(1)) is not None
 
 
 def series_like(connection: Connection, text: str, limit: int = 10) -> list[str]:
@@ -265,6 +347,10 @@ def recent_dead_letters(connection: Connection, limit: int) -> list[StoredDeadLe
         )
         for row in rows
     ]
+
+
+def _of_dimension(dimension: str) -> ColumnElement[bool]:
+    return buckets.c.series == "all" if dimension == "all" else buckets.c.series.like(f"{dimension}:%")
 
 
 def _living(start: int, end: int) -> tuple[ColumnElement[bool], ...]:

@@ -34,6 +34,8 @@ KNOWN = (
         f"RPT-EXCLUSIVE-{LONG}",
         f"{LONG} - Reuters",
         f"{LONG} | The Wall Street Journal",
+        f"{LONG} - Inland-Herald",
+        f"{LONG} - Barron’s",
         f"{LONG} – marketwatch.com",
         f"{LONG} - 新华社",
         f" {LONG}! ",

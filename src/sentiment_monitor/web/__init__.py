@@ -1,0 +1,1 @@
+"""What people and machines read over HTTP: pages, JSON, metrics, health. Nothing here changes anything."""

@@ -1,0 +1,449 @@
+"""The pages and the JSON behind them. Every address lies one level deep, so links hold under any prefix of a proxy."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import importlib.metadata
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode, urlsplit
+
+import jinja2
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+
+from sentiment_monitor import __version__, documents
+from sentiment_monitor.domain import MINUTE_MS, dimension_of
+from sentiment_monitor.errors import DatabaseAway, UsageError
+from sentiment_monitor.spans import clock, iso, span
+from sentiment_monitor.store import trends
+from sentiment_monitor.store.alerts import AlertStore
+from sentiment_monitor.store.database import Connection, Database
+from sentiment_monitor.web.metrics import CONTENT_TYPE, Metrics, Parts
+
+SPANS = ("6h", "24h", "3d", "7d", "30d", "90d")
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        # Plotly writes its own style elements.
+        "style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_ROWS = 12  # series of a dimension on the overview
+_STORIES = 100
+
+Label = Literal["negative", "neutral", "positive"]
+State = Literal["pending", "firing", "resolved", "dropped"]
+AnyLabel = Literal["", "negative", "neutral", "positive"]
+AnyState = Literal["", "pending", "firing", "resolved", "dropped"]
+SeriesName = Annotated[str, Query(max_length=200, description="all, topic:earnings, ticker:AAPL or source:reuters.")]
+Since = Annotated[str, Query(max_length=60, description="A time, or a span back from the end such as 24h or 7d.")]
+Until = Annotated[str | None, Query(max_length=60, description="A time; default: the newest story.")]
+Step = Annotated[str | None, Query(max_length=60, description="Width of a step such as 15m.")]
+Limit = Annotated[int, Query(ge=1, le=1_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a page looks at: minutes [start, end), steps of a chart, and how the reader asked for it."""
+
+    start: int
+    end: int
+    step: int
+    since: str
+    until: str | None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The same span for a link."""
+        return {"since": self.since, **({"until": self.until} if self.until else {})}
+
+
+def site(
+    database: Database,
+    parts: Parts,
+    *,
+    names: Mapping[str, str],
+    now_ms: Callable[[], int],
+    allowed_hosts: Sequence[str] = ("*",),
+) -> FastAPI:
+    """The application that a :class:`~sentiment_monitor.web.server.WebServer` serves.
+
+    ``names`` is what people call a ticker. Requests for a host that is not allowed are refused, so that a page on the
+    internet cannot read this one through its visitor's browser.
+    """
+    made = FastAPI(title="sentiment-monitor", version=__version__, docs_url=None, redoc_url=None,
+                   openapi_url="/api/v1/openapi.json")  # fmt: skip
+    made.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
+    made.mount("/static", StaticFiles(packages=[("sentiment_monitor.web", "static")]), name="static")
+    pages = _Pages(database, names, now_ms)
+    _add_errors(made, pages)
+    _add_pages(made, pages)
+    _add_api(made, pages)
+    _add_health(made, parts, database)
+
+    @made.middleware("http")
+    async def headers(request: Request, following: Any) -> Response:
+        response: Response = await following(request)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault(
+            "Cache-Control", "max-age=3600" if request.url.path.startswith("/static/") else "no-store"
+        )
+        return response
+
+    return made
+
+
+class _Pages:
+    """What every page needs: the database, names, and templates."""
+
+    def __init__(self, database: Database, names: Mapping[str, str], now_ms: Callable[[], int]) -> None:
+        self.database = database
+        self.alerts = AlertStore(database)
+        self.names = names
+        self.now_ms = now_ms
+        self._templates = jinja2.Environment(
+            loader=jinja2.PackageLoader("sentiment_monitor.web"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters |= {
+            "clock": clock,
+            "iso": iso,
+            "ms_clock": lambda ms: clock(ms // MINUTE_MS),
+            "name": self.name,
+            "web_link": web_link,
+            "spark": spark,
+            "percent": lambda part: f"{part:.0%}",
+        }
+        self._templates.globals |= {"version": __version__, "spans": SPANS, "href": href, "plotly": plotly_version()}
+
+    def name(self, series: str) -> str:
+        """What people call a series: the company of a ticker, else its value."""
+        value = series.partition(":")[2]
+        if dimension_of(series) == "ticker" and value in self.names:
+            return f"{self.names[value]} ({value})" if self.names[value] != value else value
+        return {"topic": value.replace("_", " ")}.get(dimension_of(series), value) or "The whole feed"
+
+    def html(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return HTMLResponse(self._templates.get_template(template).render(**values), status_code=status)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Connection, int]]:
+        """A snapshot and its newest minute. Raises NothingYet for an empty database."""
+        with self.database.read() as connection:
+            last = trends.last_minute(connection)
+            if last is None:
+                raise HTTPException(404, "the database holds no story yet")
+            yield connection, last
+
+    def age(self, minute: int) -> str:
+        """How long ago a minute was, in words."""
+        minutes = max(0, self.now_ms() // MINUTE_MS - minute)
+        for unit, size in (("days", 2880), ("h", 120)):
+            if minutes >= size:
+                return f"{minutes // (size // 2)} {unit} ago"
+        return f"{minutes} min ago"
+
+
+def _span(since: str, until: str | None, step: str | None, last: int) -> Span:
+    start, end, width = span(since, until, step, last)
+    return Span(start, end, width, since, until)
+
+
+def href(address: str, **query: str | None) -> str:
+    """A link with what is not empty of a query."""
+    kept = {name: value for name, value in query.items() if value}
+    return f"{address}?{urlencode(kept)}" if kept else address
+
+
+def web_link(url: str) -> str | None:
+    """The address if a browser may be sent there: feeds can write anything, ``javascript:`` too."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return url if parts.scheme in ("http", "https") and parts.netloc else None
+
+
+def spark(values: Sequence[int]) -> str:
+    """The points of a polyline in a box of 100 by 20, the largest value at the top."""
+    top = max([*values, 1])
+    gap = 100 / max(1, len(values) - 1)
+    return " ".join(f"{place * gap:.1f},{19 - value / top * 18:.1f}" for place, value in enumerate(values))
+
+
+# -- pages ------------------------------------------------------------------------------------------
+
+
+def _add_pages(made: FastAPI, pages: _Pages) -> None:
+    @made.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def overview(since: Since = "24h", until: Until = None) -> Response:
+        with pages.database.read() as connection:
+            last = trends.last_minute(connection)
+            if last is None:
+                return pages.html("empty.html", here="overview")
+            chosen = _span(since, until, None, last)
+            within = (chosen.start, chosen.end)
+            points = trends.trend(connection, "all", *within, chosen.step)
+            tables = {
+                title: trends.changes(connection, dimension, *within, _ROWS)
+                for title, dimension in (("Companies", "ticker"), ("Topics", "topic"), ("Sources", "source"))
+            }
+            shown = [one.series for rows in tables.values() for one in rows]
+            sparks = trends.negatives(connection, shown, *within, chosen.step)
+            worst = trends.latest(connection, "all", *within, _ROWS, "negative")
+        return pages.html(
+            "overview.html",
+            here="overview",
+            span=chosen,
+            last=last,
+            age=pages.age(last),
+            stories=sum(point.stories for point in points),
+            negative=sum(point.negative for point in points),
+            copies=sum(point.copies for point in points),
+            firing=pages.alerts.listing(state="firing"),
+            chart=chart(points, chosen, pages.alerts.of_series("all", *within)),
+            tables=tables,
+            sparks=sparks,
+            latest=worst,
+        )
+
+    @made.get("/series", response_class=HTMLResponse, include_in_schema=False)
+    def series(name: SeriesName, since: Since = "24h", until: Until = None, label: AnyLabel = "") -> Response:
+        name = name.strip()
+        with pages.reading() as (connection, last):
+            chosen = _span(since, until, None, last)
+            within = (chosen.start, chosen.end)
+            points = trends.trend(connection, name, *within, chosen.step)
+            facts = trends.latest(connection, name, *within, _STORIES, label or None)
+            known = any(point.stories or point.copies for point in points) or trends.exists(connection, name)
+            found = [] if known else _like(connection, pages.names, name)
+        if not known:
+            if len(found) == 1:
+                return RedirectResponse(href("series", name=found[0], **chosen.query), 303)
+            return pages.html("search.html", 404, here="", asked=name, found=found, span=chosen)
+        return pages.html(
+            "series.html",
+            here="",
+            series=name,
+            span=chosen,
+            label=label,
+            points=points,
+            stories=sum(point.stories for point in points),
+            negative=sum(point.negative for point in points),
+            copies=sum(point.copies for point in points),
+            alerts=pages.alerts.of_series(name, *within),
+            chart=chart(points, chosen, pages.alerts.of_series(name, *within)),
+            facts=facts,
+            limit=_STORIES,
+        )
+
+    @made.get("/alerts", response_class=HTMLResponse, include_in_schema=False)
+    def alerts(state: AnyState = "") -> Response:
+        listing = pages.alerts.listing(state=state or None, limit=500)
+        return pages.html("alerts.html", here="alerts", state=state, alerts=listing)
+
+    @made.get("/alert", response_class=HTMLResponse, include_in_schema=False)
+    def alert(
+        id: Annotated[int | None, Query(ge=1, lt=2**63)] = None,  # noqa: A002  # the name in the address
+        fingerprint: Annotated[str | None, Query(max_length=64)] = None,
+    ) -> Response:
+        if id is None:
+            # How a notification names it: its newest alert is the one meant, or one that came after it.
+            id = pages.alerts.newest_of(fingerprint or "")  # noqa: A001
+        found = pages.alerts.show(id) if id is not None else None
+        if found is None:
+            raise HTTPException(404, "there is no such alert")
+        stored, events, sent = found
+        decided = [{**event, "evidence": json.loads(event["evidence"])} for event in events]
+        told = [event for event in decided if event["evidence"].get("top_stories")]
+        first = stored.pending_minute
+        around = {
+            "since": iso(max(0, first - 1440)),
+            "until": iso((stored.resolved_minute or stored.updated_minute) + 720),
+        }
+        return pages.html(
+            "alert.html", here="alerts", alert=stored, events=decided, sent=sent, around=around,
+            evidence=told[-1]["evidence"] if told else None,
+        )  # fmt: skip
+
+    @made.get("/dead-letters", response_class=HTMLResponse, include_in_schema=False)
+    def dead_letters() -> Response:
+        with pages.database.read() as connection:
+            letters = [documents.dead_letter(one) for one in trends.recent_dead_letters(connection, _STORIES)]
+        return pages.html("dead-letters.html", here="dead letters", letters=letters, limit=_STORIES)
+
+    @made.get("/plotly.min.js", include_in_schema=False)
+    def plotly(request: Request) -> Response:
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        headers = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        return Response(plotly_source(packed), media_type="text/javascript", headers=headers)
+
+
+def _like(connection: Connection, names: Mapping[str, str], text: str) -> list[str]:
+    """Series that somebody who typed ``text`` may mean; one if it is the name or the ticker of a company."""
+    wanted = text.casefold()
+    exact = [f"ticker:{ticker}" for ticker, name in names.items() if wanted in (ticker.casefold(), name.casefold())]
+    if known := [one for one in exact if trends.exists(connection, one)]:
+        return known[:1]
+    named = [f"ticker:{ticker}" for ticker, name in names.items() if wanted and wanted in name.casefold()]
+    there = [one for one in named[:50] if trends.exists(connection, one)]
+    like = trends.series_like(connection, text.partition(":")[2] or text, 20) if text else []
+    return list(dict.fromkeys([*there, *like]))
+
+
+def chart(points: Sequence[trends.TrendPoint], chosen: Span, alerts: Sequence[Any]) -> dict[str, Any]:
+    """What ``monitor.js`` draws: one bar a step, the mean score as a line, alerts as bands."""
+    return {
+        "step_ms": chosen.step * MINUTE_MS,
+        "at": [point.minute * MINUTE_MS for point in points],
+        "negative": [point.negative for point in points],
+        "neutral": [point.neutral for point in points],
+        "positive": [point.positive for point in points],
+        "score": [None if point.score is None else round(point.score, 3) for point in points],
+        "alerts": [
+            {
+                "from": max(one.fired_minute, chosen.start) * MINUTE_MS,
+                "to": min(one.resolved_minute or chosen.end, chosen.end) * MINUTE_MS,
+                "id": one.id,
+                "title": one.title,
+            }
+            for one in alerts
+        ],
+    }
+
+
+@functools.cache
+def plotly_version() -> str:
+    """The version of the chart library, which makes its address change with it."""
+    return importlib.metadata.version("plotly")
+
+
+@functools.cache
+def plotly_source(packed: bool) -> bytes:
+    """The chart library for browsers, out of the installed package, which is not imported for it."""
+    found = importlib.util.find_spec("plotly")
+    assert found is not None
+    assert found.origin is not None
+    source = Path(found.origin).with_name("package_data").joinpath("plotly.min.js").read_bytes()
+    return gzip.compress(source, 6, mtime=0) if packed else source
+
+
+# -- JSON -------------------------------------------------------------------------------------------
+
+
+def _add_api(made: FastAPI, pages: _Pages) -> None:
+    @made.get("/api/v1/trend")
+    def trend(series: SeriesName, since: Since = "24h", until: Until = None, step: Step = None) -> dict[str, Any]:
+        """One series over time: what ``monitor trend --json`` prints."""
+        with pages.reading() as (connection, last):
+            chosen = _span(since, until, step, last)
+            points = trends.trend(connection, series, chosen.start, chosen.end, chosen.step)
+        return documents.trend(series, points, chosen.step)
+
+    @made.get("/api/v1/series")
+    def all_series(
+        dimension: Literal["ticker", "topic", "source", "all"] = "ticker",
+        since: Since = "24h",
+        until: Until = None,
+        limit: Limit = 50,
+    ) -> list[dict[str, Any]]:
+        """Series with the most negatives of a span, each beside the span of equal length before."""
+        with pages.reading() as (connection, last):
+            chosen = _span(since, until, None, last)
+            found = trends.changes(connection, dimension, chosen.start, chosen.end, limit)
+        return [documents.change(one, pages.name(one.series)) for one in found]
+
+    @made.get("/api/v1/stories")
+    def stories(
+        series: SeriesName = "all",
+        since: Since = "24h",
+        until: Until = None,
+        label: Label | None = None,
+        limit: Limit = 100,
+    ) -> list[dict[str, Any]]:
+        """Stories of a series, newest first, without copies."""
+        with pages.reading() as (connection, last):
+            chosen = _span(since, until, None, last)
+            found = trends.latest(connection, series, chosen.start, chosen.end, limit, label)
+        return [documents.story(one) for one in found]
+
+    @made.get("/api/v1/alerts")
+    def alerts(state: State | None = None, limit: Limit = 50) -> list[dict[str, Any]]:
+        """Alerts, newest first: what ``monitor alerts list --json`` prints."""
+        return [documents.alert(one) for one in pages.alerts.listing(state=state, limit=limit)]
+
+    @made.get("/api/v1/alerts/{number}")
+    def alert(number: int) -> dict[str, Any]:
+        """One alert with events, evidence and deliveries: what ``monitor alerts show --json`` prints."""
+        found = pages.alerts.show(number) if 0 < number < 2**63 else None
+        if found is None:
+            raise HTTPException(404, "there is no such alert")
+        return documents.alert_history(*found)
+
+
+# -- health -----------------------------------------------------------------------------------------
+
+
+def _add_health(made: FastAPI, parts: Parts, database: Database) -> None:
+    metrics = Metrics(parts, database)
+    for path in ("/metrics", "/healthz", "/readyz"):
+        # Health checkers like to ask with HEAD.
+        made.add_api_route(path, {"/metrics": lambda: Response(metrics.text(), media_type=CONTENT_TYPE),
+                                  "/healthz": lambda: PlainTextResponse("ok\n"),
+                                  "/readyz": lambda: ready(database)}[path],
+                           methods=["GET", "HEAD"], include_in_schema=False)  # fmt: skip
+
+
+def ready(database: Database) -> Response:
+    """200 while the database answers; the process itself ends when one of its loops does."""
+    try:
+        database.revisions()
+    except DatabaseAway as error:
+        return PlainTextResponse(f"database away: {error}\n", 503)
+    return PlainTextResponse("ok\n")
+
+
+# -- errors -----------------------------------------------------------------------------------------
+
+
+def _add_errors(made: FastAPI, pages: _Pages) -> None:
+    def answer(request: Request, status: int, text: str) -> Response:
+        if request.url.path.startswith("/api/"):
+            return JSONResponse({"detail": text}, status)
+        return pages.html("error.html", status, here="", code=status, text=text)
+
+    @made.exception_handler(UsageError)
+    def wrong(request: Request, error: UsageError) -> Response:
+        return answer(request, 400, str(error).replace("--", ""))
+
+    @made.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
+        return answer(request, 400, "; ".join(problems))
+
+    @made.exception_handler(404)
+    @made.exception_handler(405)
+    def refused(request: Request, error: HTTPException) -> Response:
+        return answer(request, error.status_code, str(error.detail))
+
+    @made.exception_handler(DatabaseAway)
+    def away(request: Request, error: DatabaseAway) -> Response:
+        return answer(request, 503, f"The database is away ({error}). Try again in a moment.")

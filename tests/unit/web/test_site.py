@@ -1,0 +1,340 @@
+"""The pages and what lies behind them, asked as a browser, a program, Prometheus and an attacker would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from sentiment_monitor.detect.rules import DEFAULT_RULES
+from sentiment_monitor.domain import MINUTE_MS
+from sentiment_monitor.errors import DatabaseAway
+from sentiment_monitor.jobs import Deliveries, Leadership, Turns
+from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.web.metrics import Parts
+from sentiment_monitor.web.site import href, site, spark, web_link
+from writing import Desk, dead, scored
+
+START = 27_974_000  # 2023-03-10 09:20
+NOW_MS = (START + 90) * MINUTE_MS
+NAMES = {"KSB": "Kestrel Savings", "ELM": "Elmet Motors"}
+EVIL = "<script>alert(1)</script> & Söhne"
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    stories = [
+        scored(str(n), f"Depositors leave bank number {n} of the coast", source=f"wire {n % 3}", minute=START + n,
+               label="negative", tickers=("KSB",), url=f"https://news.example/{n}")
+        for n in range(6)
+    ]  # fmt: skip
+    Desk(database).write(
+        *stories,
+        scored("copy", stories[0].enriched.story.headline, source="other", minute=START + 7, label="negative"),
+        scored("evil", EVIL, source='a/b?c=d&e "f"', minute=START + 8, url="javascript:alert(1)", topic="macro"),
+        scored("good", "Elmet Motors sells more cars", minute=START + 9, label="positive", tickers=("ELM",)),
+        dead=[dead(value=b"<b>\xff</b>", detail="not <i>JSON</i>")],
+    )
+    return database
+
+
+@pytest.fixture
+def alerted(filled: Database) -> Database:
+    alerts = AlertStore(filled)
+    lease = alerts.acquire("me", NOW_MS, 60_000)
+    assert lease
+    evidence = {
+        "top_stories": [
+            {"id": "0", "headline": EVIL, "source": "wire", "url": "javascript:alert(2)", "published_ms": NOW_MS,
+             "negative": 0.9, "copies": 2},
+            {"id": "1", "headline": "Second", "source": "wire", "url": "https://news.example/2", "published_ms": NOW_MS,
+             "negative": 0.8, "copies": 0},
+        ],
+        "sources": ["wire"],
+        "copies": 2,
+    }  # fmt: skip
+    event = AlertEvent(
+        transition="fired", reason="spike_burst", observed=6, volume=6, expected=0.1, p_value=1e-5, q_value=1e-4,
+        evidence=msgspec.json.encode(evidence).decode(), explanation="What: 6 negative of 6 stories",
+        outgoing=[Outgoing("desk", 0, "key", "{}", "Kestrel in trouble", "text")],
+    )  # fmt: skip
+    change = AlertChange(
+        alert_id=None, fingerprint="f" * 16, rule=DEFAULT_RULES[0].name, series="ticker:KSB", severity="critical",
+        state="firing", state_json="{}", title="Kestrel <b>in trouble</b>", pending_minute=START + 5,
+        fired_minute=START + 5, resolved_minute=None, event=event,
+    )  # fmt: skip
+    alerts.apply(lease, START + 5, [change], NOW_MS)
+    return filled
+
+
+def _client(database: Database, parts: Parts | None = None, **options: Any) -> TestClient:
+    made = site(database, parts or Parts(), names=NAMES, now_ms=lambda: NOW_MS, **options)
+    return TestClient(made, base_url="http://localhost:8080", raise_server_exceptions=True)
+
+
+@pytest.fixture
+def client(alerted: Database) -> Iterator[TestClient]:
+    with _client(alerted) as made:
+        yield made
+
+
+def _text(html: str) -> str:
+    """What a reader sees, more or less."""
+    shown = re.sub(r"<script.*?</script>", " ", html, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", shown).split())
+
+
+# -- pages ------------------------------------------------------------------------------------------
+
+
+def test_the_overview_says_how_it_stands(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    text = _text(page.text)
+    assert "1 alert firing now" in text
+    assert "8 stories, and 1 copies" in text
+    assert "75% of the stories are negative" in text
+    assert "Newest story: 2023-03-10 09:29, 81 min ago" in text
+    assert "Kestrel Savings (KSB) 6 0 6 -0.75" in text
+    assert "<title>1 firing" in page.text
+
+
+def test_an_empty_database_has_a_page_that_says_what_to_do(database: Database) -> None:
+    with _client(database) as empty:
+        page = empty.get("/")
+        assert (page.status_code, "No story has come yet" in page.text) == (200, True)
+        assert empty.get("/series?name=all").status_code == 404
+        assert empty.get("/api/v1/trend?series=all").json() == {"detail": "the database holds no story yet"}
+        assert "No alert has fired" in empty.get("/alerts").text
+        assert "There are none" in empty.get("/dead-letters").text
+
+
+def test_a_series_shows_its_stories_alerts_and_trend(client: TestClient) -> None:
+    text = _text(client.get("/series?name=ticker:KSB&since=1h").text)
+    assert "Kestrel Savings (KSB)" in text
+    assert "6 stories and 0 copies" not in text
+    assert "2023-03-10 09:25 to now, critical" in text
+    assert "Depositors leave bank number 0 of the coast and 1 copy" in text
+    only = _text(client.get("/series?name=all&label=positive").text)
+    assert "Elmet Motors sells more cars" in only
+    assert "Depositors" not in only
+
+
+@pytest.mark.parametrize("asked", ["ticker:KSB", "KSB", "ksb", "Kestrel Savings", "kestrel", " kestrel "])
+def test_a_company_is_found_by_ticker_and_by_name(client: TestClient, asked: str) -> None:
+    found = client.get("/series", params={"name": asked, "since": "7d"})
+    assert "<h1>Kestrel Savings (KSB)</h1>" in found.text
+    assert "since=7d" in str(found.url)
+
+
+def test_a_search_with_several_answers_offers_them_and_one_with_none_says_so(client: TestClient) -> None:
+    several = client.get("/series?name=wire")
+    assert several.status_code == 404
+    assert several.text.count("<li>") == 4
+    nothing = client.get("/series", params={"name": EVIL})
+    assert nothing.status_code == 404
+    assert "Nothing is called" in nothing.text
+    assert "<script>alert" not in nothing.text
+
+
+def test_a_series_of_any_name_is_reached_by_its_link(client: TestClient) -> None:
+    page = client.get("/series?name=topic:macro").text
+    link = next(found for found in re.findall(r'href="(series[^"]*source[^"]*)"', page) if "a%2Fb" in found)
+    followed = client.get("/" + link.replace("&amp;", "&"))
+    assert (followed.status_code, "a/b?c=d&amp;e" in followed.text) == (200, True)
+
+
+def test_what_a_feed_wrote_is_never_markup_nor_a_script(client: TestClient) -> None:
+    for address in ("/", "/series?name=all", "/alert?id=1", "/alerts", "/dead-letters"):
+        page = client.get(address).text
+        assert "<script>alert" not in page
+        assert "javascript:" not in page
+        for raw in ("<i>JSON", "<b>in trouble", "<b>\\xff"):
+            assert raw not in page
+        assert page.count("<script") == len(re.findall(r'<script (src="[a-z/.]+\?v=|type="application/json">)', page))
+
+
+def test_pages_tell_browsers_to_run_nothing_from_elsewhere(client: TestClient) -> None:
+    headers = client.get("/").headers
+    assert "default-src 'none'; script-src 'self'" in headers["content-security-policy"]
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert headers["cache-control"] == "no-store"
+
+
+def test_an_alert_explains_itself(client: TestClient) -> None:
+    page = client.get("/alert?id=1")
+    text = _text(page.text)
+    for part in ("Kestrel &lt;b&gt;in trouble", "critical", "What: 6 negative of 6 stories", "spike burst", "desk"):
+        assert part in text
+    assert 'href="https://news.example/2"' in page.text
+    assert client.get("/alert?fingerprint=" + "f" * 16).text == page.text
+    assert "Kestrel &lt;b&gt;" in client.get("/alerts?state=firing").text
+    assert "No alert is resolved" in client.get("/alerts?state=resolved").text
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "said"),
+    [
+        ("/?since=soon", 400, "since soon: write a time"),
+        ("/?since=0h", 400, "must lie before the end"),
+        ("/series?name=all&until=never", 400, "until never: write a time"),
+        ("/series?name=all&label=bad", 400, "label"),
+        ("/series", 400, "name: Field required"),
+        ("/series?name=" + "x" * 201, 400, "name: String should have at most 200"),
+        ("/alert?id=99", 404, "no such alert"),
+        ("/alert", 404, "no such alert"),
+        ("/alert?id=x", 400, "id: Input should be a valid integer"),
+        ("/alert?id=99999999999999999999", 400, "id"),
+        ("/nothing", 404, "Not Found"),
+        ("/static/../site.py", 404, "Not Found"),
+        ("/api/v1/trend?series=all&step=1s", 400, "step 1s: write a duration of at least 1m"),
+        ("/api/v1/trend?series=all&since=1000w&step=1m", 400, "more than 100,000 steps"),
+        ("/api/v1/stories?limit=0", 400, "limit"),
+        ("/api/v1/alerts/99", 404, "no such alert"),
+        ("/api/v1/alerts/99999999999999999999", 404, "no such alert"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_shown_is_said_in_the_form_that_was_asked_for(
+    client: TestClient, address: str, status: int, said: str
+) -> None:
+    answer = client.get(address)
+    assert answer.status_code == status
+    if address.startswith("/api/"):
+        assert said in answer.json()["detail"]
+    else:
+        assert said in _text(answer.text)
+        assert "sentiment-monitor" in answer.text
+
+
+# -- JSON -------------------------------------------------------------------------------------------
+
+
+def test_the_api_gives_what_the_commands_print(client: TestClient) -> None:
+    trend = client.get("/api/v1/trend?series=ticker:KSB&since=10m&step=5m").json()
+    assert [point["negative"] for point in trend["points"]] == [5, 1]
+    assert trend["points"][0]["at"] == "2023-03-10T09:20:00Z"
+    assert client.get("/api/v1/series?limit=1").json() == [
+        {"series": "ticker:KSB", "name": "Kestrel Savings (KSB)", "stories": 6, "negative": 6, "score": -0.75,
+         "stories_before": 0, "negative_before": 0}
+    ]  # fmt: skip
+    stories = client.get("/api/v1/stories?label=negative&limit=2").json()
+    assert [story["headline"] for story in stories] == [
+        f"Depositors leave bank number {n} of the coast" for n in (5, 4)
+    ]
+    assert stories[0]["at"] == "2023-03-10T09:25:00Z"
+    alerts = client.get("/api/v1/alerts?state=firing").json()
+    assert [(alert["id"], alert["fired_at"]) for alert in alerts] == [(1, "2023-03-10T09:25:00Z")]
+    shown = client.get("/api/v1/alerts/1").json()
+    assert shown["events"][0]["evidence"]["sources"] == ["wire"]
+    assert shown["notifications"][0]["receiver"] == "desk"
+    assert "/api/v1/trend" in client.get("/api/v1/openapi.json").json()["paths"]
+
+
+def test_a_span_is_compared_with_the_one_before_it(client: TestClient) -> None:
+    found = client.get("/api/v1/series?since=2023-03-10T09:23Z&until=2023-03-10T09:26Z").json()
+    assert [(one["negative"], one["negative_before"]) for one in found] == [(3, 3)]
+
+
+# -- metrics and health -----------------------------------------------------------------------------
+
+
+def _metrics(client: TestClient) -> dict[tuple[str, str], float]:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {
+        (sample.name.removeprefix("sentiment_monitor_"), ",".join(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_metrics_count_what_the_loops_did(alerted: Database) -> None:
+    turns = Turns(done=3, missed=1, fired=2, last_minute=START)
+    leadership = Leadership(AlertStore(alerted), "me", 60_000, lambda: NOW_MS)
+    leadership.lease()
+    with _client(alerted, Parts(turns=turns, deliveries=Deliveries(sent=4), leadership=leadership)) as client:
+        found = _metrics(client)
+    assert found["ticks_total", "done"] == 3
+    assert found["ticks_total", "missed"] == 1
+    assert found["alerts_decided_total", "fired"] == 2
+    assert found["deliveries_total", "sent"] == 4
+    assert found["leading", ""] == 1
+    assert found["last_tick_timestamp_seconds", ""] == START * 60
+    assert found["alerts", "firing"] == 1
+    assert found["notifications", "queued"] == 1
+    assert found["database_up", ""] == 1
+    assert found["process_resident_memory_bytes", ""] > 0
+
+
+def test_health_and_metrics_answer_while_the_database_is_away(
+    alerted: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> None:
+        raise DatabaseAway("the lights are off")
+
+    with _client(alerted) as client:
+        assert (client.get("/readyz").status_code, client.head("/readyz").status_code) == (200, 200)
+        monkeypatch.setattr(alerted, "read", lambda: away())
+        assert client.get("/healthz").text == "ok\n"
+        ready = client.get("/readyz")
+        assert (ready.status_code, "the lights are off" in ready.text) == (503, True)
+        assert _metrics(client)["database_up", ""] == 0
+        page = client.get("/")
+        assert (page.status_code, "The database is away (the lights are off)" in page.text) == (503, True)
+        assert client.get("/api/v1/alerts").status_code == 503
+
+
+def test_a_page_on_the_internet_cannot_read_this_one_through_its_visitor(alerted: Database) -> None:
+    with _client(alerted, allowed_hosts=["localhost", "desk.example"]) as client:
+        assert client.get("/").status_code == 200
+        assert client.get("/", headers={"Host": "desk.example:8080"}).status_code == 200
+        assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+
+
+# -- parts ------------------------------------------------------------------------------------------
+
+
+def test_the_chart_library_comes_from_this_machine_packed_if_wanted(client: TestClient) -> None:
+    plain = client.get("/plotly.min.js", headers={"Accept-Encoding": "identity"})
+    packed = client.get("/plotly.min.js", headers={"Accept-Encoding": "gzip"})
+    assert plain.text == packed.text
+    assert "plotly.js" in plain.text[:200]
+    assert "immutable" in packed.headers["cache-control"]
+    assert client.get("/static/monitor.js").headers["cache-control"] == "max-age=3600"
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://a.example/x?y=1", True), ("http://a.example", True), ("HTTPS://A.EXAMPLE", True), ("", False),
+        ("javascript:alert(1)", False), ("data:text/html,x", False), ("//a.example", False), ("a.example", False),
+        ("https://", False), ("http://[", False), (" javascript:alert(1)", False),
+    ],
+)  # fmt: skip
+def test_only_web_addresses_become_links(url: str, kept: bool) -> None:
+    assert web_link(url) == (url if kept else None)
+
+
+def test_links_carry_what_is_not_empty() -> None:
+    assert href("series", name="source:a&b/c", label="", until=None) == "series?name=source%3Aa%26b%2Fc"
+    assert href("./") == "./"
+
+
+@pytest.mark.parametrize("values", [[], [0], [5], [0, 0], [1, 3, 2]])
+def test_a_sparkline_stays_in_its_box(values: list[int]) -> None:
+    for point in spark(values).split():
+        x, y = map(float, point.split(","))
+        assert 0 <= x <= 100
+        assert 0 <= y <= 20
+
+
+def test_every_template_is_used() -> None:
+    folder = Path(site.__code__.co_filename).parent
+    source = (folder / "site.py").read_text() + "".join(p.read_text() for p in (folder / "templates").iterdir())
+    assert [path.name for path in (folder / "templates").iterdir() if f'"{path.name}"' not in source] == []
