@@ -88,16 +88,16 @@ def build(recipe: Recipe) -> Split:
     measured: dict[str, list[Row]] = defaultdict(list)
     for row in merged:
         group = groups[row.key]
-        if fraction(f"{recipe.seed}:held_out:{group}") < share[row.origin]:
+        if fraction(f"{recipe.split_seed}:held_out:{group}") < share[row.origin]:
             measured[row.origin].append(row)
             report[row.origin]["held_out"] += 1
             continue
-        if row.sentiment and fraction(f"{recipe.seed}:keep:{row.key}") >= keep[row.origin].get(row.sentiment, 1.0):
+        if row.sentiment and fraction(f"{recipe.split_seed}:keep:{row.key}") >= keep[row.origin].get(row.sentiment, 1.0):
             row = replace(row, sentiment=None)
             report[row.origin]["thinned"] += 1
             if row.topic is None:
                 continue
-        target = development if fraction(f"{recipe.seed}:development:{group}") < recipe.development else train
+        target = development if fraction(f"{recipe.split_seed}:development:{group}") < recipe.development else train
         report[row.origin]["development" if target is development else "train"] += 1
         target.append(row)
     if not train or not development:

@@ -68,7 +68,8 @@ class Recipe(_Strict):
     base_notice: str = ""  # what the licence of the base asks to be repeated
     name: str = "classifier"
     languages: tuple[str, ...] = ("en",)
-    seed: int = 20230309
+    seed: int = 20230309  # of the head's first weights, dropout and the order of rows
+    split_seed: int = 20230309  # which rows are held out: the same for runs that differ in seed
     epochs: Positive = 3.0
     batch: Annotated[int, Field(ge=1)] = 32
     learning_rate: Positive = 1e-4

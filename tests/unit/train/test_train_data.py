@@ -35,7 +35,7 @@ def test_no_text_and_no_pair_is_on_two_sides(
         _write(train, first)
         _write(valid, second[:3])
         recipe = Recipe(
-            seed=seed,
+            split_seed=seed,
             development=0.3,
             data=(Data(name="a", file=train, sentiment="sentiment", pair="pair", held_out=0.3),),
             held_out=(HeldOut(name="v", file=valid, sentiment="sentiment", minus="a"),),
@@ -76,6 +76,8 @@ def test_thinned_labels_stay_out_and_the_report_adds_up(tmp_path: Path) -> None:
     assert counts["read"] == 400 == sum(counts[step] for step in ("train", "development", "held_out", "thinned"))
     assert 0.25 < (counts["train"] + counts["development"]) / (400 - counts["held_out"]) < 0.45
     assert data.build(recipe) == split
+    assert data.build(recipe.model_copy(update={"seed": 7})) == split  # runs that differ in seed are comparable
+    assert data.build(recipe.model_copy(update={"split_seed": 7})).held_out != split.held_out
 
 
 def test_plain_files_are_recognised_by_their_columns(tmp_path: Path) -> None:

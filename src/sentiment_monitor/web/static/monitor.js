@@ -49,8 +49,9 @@ function draw() {
 }
 
 async function refresh() {
-  const typing = document.activeElement && document.activeElement.matches("input, select");
-  if (document.hidden || typing || !getSelection().isCollapsed) return;
+  // Not under somebody's hands: while they type, mark text, or read a value off the chart.
+  const busy = document.querySelector("input:focus, .chart:hover") || !getSelection().isCollapsed;
+  if (document.hidden || busy) return;
   let text;
   try {
     const answer = await fetch(location.href, {signal: AbortSignal.timeout(10000)});
@@ -62,7 +63,9 @@ async function refresh() {
   }
   document.getElementById("lost").hidden = true;
   const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+  const opened = document.querySelector("main details[open]") !== null;
   document.querySelector("main").replaceWith(document.adoptNode(fresh));
+  for (const details of document.querySelectorAll("main details")) details.open = opened;
   draw();
 }
 
