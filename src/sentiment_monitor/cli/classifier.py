@@ -168,7 +168,9 @@ def retrain(
         Path | None, typer.Option("--settings", help="Training settings (TOML) instead of --data.", show_default=False)
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.", show_default=False)] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random choice but which rows are held out.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random choice but which rows are held out.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a classifier offline, measure it, and write a directory that --classifier takes.

@@ -208,10 +208,12 @@ def _summary(
             raise FatalError("the demo's bank got into trouble and no alert fired")
     finally:
         database.close()
-    again = f"--database sqlite:///{kept / 'demo.sqlite'}" if kept else "after: monitor demo --keep my-demo"
-    console.print(
-        "\nWhat to try next:\n"
-        f"  monitor trend ticker:NRWK --since 24h   {again}\n"
-        '  monitor score "Kestrel Bank halts withdrawals" "Kestrel Bank opens branch in Leeds"\n'
-        "  monitor run                             with your own Kafka: see README.md and deploy/monitor.toml"
-    )
+    database_option = f"--database sqlite:///{kept / 'demo.sqlite' if kept else 'my-demo/demo.sqlite'}"
+    console.print("\nWhat to try next:" + ("" if kept else " (the first two after monitor demo --keep my-demo)"))
+    for line in (
+        f"monitor run --roles web {database_option}",
+        f"monitor trend ticker:NRWK --since 24h {database_option}",
+        'monitor score "Kestrel Bank halts withdrawals" "Kestrel Bank opens branch in Leeds"',
+        "monitor run    with your own Kafka: see README.md and deploy/monitor.toml",
+    ):
+        console.print(Text(f"  {line}"), soft_wrap=True)

@@ -92,7 +92,9 @@ def build(recipe: Recipe) -> Split:
             measured[row.origin].append(row)
             report[row.origin]["held_out"] += 1
             continue
-        if row.sentiment and fraction(f"{recipe.split_seed}:keep:{row.key}") >= keep[row.origin].get(row.sentiment, 1.0):
+        if row.sentiment and fraction(f"{recipe.split_seed}:keep:{row.key}") >= keep[row.origin].get(
+            row.sentiment, 1.0
+        ):
             row = replace(row, sentiment=None)
             report[row.origin]["thinned"] += 1
             if row.topic is None:

@@ -404,21 +404,27 @@ def _add_api(made: FastAPI, pages: _Pages) -> None:
 
 def _add_health(made: FastAPI, parts: Parts, database: Database) -> None:
     metrics = Metrics(parts, database)
-    for path in ("/metrics", "/healthz", "/readyz"):
+
+    def probe(path: str) -> Callable[[Callable[[], Response]], Callable[[], Response]]:
         # Health checkers like to ask with HEAD.
-        made.add_api_route(path, {"/metrics": lambda: Response(metrics.text(), media_type=CONTENT_TYPE),
-                                  "/healthz": lambda: PlainTextResponse("ok\n"),
-                                  "/readyz": lambda: ready(database)}[path],
-                           methods=["GET", "HEAD"], include_in_schema=False)  # fmt: skip
+        return made.api_route(path, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
 
+    @probe("/metrics")
+    def scrape() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-def ready(database: Database) -> Response:
-    """200 while the database answers; the process itself ends when one of its loops does."""
-    try:
-        database.revisions()
-    except DatabaseAway as error:
-        return PlainTextResponse(f"database away: {error}\n", 503)
-    return PlainTextResponse("ok\n")
+    @probe("/healthz")
+    def alive() -> Response:
+        return PlainTextResponse("ok\n")
+
+    @probe("/readyz")
+    def ready() -> Response:
+        # The process itself ends when one of its loops does.
+        try:
+            database.revisions()
+        except DatabaseAway as error:
+            return PlainTextResponse(f"database away: {error}\n", 503)
+        return PlainTextResponse("ok\n")
 
 
 # -- errors -----------------------------------------------------------------------------------------
