@@ -223,6 +223,24 @@ def build(
     """
     if clock == "event" and not {"ingest", "detect"} <= set(roles):
         raise UsageError("--clock event needs the ingest and the detect role in one process")
+    server = WebServer(settings.web.host, settings.web.port) if "web" in roles else None
+    try:
+        return _assembled(settings, roles, clock, exit_when_idle, source, classifier, server)
+    except BaseException:
+        if server:
+            server.stop()
+        raise
+
+
+def _assembled(
+    settings: tree.Settings,
+    roles: Collection[Role],
+    clock: Clock,
+    exit_when_idle: float | None,
+    source: Callable[[StoryWriter], Source] | None,
+    classifier: Classifier | None,
+    server: WebServer | None,
+) -> App:
     watchlist, decoder, rules, receivers = _parts(settings)
     database = open_database(settings)
     alerts = AlertStore(database)
@@ -290,17 +308,12 @@ def build(
             on_stored=app.event.advance if app.event else lambda minute: None,
             exit_when_idle=exit_when_idle,
         )
-    if "web" in roles:
-        try:
-            app.web = _web(settings, app, watchlist.names)
-        except SettingsError:
-            app.close()
-            raise
+    if server:
+        app.web = _web(settings, app, server, watchlist)
     return app
 
 
-def _web(settings: tree.Settings, app: App, names: Mapping[str, str]) -> Web:
-    server = WebServer(settings.web.host, settings.web.port)
+def _web(settings: tree.Settings, app: App, server: WebServer, watchlist: Watchlist) -> Web:
     clock = app.live or app.event
     parts = Parts(
         pipeline=app.pipeline,
@@ -311,9 +324,11 @@ def _web(settings: tree.Settings, app: App, names: Mapping[str, str]) -> Web:
     )
     hosts = ["*"]
     if ip_address(server.host).is_loopback:
-        hosts = ["localhost", "127.0.0.1", "::1", server.host, urlsplit(settings.external_url).hostname or "localhost"]
-    reader = Database(settings.database.url.get_secret_value())
-    return Web(server, site(reader, parts, names=names, now_ms=now_ms, allowed_hosts=hosts), reader)
+        known = urlsplit(settings.external_url).hostname or "localhost"
+        hosts = ["localhost", "127.0.0.1", "[::1]", server.host, known]
+    reader = Database(settings.database.url.get_secret_value(), reader=True)
+    made = site(reader, parts, names=watchlist.spoken, now_ms=now_ms, allowed_hosts=hosts)
+    return Web(server, made, reader)
 
 
 def _kafka(settings: tree.Settings, writer: StoryWriter) -> KafkaSource:

@@ -45,15 +45,18 @@ class Leadership:
         self._ttl_ms = ttl_ms
         self._now_ms = now_ms
         self._leading = False
+        self._until_ms = 0
 
     @property
     def leading(self) -> bool:
-        """Whether the last look said that this process leads."""
-        return self._leading
+        """Whether this process holds the lease, as far as it can know: not longer than it was granted."""
+        return self._leading and self._now_ms() < self._until_ms
 
     def lease(self) -> Lease | None:
         """The lease, taken or renewed now; None while another replica leads. Raises DatabaseAway."""
-        lease = self._alerts.acquire(self._holder, self._now_ms(), self._ttl_ms)
+        now = self._now_ms()
+        lease = self._alerts.acquire(self._holder, now, self._ttl_ms)
+        self._until_ms = now + self._ttl_ms
         if (lease is not None) != self._leading:
             self._leading = lease is not None
             _log.info("detect.leading" if lease else "detect.following", holder=self._holder)
@@ -329,6 +332,7 @@ class EventClock:
                 except (RetryLater, Fenced) as error:
                     reason = str(error)
                 if reason != waiting:
+                    self.turns.postponed += 1
                     _log.warning("tick.waiting", reason=reason)
                     waiting = reason
                 self._stopping.wait(_WAIT_SECONDS)

@@ -16,7 +16,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AnyHttpUrl,
+    AnyUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -272,6 +282,12 @@ class Settings(BaseSettings):
         "http://localhost:8080", description="Where people find the page; links in alerts begin so."
     )
     log: Log = Log()
+
+    @field_validator("external_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        AnyHttpUrl(value)  # raises ValidationError
+        return value
 
     @model_validator(mode="after")
     def _names_are_known_and_unique(self) -> Settings:

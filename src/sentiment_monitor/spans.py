@@ -35,29 +35,35 @@ def iso(minute: int | None) -> str | None:
     return None if minute is None else datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def span(since: str, until: str | None, step: str | None, last_minute: int) -> tuple[int, int, int]:
-    """(start, end, step) in minutes for the options of ``monitor trend``; ``end`` is exclusive."""
-    end = _instant("--until", until) if until else last_minute + 1
+def span(
+    since: str, until: str | None, step: str | None, last_minute: int, *, dashes: str = ""
+) -> tuple[int, int, int]:
+    """(start, end, step) in minutes; ``end`` is exclusive.
+
+    ``since`` is a time or a duration back from the end, ``until`` a time (None: the last minute there is). UsageError
+    names them as they are called where they come from, on a command line with ``dashes``.
+    """
+    end = _instant(f"{dashes}until", until) if until else last_minute + 1
     back = duration_minutes(since)
-    start = end - round(back) if back is not None else _instant("--since", since)
+    start = end - round(back) if back is not None else _instant(f"{dashes}since", since)
     start = max(0, start)  # no story is older than 1970
     if start >= end:
-        raise UsageError(f"--since {since}: must lie before the end, {clock(end)}")
+        raise UsageError(f"{dashes}since {since}: must lie before the end, {clock(end)}")
     if step is None:
         fitting = (width for width in _STEPS if (end - start) / width <= _WIDTH)
         return start, end, next(fitting, -(-(end - start) // (_WIDTH * 10_080)) * 10_080)
     minutes = duration_minutes(step)
     if minutes is None or minutes < 1:
-        raise UsageError(f"--step {step}: write a duration of at least 1m, such as 15m or 6h")
+        raise UsageError(f"{dashes}step {step}: write a duration of at least 1m, such as 15m or 6h")
     if (end - start) / minutes > _MOST_STEPS:
-        raise UsageError(f"--step {step}: that makes more than {_MOST_STEPS:,} steps; choose a wider one")
+        raise UsageError(f"{dashes}step {step}: that makes more than {_MOST_STEPS:,} steps; choose a wider one")
     return start, end, min(round(minutes), end - start)
 
 
-def _instant(option: str, text: str) -> int:
+def _instant(name: str, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{option} {text}: write a time such as 2023-03-09 or 2023-03-09T20:00Z") from None
+        raise UsageError(f"{name} {text}: write a time such as 2023-03-09 or 2023-03-09T20:00Z") from None
     minute = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) // 60
     return min(max(0, minute), _LAST_MINUTE)  # no story is older or newer

@@ -67,6 +67,7 @@ def test_of_two_holders_one_leads_until_its_lease_expires(store: AlertStore, clo
     taken = two.lease()
     assert taken is not None
     assert taken.token > first.token
+    assert (one.leading, two.leading) == (False, True)  # not longer than the lease, even unasked
     assert one.lease() is None
     with pytest.raises(Fenced):
         store.apply(first, 5, [], clock())

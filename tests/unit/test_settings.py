@@ -119,6 +119,8 @@ def test_each_problem_is_one_line_that_names_its_setting(tmp_path: Path) -> None
     [
         ("not toml", "not valid TOML"),
         ("kafka = 5\n", "kafka: Input should be"),
+        ('external_url = "http://[bad"\n', "external_url: "),
+        ('external_url = "desk.example"\n', "external_url: "),
         ('[[rules]]\nname = "x"\nreceivers = ["default"]\nbogus = 1\n', "rules.0.bogus"),
         ('[[rules]]\nname = "x"\nreceivers = ["default"]\nalpha = 3.0\n', "rule 'x': alpha"),
         ('[[rules]]\nname = "x"\nreceivers = ["nobody"]\n', "do not exist: nobody"),

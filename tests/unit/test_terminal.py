@@ -53,7 +53,7 @@ def test_minutes_are_shown_in_utc() -> None:
 def test_a_span_is_from_times_or_back_from_the_end(
     since: str, until: str | None, step: str | None, expected: tuple[int, int, int]
 ) -> None:
-    assert span(since, until, step, LAST) == expected
+    assert span(since, until, step, LAST, dashes="--") == expected
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_span_is_from_times_or_back_from_the_end(
 )
 def test_a_span_that_cannot_be_says_why(since: str, until: str | None, step: str | None, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        span(since, until, step, LAST)
+        span(since, until, step, LAST, dashes="--")
 
 
 @pytest.mark.parametrize("since", ["999999999999d", "0001-01-01", "1950-01-01"])

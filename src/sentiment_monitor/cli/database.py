@@ -39,7 +39,7 @@ def trend(
         last = trends.last_minute(connection)
         if last is None:
             raise UsageError("the database holds no story yet")
-        start, end, width = span(since, until, step, last)
+        start, end, width = span(since, until, step, last, dashes="--")
         if not (points := trends.trend(connection, series, start, end, width)) or not any(
             p.stories or p.copies for p in points
         ):

@@ -68,10 +68,12 @@ class Watchlist:
         by_folded: dict[str, list[_Alias]] = {}
         self._short: dict[str, list[str]] = {}  # as written -> tickers; in the automaton each "t" of a text would match
         self.names: dict[str, str] = {}  # ticker -> what people call the company
+        self.spoken: dict[str, list[str]] = {}  # ticker -> every name it is known by
         for ticker, given in companies:
             names = list(given)
             if names:
                 self.names[ticker] = names[0]
+                self.spoken[ticker] = names
             for place, name in enumerate(_straight(one) for one in (ticker, *names)):
                 if place == 0 and len(name) <= _SHORT:
                     self._short.setdefault(name, []).append(ticker)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -24,9 +26,22 @@ from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 __all__ = ["Connection", "Database"]
 
 _BUSY_SECONDS = 30.0
+# What somebody who looks at a page waits for, at most; and little memory, since many may look at once.
+_READER_BUSY_SECONDS = 3.0
+_READER_POSTGRES = "-c default_transaction_read_only=on -c lock_timeout=3000 -c statement_timeout=8000"
+_READER_POOL = {"pool_size": 4, "max_overflow": 0, "pool_timeout": 2.0}
+_PRAGMAS = (
+    # A power cut may undo the last transactions, but rows and offsets together: they are read again.
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    "temp_store=MEMORY",
+    "cache_size=-65536",
+    "mmap_size=268435456",
+)
+_READER_PRAGMAS = ("query_only=ON", "temp_store=MEMORY", "cache_size=-8192", "mmap_size=268435456")
 # PostgreSQL: serialization failure, deadlock, connection and operator-intervention classes, disk full,
-# too many connections, idle for too long. The same call may succeed later.
-_RETRY_STATES = ("40", "08", "57P", "53", "25P03")
+# too many connections, idle for too long, a reader's timeouts. The same call may succeed later.
+_RETRY_STATES = ("40", "08", "57", "53", "55P03", "25P03")
 # A process that is frozen within a transaction holds its locks; the others wait no longer than this.
 _IDLE_IN_TRANSACTION_MS = 30_000
 
@@ -35,10 +50,11 @@ class Database:
     """Hands out transactions. Safe to share between threads.
 
     On SQLite the file is in WAL mode and a writing transaction takes the lock at its start, so that two
-    writers queue up instead of failing half-way.
+    writers queue up instead of failing half-way. A ``reader`` writes nothing and makes no file, has few connections,
+    and waits seconds for them and for what others lock: DatabaseAway then.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, reader: bool = False) -> None:
         try:
             self.url: URL = make_url(url)
         except (sql_errors.ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -58,20 +74,29 @@ class Database:
                 )
             if not Path(str(self.url.database)).resolve().parent.is_dir():
                 raise SettingsError(f"database.url: the folder of {self.url.database} does not exist")
-            options["connect_args"] = {"timeout": _BUSY_SECONDS}
+            if reader:
+                place = quote(str(Path(str(self.url.database)).resolve()))
+                options["creator"] = lambda: sqlite3.connect(
+                    f"file:{place}?mode=rw", uri=True, timeout=_READER_BUSY_SECONDS, check_same_thread=False
+                )
+            else:
+                options["connect_args"] = {"timeout": _BUSY_SECONDS}
         else:
             options["connect_args"] = {
                 "connect_timeout": 10,
                 "application_name": "sentiment-monitor",
-                "options": f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS}",
+                "options": f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} "
+                + (_READER_POSTGRES if reader else ""),
             }
+        if reader:
+            options |= _READER_POOL
         try:
             self.engine: Engine = create_engine(self.url, **options)
         except (sql_errors.ArgumentError, ImportError) as error:
             raise SettingsError(f"database.url: {error}") from None
         self._driver: Any = self.engine.dialect.loaded_dbapi
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _sqlite_connect)
+            event.listen(self.engine, "connect", _sqlite_connect(_READER_PRAGMAS if reader else _PRAGMAS))
             event.listen(self.engine, "begin", _sqlite_begin)
 
     @contextmanager
@@ -175,6 +200,7 @@ def _config() -> Config:
     return config
 
 
+@functools.cache
 def _head() -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
@@ -182,18 +208,14 @@ def _head() -> str:
     return head
 
 
-def _sqlite_connect(connection: sqlite3.Connection, record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, see _sqlite_begin
-    _wal(connection)
-    for pragma in (
-        # A power cut may undo the last transactions, but rows and offsets together: they are read again.
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-        "temp_store=MEMORY",
-        "cache_size=-65536",
-        "mmap_size=268435456",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+def _sqlite_connect(pragmas: Sequence[str]) -> Callable[[sqlite3.Connection, object], None]:
+    def prepare(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, see _sqlite_begin
+        _wal(connection)
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+    return prepare
 
 
 def _wal(connection: sqlite3.Connection) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from sentiment_monitor import __version__
-from sentiment_monitor.errors import DatabaseAway
+from sentiment_monitor.errors import DatabaseAway, FatalError
 from sentiment_monitor.jobs import Deliveries, Leadership, Turns
 from sentiment_monitor.pipeline import Pipeline
 from sentiment_monitor.store.alerts import AlertStore
@@ -66,7 +66,7 @@ class _Loops(Collector):
         up = _gauge("database_up", "1 when the database answered this scrape.")
         try:
             alerts, notifications = self._alerts.counts()
-        except DatabaseAway:
+        except (DatabaseAway, FatalError):
             up.add_metric([], 0)
             yield up
             return
@@ -142,7 +142,7 @@ def _single(family: CounterMetricFamily | GaugeMetricFamily, value: float) -> Me
     return family
 
 
-def _by_label(family: CounterMetricFamily | GaugeMetricFamily, values: object) -> Metric:
-    for label, value in dict(values).items():  # type: ignore[call-overload]
+def _by_label(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]) -> Metric:
+    for label, value in values.items():
         family.add_metric([label], float(value))
     return family

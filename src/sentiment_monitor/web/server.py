@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -9,12 +11,32 @@ from collections.abc import Callable
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sentiment_monitor.errors import FatalError, SettingsError
 
 _log = structlog.get_logger()
 
+_PATIENCE_SECONDS = 5
 _STOP_SECONDS = 5.0
+
+
+class _Impatient(H11Protocol):
+    """Hangs up on whoever connects and says nothing, as it does on whoever has been answered and says no more."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+
+class _Stopping(logging.Filter):
+    """A request that a stop has cut short is not an error worth a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+_STOPPING = _Stopping()
 
 
 class WebServer:
@@ -30,7 +52,7 @@ class WebServer:
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
             self._socket = socket.socket(family, kind, protocol)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise SettingsError(f"web.host {host}: cannot be listened on: {error}") from None
         # A service that is started again must not wait for the connections of its former life.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,7 +81,7 @@ class WebServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 site,
-                http="h11",
+                http=_Impatient,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -67,10 +89,11 @@ class WebServer:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=64,  # connections; more are told to come back
+                timeout_keep_alive=_PATIENCE_SECONDS,
                 timeout_graceful_shutdown=1,
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_STOPPING)
         self._thread = threading.Thread(target=self._serve, args=(self._server, failed), name="web", daemon=True)
         self._thread.start()
         _log.info("web.listening", url=self.url)

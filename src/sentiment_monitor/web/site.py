@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import gzip
 import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from fastapi.staticfiles import StaticFiles
 
 from sentiment_monitor import __version__, documents
 from sentiment_monitor.domain import MINUTE_MS, dimension_of
-from sentiment_monitor.errors import DatabaseAway, UsageError
+from sentiment_monitor.errors import DatabaseAway, FatalError, UsageError
 from sentiment_monitor.spans import clock, iso, span
 from sentiment_monitor.store import trends
 from sentiment_monitor.store.alerts import AlertStore
@@ -40,14 +42,19 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-_ROWS = 12  # series of a dimension on the overview
-_STORIES = 100
+_ROWS = 12  # series of a dimension, or stories, on the overview
+_LISTED = 100  # stories or dead letters on a page of their own
+_ALERTS = 500
+_FIRING = 10  # alerts on the overview
+_SHOWN_BYTES = 480  # of a dead letter
 
-Label = Literal["negative", "neutral", "positive"]
-State = Literal["pending", "firing", "resolved", "dropped"]
-AnyLabel = Literal["", "negative", "neutral", "positive"]
-AnyState = Literal["", "pending", "firing", "resolved", "dropped"]
-SeriesName = Annotated[str, Query(max_length=200, description="all, topic:earnings, ticker:AAPL or source:reuters.")]
+# Empty: any.
+Label = Literal["", "negative", "neutral", "positive"]
+State = Literal["", "pending", "firing", "resolved", "dropped"]
+_NO_NUL = r"^[^\x00]*$"  # which PostgreSQL keeps in no text
+SeriesName = Annotated[
+    str, Query(max_length=200, pattern=_NO_NUL, description="all, topic:earnings, ticker:AAPL or source:reuters.")
+]
 Since = Annotated[str, Query(max_length=60, description="A time, or a span back from the end such as 24h or 7d.")]
 Until = Annotated[str | None, Query(max_length=60, description="A time; default: the newest story.")]
 Step = Annotated[str | None, Query(max_length=60, description="Width of a step such as 15m.")]
@@ -74,17 +81,17 @@ def site(
     database: Database,
     parts: Parts,
     *,
-    names: Mapping[str, str],
+    names: Mapping[str, Sequence[str]],
     now_ms: Callable[[], int],
     allowed_hosts: Sequence[str] = ("*",),
 ) -> FastAPI:
     """The application that a :class:`~sentiment_monitor.web.server.WebServer` serves.
 
-    ``names`` is what people call a ticker. Requests for a host that is not allowed are refused, so that a page on the
-    internet cannot read this one through its visitor's browser.
+    ``names`` is what people call a ticker, the name to show first. Requests for a host that is not allowed are
+    refused, so that a page on the internet cannot read this one through its visitor's browser.
     """
     made = FastAPI(title="sentiment-monitor", version=__version__, docs_url=None, redoc_url=None,
-                   openapi_url="/api/v1/openapi.json")  # fmt: skip
+                   openapi_url="/api/v1/openapi.json", redirect_slashes=False)  # fmt: skip
     made.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
     made.mount("/static", StaticFiles(packages=[("sentiment_monitor.web", "static")]), name="static")
     pages = _Pages(database, names, now_ms)
@@ -93,14 +100,15 @@ def site(
     _add_api(made, pages)
     _add_health(made, parts, database)
 
+    made.openapi = functools.partial(_schema, made, made.openapi)  # type: ignore[method-assign]
+
     @made.middleware("http")
     async def headers(request: Request, following: Any) -> Response:
         response: Response = await following(request)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
-        response.headers.setdefault(
-            "Cache-Control", "max-age=3600" if request.url.path.startswith("/static/") else "no-store"
-        )
+        lasting = response.status_code == 200 and request.url.path.startswith("/static/")
+        response.headers.setdefault("Cache-Control", "max-age=3600" if lasting else "no-store")
         return response
 
     return made
@@ -109,7 +117,7 @@ def site(
 class _Pages:
     """What every page needs: the database, names, and templates."""
 
-    def __init__(self, database: Database, names: Mapping[str, str], now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, names: Mapping[str, Sequence[str]], now_ms: Callable[[], int]) -> None:
         self.database = database
         self.alerts = AlertStore(database)
         self.names = names
@@ -129,14 +137,16 @@ class _Pages:
             "web_link": web_link,
             "spark": spark,
             "percent": lambda part: f"{part:.0%}",
+            "of": lambda count, one, several: f"{count:,} {one if count == 1 else several}",
         }
-        self._templates.globals |= {"version": __version__, "spans": SPANS, "href": href, "plotly": plotly_version()}
+        self._templates.globals |= {"version": __version__, "plotly": plotly_version(), "spans": SPANS, "href": href}
+        self._templates.globals["up"] = ""
 
     def name(self, series: str) -> str:
         """What people call a series: the company of a ticker, else its value."""
         value = series.partition(":")[2]
         if dimension_of(series) == "ticker" and value in self.names:
-            return f"{self.names[value]} ({value})" if self.names[value] != value else value
+            return f"{self.names[value][0]} ({value})" if self.names[value][0] != value else value
         return {"topic": value.replace("_", " ")}.get(dimension_of(series), value) or "The whole feed"
 
     def html(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -144,7 +154,7 @@ class _Pages:
 
     @contextmanager
     def reading(self) -> Iterator[tuple[Connection, int]]:
-        """A snapshot and its newest minute. Raises NothingYet for an empty database."""
+        """A snapshot and its newest minute. HTTPException for an empty database."""
         with self.database.read() as connection:
             last = trends.last_minute(connection)
             if last is None:
@@ -216,7 +226,8 @@ def _add_pages(made: FastAPI, pages: _Pages) -> None:
             stories=sum(point.stories for point in points),
             negative=sum(point.negative for point in points),
             copies=sum(point.copies for point in points),
-            firing=pages.alerts.listing(state="firing"),
+            firing=pages.alerts.listing(state="firing", limit=_FIRING),
+            firing_count=pages.alerts.counts()[0].get("firing", 0),
             chart=chart(points, chosen, pages.alerts.of_series("all", *within)),
             tables=tables,
             sparks=sparks,
@@ -224,19 +235,20 @@ def _add_pages(made: FastAPI, pages: _Pages) -> None:
         )
 
     @made.get("/series", response_class=HTMLResponse, include_in_schema=False)
-    def series(name: SeriesName, since: Since = "24h", until: Until = None, label: AnyLabel = "") -> Response:
+    def series(name: SeriesName, since: Since = "24h", until: Until = None, label: Label = "") -> Response:
         name = name.strip()
         with pages.reading() as (connection, last):
             chosen = _span(since, until, None, last)
             within = (chosen.start, chosen.end)
             points = trends.trend(connection, name, *within, chosen.step)
-            facts = trends.latest(connection, name, *within, _STORIES, label or None)
+            facts = trends.latest(connection, name, *within, _LISTED, label or None)
             known = any(point.stories or point.copies for point in points) or trends.exists(connection, name)
-            found = [] if known else _like(connection, pages.names, name)
+            found = [] if known or not name else _like(connection, pages.names, name)
         if not known:
             if len(found) == 1:
                 return RedirectResponse(href("series", name=found[0], **chosen.query), 303)
             return pages.html("search.html", 404, here="", asked=name, found=found, span=chosen)
+        alerts = pages.alerts.of_series(name, *within)
         return pages.html(
             "series.html",
             here="",
@@ -247,21 +259,21 @@ def _add_pages(made: FastAPI, pages: _Pages) -> None:
             stories=sum(point.stories for point in points),
             negative=sum(point.negative for point in points),
             copies=sum(point.copies for point in points),
-            alerts=pages.alerts.of_series(name, *within),
-            chart=chart(points, chosen, pages.alerts.of_series(name, *within)),
+            alerts=alerts,
+            chart=chart(points, chosen, alerts),
             facts=facts,
-            limit=_STORIES,
+            limit=_LISTED,
         )
 
     @made.get("/alerts", response_class=HTMLResponse, include_in_schema=False)
-    def alerts(state: AnyState = "") -> Response:
-        listing = pages.alerts.listing(state=state or None, limit=500)
-        return pages.html("alerts.html", here="alerts", state=state, alerts=listing)
+    def alerts(state: State = "") -> Response:
+        listing = pages.alerts.listing(state=state or None, limit=_ALERTS)
+        return pages.html("alerts.html", here="alerts", state=state, alerts=listing, limit=_ALERTS)
 
     @made.get("/alert", response_class=HTMLResponse, include_in_schema=False)
     def alert(
         id: Annotated[int | None, Query(ge=1, lt=2**63)] = None,  # noqa: A002  # the name in the address
-        fingerprint: Annotated[str | None, Query(max_length=64)] = None,
+        fingerprint: Annotated[str | None, Query(max_length=64, pattern=_NO_NUL)] = None,
     ) -> Response:
         if id is None:
             # How a notification names it: its newest alert is the one meant, or one that came after it.
@@ -285,8 +297,9 @@ def _add_pages(made: FastAPI, pages: _Pages) -> None:
     @made.get("/dead-letters", response_class=HTMLResponse, include_in_schema=False)
     def dead_letters() -> Response:
         with pages.database.read() as connection:
-            letters = [documents.dead_letter(one) for one in trends.recent_dead_letters(connection, _STORIES)]
-        return pages.html("dead-letters.html", here="dead letters", letters=letters, limit=_STORIES)
+            found = trends.recent_dead_letters(connection, _LISTED, _SHOWN_BYTES)
+        letters = [documents.dead_letter(one) for one in found]
+        return pages.html("dead-letters.html", here="dead letters", letters=letters, limit=_LISTED)
 
     @made.get("/plotly.min.js", include_in_schema=False)
     def plotly(request: Request) -> Response:
@@ -297,16 +310,19 @@ def _add_pages(made: FastAPI, pages: _Pages) -> None:
         return Response(plotly_source(packed), media_type="text/javascript", headers=headers)
 
 
-def _like(connection: Connection, names: Mapping[str, str], text: str) -> list[str]:
-    """Series that somebody who typed ``text`` may mean; one if it is the name or the ticker of a company."""
+def _like(connection: Connection, names: Mapping[str, Sequence[str]], text: str) -> list[str]:
+    """Series that somebody who typed ``text`` may mean; companies that are called exactly so hide all others."""
     wanted = text.casefold()
-    exact = [f"ticker:{ticker}" for ticker, name in names.items() if wanted in (ticker.casefold(), name.casefold())]
-    if known := [one for one in exact if trends.exists(connection, one)]:
-        return known[:1]
-    named = [f"ticker:{ticker}" for ticker, name in names.items() if wanted and wanted in name.casefold()]
-    there = [one for one in named[:50] if trends.exists(connection, one)]
-    like = trends.series_like(connection, text.partition(":")[2] or text, 20) if text else []
-    return list(dict.fromkeys([*there, *like]))
+    called = {ticker: [name.casefold() for name in (ticker, *several)] for ticker, several in names.items()}
+
+    def there(tickers: list[str]) -> list[str]:
+        series = [f"ticker:{ticker}" for ticker in tickers[:50]]
+        return [one for one in series if trends.exists(connection, one)]
+
+    if exact := there([ticker for ticker, several in called.items() if wanted in several]):
+        return exact
+    named = there([ticker for ticker, several in called.items() if any(wanted in name for name in several)])
+    return list(dict.fromkeys([*named, *trends.series_like(connection, text.partition(":")[2] or text, 20)]))
 
 
 def chart(points: Sequence[trends.TrendPoint], chosen: Span, alerts: Sequence[Any]) -> dict[str, Any]:
@@ -322,8 +338,6 @@ def chart(points: Sequence[trends.TrendPoint], chosen: Span, alerts: Sequence[An
             {
                 "from": max(one.fired_minute, chosen.start) * MINUTE_MS,
                 "to": min(one.resolved_minute or chosen.end, chosen.end) * MINUTE_MS,
-                "id": one.id,
-                "title": one.title,
             }
             for one in alerts
         ],
@@ -376,19 +390,19 @@ def _add_api(made: FastAPI, pages: _Pages) -> None:
         series: SeriesName = "all",
         since: Since = "24h",
         until: Until = None,
-        label: Label | None = None,
+        label: Label = "",
         limit: Limit = 100,
     ) -> list[dict[str, Any]]:
         """Stories of a series, newest first, without copies."""
         with pages.reading() as (connection, last):
             chosen = _span(since, until, None, last)
-            found = trends.latest(connection, series, chosen.start, chosen.end, limit, label)
+            found = trends.latest(connection, series, chosen.start, chosen.end, limit, label or None)
         return [documents.story(one) for one in found]
 
     @made.get("/api/v1/alerts")
-    def alerts(state: State | None = None, limit: Limit = 50) -> list[dict[str, Any]]:
+    def alerts(state: State = "", limit: Limit = 50) -> list[dict[str, Any]]:
         """Alerts, newest first: what ``monitor alerts list --json`` prints."""
-        return [documents.alert(one) for one in pages.alerts.listing(state=state, limit=limit)]
+        return [documents.alert(one) for one in pages.alerts.listing(state=state or None, limit=limit)]
 
     @made.get("/api/v1/alerts/{number}")
     def alert(number: int) -> dict[str, Any]:
@@ -399,31 +413,46 @@ def _add_api(made: FastAPI, pages: _Pages) -> None:
         return documents.alert_history(*found)
 
 
+def _schema(made: FastAPI, usual: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What FastAPI says of the API, but that a wrong parameter is answered with 400."""
+    schema = usual()
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            if operation["responses"].pop("422", None):
+                operation["responses"]["400"] = {"description": "A parameter is wrong: see detail."}
+    return schema
+
+
 # -- health -----------------------------------------------------------------------------------------
 
 
 def _add_health(made: FastAPI, parts: Parts, database: Database) -> None:
     metrics = Metrics(parts, database)
+    # Not the threads of the pages: those may all be waiting for the database.
+    threads = ThreadPoolExecutor(2, "health")
 
-    def probe(path: str) -> Callable[[Callable[[], Response]], Callable[[], Response]]:
+    def probe(path: str) -> Callable[[Callable[[], Awaitable[Response]]], Callable[[], Awaitable[Response]]]:
         # Health checkers like to ask with HEAD.
         return made.api_route(path, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
 
     @probe("/metrics")
-    def scrape() -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+    async def scrape() -> Response:
+        text = await asyncio.get_running_loop().run_in_executor(threads, metrics.text)
+        return Response(text, media_type=CONTENT_TYPE)
 
     @probe("/healthz")
-    def alive() -> Response:
+    async def alive() -> Response:
+        # The process itself ends when one of its loops does.
         return PlainTextResponse("ok\n")
 
     @probe("/readyz")
-    def ready() -> Response:
-        # The process itself ends when one of its loops does.
+    async def ready() -> Response:
         try:
-            database.revisions()
-        except DatabaseAway as error:
+            current, head = await asyncio.get_running_loop().run_in_executor(threads, database.revisions)
+        except (DatabaseAway, FatalError) as error:
             return PlainTextResponse(f"database away: {error}\n", 503)
+        if current != head:
+            return PlainTextResponse(f"database at schema revision {current}, not {head}\n", 503)
         return PlainTextResponse("ok\n")
 
 
@@ -434,11 +463,13 @@ def _add_errors(made: FastAPI, pages: _Pages) -> None:
     def answer(request: Request, status: int, text: str) -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"detail": text}, status)
-        return pages.html("error.html", status, here="", code=status, text=text)
+        # Links are relative, and a wrong address may lie deeper than any page.
+        up = "../" * (request.url.path.count("/") - 1)
+        return pages.html("error.html", status, here="", code=status, text=text, up=up)
 
     @made.exception_handler(UsageError)
     def wrong(request: Request, error: UsageError) -> Response:
-        return answer(request, 400, str(error).replace("--", ""))
+        return answer(request, 400, str(error))
 
     @made.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -451,5 +482,6 @@ def _add_errors(made: FastAPI, pages: _Pages) -> None:
         return answer(request, error.status_code, str(error.detail))
 
     @made.exception_handler(DatabaseAway)
-    def away(request: Request, error: DatabaseAway) -> Response:
+    @made.exception_handler(FatalError)  # it is damaged
+    def away(request: Request, error: Exception) -> Response:
         return answer(request, 503, f"The database is away ({error}). Try again in a moment.")

@@ -44,6 +44,24 @@ def alembic(database: Database, direction: str, to: str) -> None:
 # -- migrations -------------------------------------------------------------------------------------
 
 
+def test_a_reader_writes_nothing_and_waits_for_nobody_long(database: Database) -> None:
+    database.migrate()
+    reader = Database(database.url.render_as_string(hide_password=False), reader=True)
+    try:
+        assert reader.revisions()[0] is not None
+        with pytest.raises(sql_errors.DBAPIError), reader.write() as connection:
+            connection.exec_driver_sql("DELETE FROM leases")
+        if not database.is_sqlite:
+            with database.write() as connection:
+                connection.exec_driver_sql("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
+                began = time.monotonic()
+                with pytest.raises(DatabaseAway), reader.read() as waiting:
+                    waiting.exec_driver_sql("SELECT * FROM leases")
+                assert time.monotonic() - began < 7
+    finally:
+        reader.close()
+
+
 def test_an_empty_database_is_brought_to_the_newest_schema_once(empty: Database) -> None:
     current, head = empty.revisions()
     assert current is None

@@ -26,6 +26,24 @@ def filled(database: Database) -> Database:
     return database
 
 
+def test_of_dead_letters_as_much_is_read_as_is_asked_for(filled: Database) -> None:
+    Desk(filled).write(dead=[dead(2, value=b"\xff" * 100)])
+    with filled.read() as connection:
+        assert [len(one.raw_value or b"") for one in trends.recent_dead_letters(connection, 2, 7)] == [7, 1]
+        assert len(trends.recent_dead_letters(connection, 1)[0].raw_value or b"") == 100
+
+
+def test_a_dimension_has_its_own_series_only(filled: Database) -> None:
+    with filled.read() as connection:
+        for start in (100, 120 - 10_081):  # a long span is asked for in another way
+            for dimension, names in (("ticker", "KSB K_S"), ("source", "a a_b"), ("topic", "earnings macro")):
+                found = trends.changes(connection, dimension, start, 120, 10)
+                assert [one.series for one in found] == [f"{dimension}:{name}" for name in names.split()]
+        (everything,) = trends.changes(connection, "all", 105, 111, 10)
+        assert (everything.stories, everything.negative) == (2, 0)
+        assert (everything.stories_before, everything.negative_before) == (1, 1)
+
+
 def test_windows_count_originals_up_to_but_not_including_their_end(filled: Database) -> None:
     with filled.read() as connection:
         found = {w.series: (w.stories, w.negative) for w in trends.series_windows(connection, 100, 110)}

@@ -78,6 +78,22 @@ def test_a_server_that_ends_by_itself_is_reported(monkeypatch: pytest.MonkeyPatc
     server.stop()
 
 
+def test_who_connects_and_says_nothing_is_hung_up_on_and_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiment_monitor.web.server._PATIENCE_SECONDS", 1)
+    server = WebServer("127.0.0.1", 0)
+    server.start(_site(), _ignore)
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(80)]
+    try:
+        assert httpx.get(server.url).json() == "here"
+        for one in silent:
+            one.settimeout(5)
+            assert one.recv(1) == b""
+    finally:
+        for one in silent:
+            one.close()
+        server.stop()
+
+
 def test_a_request_that_hangs_does_not_hold_up_the_end() -> None:
     entered, go_on = threading.Event(), threading.Event()
     made = FastAPI()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from fastapi.testclient import TestClient
@@ -19,12 +23,13 @@ from sentiment_monitor.jobs import Deliveries, Leadership, Turns
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.web.metrics import Parts
+from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import href, site, spark, web_link
 from writing import Desk, dead, scored
 
 START = 27_974_000  # 2023-03-10 09:20
 NOW_MS = (START + 90) * MINUTE_MS
-NAMES = {"KSB": "Kestrel Savings", "ELM": "Elmet Motors"}
+NAMES = {"KSB": ["Kestrel Savings", "Old Kestrel"], "ELM": ["Elmet Motors"], "ELX": ["Elmet"], "ELY": ["Elmet"]}
 EVIL = "<script>alert(1)</script> & Söhne"
 
 
@@ -99,7 +104,7 @@ def test_the_overview_says_how_it_stands(client: TestClient) -> None:
     assert page.status_code == 200
     text = _text(page.text)
     assert "1 alert firing now" in text
-    assert "8 stories, and 1 copies" in text
+    assert "8 stories, and 1 copy" in text
     assert "75% of the stories are negative" in text
     assert "Newest story: 2023-03-10 09:29, 81 min ago" in text
     assert "Kestrel Savings (KSB) 6 0 6 -0.75" in text
@@ -142,6 +147,44 @@ def test_a_search_with_several_answers_offers_them_and_one_with_none_says_so(cli
     assert nothing.status_code == 404
     assert "Nothing is called" in nothing.text
     assert "<script>alert" not in nothing.text
+
+
+def test_every_name_of_a_company_leads_to_it_and_one_of_two_companies_to_a_choice(filled: Database) -> None:
+    Desk(filled).write(*(scored(t, f"Elmet {t}", minute=START, tickers=(t,)) for t in ("ELX", "ELY")))
+    with _client(filled) as client:
+        assert "<h1>Kestrel Savings (KSB)</h1>" in client.get("/series?name=old kestrel").text
+        both = client.get("/series?name=elmet").text
+    assert re.findall(r"<code>|ticker:EL\w", both) == ["ticker:ELX", "ticker:ELY"]
+
+
+def test_links_of_stories_keep_the_span(client: TestClient) -> None:
+    page = client.get("/series?name=all&since=3d").text
+    links = re.findall(r'href="(series\?name=(?:source|topic|ticker)[^"]*)"', page)
+    assert links
+    assert all("since=3d" in link for link in links)
+
+
+def test_more_alerts_than_fit_are_counted_all(alerted: Database) -> None:
+    alerts = AlertStore(alerted)
+    lease = alerts.acquire("me", NOW_MS, 60_000)
+    assert lease
+    (first,) = alerts.listing()
+    values = (first.rule, "ticker:T", "warning", "firing", "{}", "T", START, START, None, None)
+    more = [AlertChange(None, f"{n:016}", *values) for n in range(59)]
+    alerts.apply(lease, START + 6, more, NOW_MS)
+    with _client(alerted) as client:
+        text = _text(client.get("/").text)
+    assert "60 alerts firing now" in text
+    assert "50 more alerts are firing" in text
+
+
+def test_a_page_of_a_wrong_address_leads_back(client: TestClient) -> None:
+    page = client.get("/some/where")
+    assert page.status_code == 404
+    assert 'href="../static/monitor.css' in page.text
+    assert {'href="../"', 'href="../alerts"'} <= set(re.findall(r'href="[^"]*"', page.text))
+    assert client.get("/alerts/", follow_redirects=False).status_code == 404
+    assert client.get("/static/nothing.js").headers["cache-control"] == "no-store"
 
 
 def test_a_series_of_any_name_is_reached_by_its_link(client: TestClient) -> None:
@@ -187,6 +230,10 @@ def test_an_alert_explains_itself(client: TestClient) -> None:
         ("/series?name=all&until=never", 400, "until never: write a time"),
         ("/series?name=all&label=bad", 400, "label"),
         ("/series", 400, "name: Field required"),
+        ("/series?name=%00", 400, "name: String should match"),
+        ("/series?name=%20", 404, "Nothing is called"),
+        ("/alert?fingerprint=%00", 400, "fingerprint: String should match"),
+        ("/api/v1/stories?series=source:%00", 400, "series: String should match"),
         ("/series?name=" + "x" * 201, 400, "name: String should have at most 200"),
         ("/alert?id=99", 404, "no such alert"),
         ("/alert", 404, "no such alert"),
@@ -234,7 +281,13 @@ def test_the_api_gives_what_the_commands_print(client: TestClient) -> None:
     shown = client.get("/api/v1/alerts/1").json()
     assert shown["events"][0]["evidence"]["sources"] == ["wire"]
     assert shown["notifications"][0]["receiver"] == "desk"
-    assert "/api/v1/trend" in client.get("/api/v1/openapi.json").json()["paths"]
+    described = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/trend"]["get"]["responses"]
+    assert set(described) == {"200", "400"}
+
+
+@pytest.mark.parametrize("series", ["nonsense", "ticker:ksb", "topic:", "ticker:", "ticker:K%", "tick:KSB"])
+def test_a_series_that_is_none_has_no_stories(client: TestClient, series: str) -> None:
+    assert client.get("/api/v1/stories", params={"series": series}).json() == []
 
 
 def test_a_span_is_compared_with_the_one_before_it(client: TestClient) -> None:
@@ -290,11 +343,61 @@ def test_health_and_metrics_answer_while_the_database_is_away(
         assert client.get("/api/v1/alerts").status_code == 503
 
 
+def test_a_database_file_that_is_gone_is_away_and_is_not_made_anew(tmp_path: Path) -> None:
+    made = Database(f"sqlite:///{tmp_path / 'a b?.sqlite'}")
+    made.migrate()
+    made.close()
+    reader = Database(f"sqlite:///{tmp_path / 'a b?.sqlite'}", reader=True)
+    with _client(reader) as client:
+        assert client.get("/readyz").status_code == 200
+        reader.close()
+        for file in tmp_path.iterdir():
+            file.unlink()
+        assert client.get("/").status_code == 503
+        assert client.get("/readyz").status_code == 503
+        assert _metrics(client)["database_up", ""] == 0
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "a b?.sqlite").write_bytes(b"not a database" * 1_000)
+        assert (client.get("/").status_code, client.get("/readyz").status_code) == (503, 503)
+    reader.close()
+
+
+def test_a_database_of_another_version_is_not_ready(tmp_path: Path) -> None:
+    empty = Database(f"sqlite:///{tmp_path / 'a.sqlite'}")
+    with _client(empty) as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code, "schema revision None" in answer.text) == (503, True)
+    empty.close()
+
+
+def test_while_every_page_waits_for_the_database_health_is_answered(
+    filled: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(filled, "read", lambda: go_on.wait(30))
+    server = WebServer("127.0.0.1", 0)
+    server.start(site(filled, Parts(), names={}, now_ms=lambda: NOW_MS), lambda error: None)
+    sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
+    try:
+        for one in sockets:
+            one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.5)
+        assert httpx.get(f"{server.url}/healthz", timeout=5).text == "ok\n"
+    finally:
+        go_on.set()
+        for one in sockets:
+            one.close()
+        server.stop()
+
+
 def test_a_page_on_the_internet_cannot_read_this_one_through_its_visitor(alerted: Database) -> None:
     with _client(alerted, allowed_hosts=["localhost", "desk.example"]) as client:
         assert client.get("/").status_code == 200
         assert client.get("/", headers={"Host": "desk.example:8080"}).status_code == 200
         assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
+    with _client(alerted, allowed_hosts=["[::1]"]) as client:
+        assert client.get("/", headers={"Host": "[::1]:8080"}).status_code == 200
+        assert client.get("/", headers={"Host": "localhost"}).status_code == 400
 
 
 # -- parts ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ function colour(name) {
 }
 
 function draw() {
+  if (!globalThis.Plotly) return; // did not load: the tables are there
   for (const place of document.querySelectorAll(".chart")) {
     const data = JSON.parse(place.previousElementSibling.textContent);
     const middle = data.at.map((at) => new Date(at + data.step_ms / 2).toISOString());
@@ -50,7 +51,9 @@ function draw() {
 
 async function refresh() {
   // Not under somebody's hands: while they type, mark text, or read a value off the chart.
-  const busy = document.querySelector("input:focus, .chart:hover") || !getSelection().isCollapsed;
+  // (A finger leaves "hover" behind.)
+  const hovered = matchMedia("(hover: hover)").matches && document.querySelector(".chart:hover");
+  const busy = document.querySelector("input:focus") || hovered || !getSelection().isCollapsed;
   if (document.hidden || busy) return;
   let text;
   try {
@@ -62,13 +65,19 @@ async function refresh() {
     return;
   }
   document.getElementById("lost").hidden = true;
-  const fresh = new DOMParser().parseFromString(text, "text/html").querySelector("main");
+  const page = new DOMParser().parseFromString(text, "text/html");
   const opened = document.querySelector("main details[open]") !== null;
-  document.querySelector("main").replaceWith(document.adoptNode(fresh));
+  // A chart that is only taken off the page would go on listening to the window.
+  for (const chart of document.querySelectorAll(".chart")) globalThis.Plotly?.purge(chart);
+  document.title = page.title;
+  document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
   for (const details of document.querySelectorAll("main details")) details.open = opened;
   draw();
 }
 
-draw();
+if (document.body.dataset.live) {
+  setInterval(refresh, REFRESH_MS);
+  document.addEventListener("visibilitychange", refresh);
+}
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-if (document.body.dataset.live) setInterval(refresh, REFRESH_MS);
+draw();
