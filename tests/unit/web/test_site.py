@@ -23,8 +23,9 @@ from sentiment_monitor.jobs import Deliveries, Leadership, Turns
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.web.metrics import Parts
+from sentiment_monitor.web.pages import href, spark, web_link
 from sentiment_monitor.web.server import WebServer
-from sentiment_monitor.web.site import href, site, spark, web_link
+from sentiment_monitor.web.site import site
 from writing import Desk, dead, scored
 
 START = 27_974_000  # 2023-03-10 09:20
@@ -439,5 +440,5 @@ def test_a_sparkline_stays_in_its_box(values: list[int]) -> None:
 
 def test_every_template_is_used() -> None:
     folder = Path(site.__code__.co_filename).parent
-    source = (folder / "site.py").read_text() + "".join(p.read_text() for p in (folder / "templates").iterdir())
+    source = "".join(path.read_text() for path in (*folder.glob("*.py"), *(folder / "templates").iterdir()))
     assert [path.name for path in (folder / "templates").iterdir() if f'"{path.name}"' not in source] == []
