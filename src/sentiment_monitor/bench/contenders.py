@@ -27,7 +27,7 @@ ABOUT = {
     "tutorial": "transformers fp32, padded to 128, batch 16",
     "pipeline": "transformers pipeline fp32, batch 32",
     "onnxruntime": "ONNX Runtime int8, dynamic quantisation, like lengths in a batch",
-    "openvino": "ours: OpenVINO int8",
+    "openvino": "ours: OpenVINO, int8 or bf16, whichever is quicker here",
     "torch": "ours: torch fp32",
 }
 

@@ -42,7 +42,7 @@ class Engine(Protocol):
 def start(checkpoint: Checkpoint, engine: EngineName, cache_dir: Path, threads: int) -> Engine:
     """Start an engine for ``checkpoint``.
 
-    ``auto`` takes torch on a CUDA device, else OpenVINO int8, else, with one warning that names the cause, torch on
+    ``auto`` takes torch on a CUDA device, else OpenVINO, else, with one warning that names the cause, torch on
     the CPU. A named engine that cannot serve raises ClassifierError.
     """
     from sentiment_monitor.score import openvino_engine

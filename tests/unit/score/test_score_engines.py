@@ -14,7 +14,7 @@ from sentiment_monitor import score
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import engine as engines
 from sentiment_monitor.score import manifest, openvino_engine
-from sentiment_monitor.score.build_openvino import judge, labels_of, with_long
+from sentiment_monitor.score.build_openvino import choose, judge, labels_of, with_long
 from sentiment_monitor.score.checkpoint import open_checkpoint
 from sentiment_monitor.score.engine import EngineUnavailable
 from sentiment_monitor.score.hardware import usable_cpus
@@ -45,6 +45,19 @@ def test_a_spoiled_engine_is_refused_and_a_good_one_accepted() -> None:
     assert "agree" in verdict["reason"]
     assert "macro-F1" in verdict["reason"]
     assert not judge(reference, reference * np.nan, truth, likeliest)["accepted"]
+
+
+def _verdict(seconds: float, agreement: float, *, accepted: bool = True) -> dict[str, Any]:
+    return {"accepted": accepted, "seconds": seconds, "label_agreement": agreement}
+
+
+def test_of_accepted_candidates_the_quick_win_and_of_equally_quick_ones_the_faithful() -> None:
+    slow, quick, near = _verdict(3.0, 1.0), _verdict(1.0, 0.987), _verdict(1.05, 0.999)
+    wrong = _verdict(0.5, 0.9, accepted=False)
+    assert choose([wrong, slow, quick]) == quick
+    assert choose([quick, near, slow]) == near
+    assert choose([wrong, slow]) == slow
+    assert choose([wrong]) == wrong
 
 
 def test_int8_is_judged_by_the_labels_that_thresholds_give() -> None:
