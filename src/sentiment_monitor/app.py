@@ -223,6 +223,7 @@ def build(
     """
     if clock == "event" and not {"ingest", "detect"} <= set(roles):
         raise UsageError("--clock event needs the ingest and the detect role in one process")
+    check(settings)
     server = WebServer(settings.web.host, settings.web.port) if "web" in roles else None
     try:
         return _assembled(settings, roles, clock, exit_when_idle, source, classifier, server)
