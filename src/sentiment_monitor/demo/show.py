@@ -209,7 +209,7 @@ def _summary(
     finally:
         database.close()
     database_option = f"--database sqlite:///{kept / 'demo.sqlite' if kept else 'my-demo/demo.sqlite'}"
-    console.print("\nWhat to try next:" + ("" if kept else " (the first two after monitor demo --keep my-demo)"))
+    console.print("\nWhat to try next" + (":" if kept else " (the first two after monitor demo --keep my-demo):"))
     for line in (
         f"monitor run --roles web {database_option}",
         f"monitor trend ticker:NRWK --since 24h {database_option}",
