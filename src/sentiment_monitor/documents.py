@@ -48,7 +48,7 @@ def trend(series: str, points: Sequence[TrendPoint], step: int) -> dict[str, Any
 
 def change(one: SeriesChange, name: str) -> dict[str, Any]:
     """One series of a span beside the span before; ``name`` is what people call it."""
-    return {"series": one.series, "name": name, **{k: v for k, v in asdict(one).items() if k != "series"}}
+    return {"series": one.series, "name": name, **asdict(one)}
 
 
 def story(fact: StoryFact) -> dict[str, Any]:

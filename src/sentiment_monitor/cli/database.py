@@ -40,9 +40,8 @@ def trend(
         if last is None:
             raise UsageError("the database holds no story yet")
         start, end, width = span(since, until, step, last, dashes="--")
-        if not (points := trends.trend(connection, series, start, end, width)) or not any(
-            p.stories or p.copies for p in points
-        ):
+        points = trends.trend(connection, series, start, end, width)
+        if not any(point.stories or point.copies for point in points):
             near = trends.series_like(connection, series.partition(":")[2] or series)
             hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
             raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")

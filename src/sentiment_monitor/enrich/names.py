@@ -67,12 +67,10 @@ class Watchlist:
     def __init__(self, companies: Iterable[tuple[str, Iterable[str]]]) -> None:
         by_folded: dict[str, list[_Alias]] = {}
         self._short: dict[str, list[str]] = {}  # as written -> tickers; in the automaton each "t" of a text would match
-        self.names: dict[str, str] = {}  # ticker -> what people call the company
         self.spoken: dict[str, list[str]] = {}  # ticker -> every name it is known by
         for ticker, given in companies:
             names = list(given)
             if names:
-                self.names[ticker] = names[0]
                 self.spoken[ticker] = names
             for place, name in enumerate(_straight(one) for one in (ticker, *names)):
                 if place == 0 and len(name) <= _SHORT:
@@ -86,6 +84,11 @@ class Watchlist:
         self._named = bool(by_folded)
         if self._named:
             self._automaton.make_automaton()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What people call each company, by ticker."""
+        return {ticker: names[0] for ticker, names in self.spoken.items()}
 
     @classmethod
     def load(cls, path: Path) -> Watchlist:

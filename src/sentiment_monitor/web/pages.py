@@ -50,7 +50,6 @@ class Pages:
         )
         self._templates.filters |= {
             "clock": clock,
-            "iso": iso,
             "ms_clock": lambda ms: clock(ms // MINUTE_MS),
             "name": self.name,
             "web_link": web_link,
@@ -112,9 +111,7 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
             span=chosen,
             last=last,
             age=pages.age(last),
-            stories=sum(point.stories for point in points),
-            negative=sum(point.negative for point in points),
-            copies=sum(point.copies for point in points),
+            **_sums(points),
             firing=pages.alerts.listing(state="firing", limit=_FIRING),
             firing_count=pages.alerts.counts()[0].get("firing", 0),
             chart=chart(points, chosen, pages.alerts.of_series("all", *within)),
@@ -131,7 +128,7 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
             within = (chosen.start, chosen.end)
             points = trends.trend(connection, name, *within, chosen.step)
             facts = trends.latest(connection, name, *within, _LISTED, label or None)
-            known = any(point.stories or point.copies for point in points) or trends.exists(connection, name)
+            known = trends.exists(connection, name)
             found = [] if known or not name else _like(connection, pages.names, name)
         if not known:
             if len(found) == 1:
@@ -145,9 +142,7 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
             span=chosen,
             label=label,
             points=points,
-            stories=sum(point.stories for point in points),
-            negative=sum(point.negative for point in points),
-            copies=sum(point.copies for point in points),
+            **_sums(points),
             alerts=alerts,
             chart=chart(points, chosen, alerts),
             facts=facts,
@@ -193,6 +188,10 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
         if packed:
             headers["Content-Encoding"] = "gzip"
         return Response(plotly_source(packed), media_type="text/javascript", headers=headers)
+
+
+def _sums(points: Sequence[trends.TrendPoint]) -> dict[str, int]:
+    return {name: sum(getattr(point, name) for point in points) for name in ("stories", "negative", "copies")}
 
 
 def _like(connection: Connection, names: Mapping[str, Sequence[str]], text: str) -> list[str]:

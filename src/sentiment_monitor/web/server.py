@@ -24,7 +24,7 @@ _STOP_SECONDS = 5.0
 class _Impatient(H11Protocol):
     """Hangs up on whoever connects and says nothing, as it does on whoever has been answered and says no more."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 

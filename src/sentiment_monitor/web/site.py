@@ -54,7 +54,7 @@ def site(
     add_api(made, pages)
     add_health(made, parts, database)
 
-    made.openapi = functools.partial(schema, made.openapi)  # type: ignore[method-assign]
+    made.openapi = functools.partial(schema, made.openapi)  # type: ignore[method-assign]  # FastAPI's own way
 
     @made.middleware("http")
     async def headers(request: Request, following: Any) -> Response:
