@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_address
@@ -31,19 +31,19 @@ from sentiment_monitor.ingest.consumer import KafkaSource
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.source import Source
 from sentiment_monitor.jobs import Delivery, EventClock, Leadership, LiveClock
-from sentiment_monitor.notify import payload
 from sentiment_monitor.notify.apprise_url import AppriseNotifier
 from sentiment_monitor.notify.notifiers import LogNotifier, Notifier
 from sentiment_monitor.notify.webhook import WebhookNotifier
+from sentiment_monitor.outgoing import composer
 from sentiment_monitor.pipeline import Pipeline
 from sentiment_monitor.score import load as load_classifier
 from sentiment_monitor.score.classifier import Classifier
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.stages import DeadLetterCeiling
-from sentiment_monitor.store.alerts import AlertStore, Outgoing
+from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.batches import StoryWriter
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.tick import Ticker, Told
+from sentiment_monitor.tick import Ticker
 from sentiment_monitor.web.metrics import Parts
 from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
@@ -66,7 +66,12 @@ def now_ms() -> int:
 def open_database(settings: tree.Settings, *, migrate: bool | None = None) -> Database:
     """Connects, and brings the schema up to date unless told not to. Raises DatabaseAway, FatalError."""
     database = Database(settings.database.url.get_secret_value())
-    if settings.database.migrate if migrate is None else migrate:
+    _bring_up_to_date(database, settings.database.migrate if migrate is None else migrate)
+    return database
+
+
+def _bring_up_to_date(database: Database, migrate: bool) -> None:
+    if migrate:
         if database.migrate():
             _log.info("database.migrated", url=database.url.render_as_string(hide_password=True))
     else:
@@ -75,7 +80,6 @@ def open_database(settings: tree.Settings, *, migrate: bool | None = None) -> Da
             raise FatalError(
                 f"the database is at schema revision {current}, this version needs {head}: monitor migrate"
             )
-    return database
 
 
 def rules_of(settings: tree.Settings) -> tuple[Rule, ...]:
@@ -186,15 +190,28 @@ class App:
 
 def check(settings: tree.Settings) -> None:
     """Raises SettingsError or UsageError for what ``monitor run`` would refuse, as far as no other system is needed."""
-    *_, receivers = _parts(settings)
-    for several in receivers.values():
-        for notifier in several:
-            notifier.close()
-    Database(settings.database.url.get_secret_value()).close()
+    parts = _parts(settings)
+    for notifier in parts.notifiers:
+        notifier.close()
+    parts.database.close()
 
 
-def _parts(settings: tree.Settings) -> tuple[Watchlist, Decoder, tuple[Rule, ...], dict[str, list[Notifier]]]:
-    """What is made of the settings alone, and of the files they name."""
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is made of the settings alone, and of the files they name; the database has not been asked yet."""
+
+    watchlist: Watchlist
+    decoder: Decoder
+    rules: tuple[Rule, ...]
+    receivers: dict[str, list[Notifier]]
+    database: Database
+
+    @property
+    def notifiers(self) -> list[Notifier]:
+        return [notifier for several in self.receivers.values() for notifier in several]
+
+
+def _parts(settings: tree.Settings) -> _Parts:
     watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
     decoder = Decoder(
         settings.news.mapping,
@@ -205,7 +222,7 @@ def _parts(settings: tree.Settings) -> tuple[Watchlist, Decoder, tuple[Rule, ...
     receivers = {receiver.name: [_notifier(one) for one in receiver.notifiers] for receiver in settings.receivers}
     if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
         raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
-    return watchlist, decoder, rules, receivers
+    return _Parts(watchlist, decoder, rules, receivers, Database(settings.database.url.get_secret_value()))
 
 
 def build(
@@ -223,10 +240,10 @@ def build(
     """
     if clock == "event" and not {"ingest", "detect"} <= set(roles):
         raise UsageError("--clock event needs the ingest and the detect role in one process")
-    check(settings)
+    parts = _parts(settings)
     server = WebServer(settings.web.host, settings.web.port) if "web" in roles else None
     try:
-        return _assembled(settings, roles, clock, exit_when_idle, source, classifier, server)
+        return _assembled(settings, parts, server, roles, clock, exit_when_idle, source, classifier)
     except BaseException:
         if server:
             server.stop()
@@ -235,24 +252,25 @@ def build(
 
 def _assembled(
     settings: tree.Settings,
+    parts: _Parts,
+    server: WebServer | None,
     roles: Collection[Role],
     clock: Clock,
     exit_when_idle: float | None,
     source: Callable[[StoryWriter], Source] | None,
     classifier: Classifier | None,
-    server: WebServer | None,
 ) -> App:
-    watchlist, decoder, rules, receivers = _parts(settings)
-    database = open_database(settings)
+    database = parts.database
+    _bring_up_to_date(database, settings.database.migrate)
     alerts = AlertStore(database)
     leadership = Leadership(alerts, _holder(), settings.detect.lease_seconds * 1000, now_ms)
-    delivery = Delivery(alerts, receivers, now_ms=now_ms, give_up_ms=settings.detect.give_up_hours * 3_600_000)
+    delivery = Delivery(alerts, parts.receivers, now_ms=now_ms, give_up_ms=settings.detect.give_up_hours * 3_600_000)
     ticker = Ticker(
         database=database,
         alerts=alerts,
-        rules=rules,
-        compose=_composer(receivers, settings.external_url.rstrip("/")),
-        names=watchlist.names,
+        rules=parts.rules,
+        compose=composer(parts.receivers, settings.external_url.rstrip("/")),
+        names=parts.watchlist.names,
     )
     app = App(
         database=database,
@@ -261,11 +279,11 @@ def _assembled(
         event=None,
         delivery=delivery,
         leadership=leadership,
-        notifiers=[notifier for several in receivers.values() for notifier in several],
+        notifiers=parts.notifiers,
         classifier=None,
     )
     if clock == "event":
-        windows = sorted({rule.window_minutes for rule in rules})
+        windows = sorted({rule.window_minutes for rule in parts.rules})
         app.event = EventClock(ticker, delivery, leadership, database, windows=windows, now_ms=now_ms)
     elif "detect" in roles:
         app.live = LiveClock(
@@ -295,12 +313,12 @@ def _assembled(
         )
         enricher = Enricher(
             clean,
-            watchlist=watchlist,
+            watchlist=parts.watchlist,
             future_tolerance_ms=settings.news.future_tolerance_minutes * MINUTE_MS,
         )
         app.pipeline = Pipeline(
             source=source(writer) if source else _kafka(settings, writer),
-            decode=decoder.decode,
+            decode=parts.decoder.decode,
             enrich=enricher.enrich_all,
             classifier=app.classifier,
             writer=writer,
@@ -310,7 +328,7 @@ def _assembled(
             exit_when_idle=exit_when_idle,
         )
     if server:
-        app.web = _web(settings, app, server, watchlist)
+        app.web = _web(settings, app, server, parts.watchlist)
     return app
 
 
@@ -361,69 +379,6 @@ def _notifier(one: tree.LogNotifier | tree.WebhookNotifier | tree.AppriseNotifie
             return AppriseNotifier(one.url.get_secret_value())
         case tree.LogNotifier():
             return LogNotifier()
-
-
-def _composer(
-    receivers: Mapping[str, Sequence[Notifier]], external_url: str
-) -> Callable[[str, Told], Sequence[Outgoing]]:
-    """How a transition becomes notifications: the only meeting of detection's words and delivery's."""
-
-    def compose(receiver: str, told: Told) -> list[Outgoing]:
-        evaluation, state, transition = told.evaluation, told.state, told.transition
-        started_ms = (state.started_minute or transition.minute) * MINUTE_MS
-        resolved = state.ended_minute is not None
-        alert = payload.Alert(
-            status="resolved" if resolved else "firing",
-            labels=payload.labels(told.rule.name, evaluation.series, told.rule.severity),
-            annotations={"summary": told.explanation.title, "description": told.explanation.text},
-            startsAt=payload.rfc3339(started_ms),
-            endsAt=payload.rfc3339(transition.minute * MINUTE_MS) if resolved else payload.NOT_ENDED,
-            generatorURL=f"{external_url}/alert?fingerprint={told.alert_fingerprint}",
-            fingerprint=told.alert_fingerprint,
-            sentiment=payload.Sentiment(
-                rule=told.rule.name,
-                series=evaluation.series,
-                window_minutes=told.rule.window_minutes,
-                observed=evaluation.observed,
-                expected=evaluation.expected,
-                p_value=evaluation.p_value,
-                q_value=evaluation.q_value,
-                effect=evaluation.effect,
-                volume=evaluation.volume,
-                expected_share=evaluation.expected_share,
-                top_stories=tuple(
-                    payload.TopStory(
-                        id=story.id,
-                        headline=story.headline,
-                        source=story.source,
-                        url=story.url,
-                        published_at=payload.rfc3339(story.published_ms),
-                        p_negative=story.negative,
-                        copies=story.copies,
-                    )
-                    for story in told.evidence.stories
-                ),
-                sources=told.evidence.sources,
-                copies_collapsed=told.evidence.copies,
-                reason=f"{transition.kind}: {evaluation.reason if not resolved else transition.why}",
-            ),
-        )
-        body = payload.encode(payload.group(receiver, [alert], external_url=external_url)).decode()
-        return [
-            Outgoing(
-                receiver=receiver,
-                notifier=place,
-                idempotency_key=payload.idempotency_key(
-                    told.alert_fingerprint, started_ms, str(transition.kind), transition.minute, f"{receiver}/{place}"
-                ),
-                payload=body,
-                title=told.explanation.title,
-                body=told.explanation.text,
-            )
-            for place in range(len(receivers[receiver]))
-        ]
-
-    return compose
 
 
 def _holder() -> str:
