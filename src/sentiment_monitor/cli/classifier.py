@@ -192,7 +192,7 @@ def retrain(
     log.configure("warning")
     plan = recipes.read(recipe) if recipe else recipes.for_files(data or [])
     changes = {name: value for name, value in (("epochs", epochs), ("seed", seed)) if value is not None}
-    plan = plan.model_copy(update=changes)
+    plan = recipes.changed(plan, **changes)
     with terminal.phases() as advance:
         facts = training.run(plan, output, command=shlex.join(["monitor", *sys.argv[1:]]), base=base, progress=advance)
     terminal.print_training(facts, output, as_json=as_json)

@@ -50,7 +50,18 @@ def render(facts: dict[str, Any]) -> str:
 
 
 _FIGURES = ("accuracy", "macro_f1", "ece")
-_SETTINGS = ("epochs", "batch", "learning_rate", "warmup", "weight_decay", "smoothing", "topic_weight", "max_tokens")
+_SETTINGS = (
+    "epochs",
+    "members",
+    "together",
+    "batch",
+    "learning_rate",
+    "warmup",
+    "weight_decay",
+    "smoothing",
+    "topic_weight",
+    "max_tokens",
+)
 
 
 def _figures(sets: dict[str, Any]) -> str:

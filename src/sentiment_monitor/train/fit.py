@@ -5,6 +5,7 @@ Only a run imports this module: it loads torch and transformers.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     AutoModelForSequenceClassification,
     EarlyStoppingCallback,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -66,9 +69,11 @@ def grouped_loss(
 
 
 class GroupedTrainer(Trainer):
-    """The Hugging Face Trainer with the grouped loss."""
+    """The Hugging Face Trainer with the grouped loss, for a part of a run."""
 
     recipe: Recipe
+    done: int  # steps of the run before this part
+    whole: int  # steps of the run
 
     def compute_loss(
         self,
@@ -83,13 +88,31 @@ class GroupedTrainer(Trainer):
         loss = grouped_loss(outputs.logits, labels, weight, self.recipe.smoothing, self.recipe.topic_weight)
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Return the rise and linear fall of the rate over the whole run, entered where this part begins."""
+        warm = int(self.recipe.warmup * self.whole)
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.create_optimizer(), lambda step: rate(self.done + step, warm, self.whole)
+        )
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+
+def rate(step: int, warm: int, whole: int) -> float:
+    """Return the share of the learning rate at ``step``: it rises until ``warm`` and falls to 0 at ``whole``."""
+    return step / warm if step < warm else max(0.0, (whole - step) / max(1, whole - warm))
+
 
 class _Report(TrainerCallback):
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    """Tells the steps of all parts as one count."""
+
+    def __init__(self, progress: Progress, done: int, total: int) -> None:
+        self.progress, self.done, self.total = progress, done, total
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: object) -> None:
-        self.progress("train", state.global_step, state.max_steps)
+        self.progress("train", self.done + state.global_step, self.total)
 
 
 def fit(
@@ -100,13 +123,14 @@ def fit(
     work: Path,
     progress: Progress,
 ) -> tuple[str, ...]:
-    """Fine-tune the encoder in ``base`` and save the best checkpoint, fp32, in ``work``; return its label names.
+    """Fine-tune the encoder in ``base`` and save a checkpoint, fp32, in ``work``; return its label names.
 
-    The best checkpoint is the one with the highest macro-F1 on ``development`` (mean over the two groups).
+    One member: its best checkpoint, the one with the highest macro-F1 on ``development`` (mean over the two groups).
+    More: they train together for ``recipe.together`` epochs, then each by itself with its own order of rows and
+    dropout, and the mean of their last weights is saved (Wortsman et al., Model soups, ICML 2022).
     Deterministic for one recipe, machine and library version.
     """
-    threads = recipe.threads or usable_cpus()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(recipe.threads or usable_cpus())
     quiet_transformers()
     set_seed(recipe.seed)
     names = label_names([*train, *development])
@@ -127,55 +151,102 @@ def fit(
     )
     if recipe.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
-    rows = encode(train, names, tokenizer)
-    steps = -(-len(rows) // recipe.batch)
-    every = max(1, steps // recipe.evaluations_per_epoch)
-    cuda = torch.cuda.is_available()
-    arguments = TrainingArguments(
-        output_dir=str(work / "checkpoints"),
-        num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch,
-        per_device_eval_batch_size=128,
-        learning_rate=recipe.learning_rate,
-        warmup_steps=int(recipe.warmup * steps * recipe.epochs),
-        weight_decay=recipe.weight_decay,
-        optim="adamw_torch_fused",
-        train_sampling_strategy="group_by_length",
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        bf16=cuda or bool(cpu_flags() & {"avx512_bf16", "amx_bf16"}),  # weights and optimiser stay fp32
-        use_cpu=not cuda,
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="macro_f1",
-        greater_is_better=True,
-        label_names=["labels"],
-        remove_unused_columns=False,
-        dataloader_pin_memory=cuda,
-        disable_tqdm=True,
-        logging_steps=100,
-        report_to="none",
-    )
-    trainer = GroupedTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=rows,
-        eval_dataset=encode(development, names, tokenizer),
-        data_collator=collate,
-        compute_metrics=_development_metrics,
-        callbacks=[EarlyStoppingCallback(recipe.patience), _Report(progress)],
-    )
-    trainer.recipe = recipe
-    trainer.train()
+    run = _Run(recipe, model, encode(train, names, tokenizer), encode(development, names, tokenizer), work, progress)
+    if recipe.members == 1:
+        run.train(0.0, recipe.epochs, recipe.seed)
+    else:
+        run.average()
     model.eval()
     model.to("cpu").save_pretrained(work)
     full = load_tokenizer(base, None)
     full.save(str(work / "tokenizer.json"))
     return names
+
+
+class _Run:
+    """One model and what it is trained on."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: torch.nn.Module,
+        rows: list[dict[str, Any]],
+        judges: list[dict[str, Any]],
+        work: Path,
+        progress: Progress,
+    ) -> None:
+        self.recipe, self.model, self.rows, self.judges = recipe, model, rows, judges
+        self.work, self.progress = work, progress
+        self.epoch = -(-len(rows) // recipe.batch)  # steps
+        alone = recipe.members * self._steps(recipe.together, recipe.epochs)
+        self.done, self.total = 0, self._steps(0.0, recipe.together) + alone
+
+    def average(self) -> None:
+        """Train the members and leave the mean of their weights in the model."""
+        recipe = self.recipe
+        if recipe.together:
+            self.train(0.0, recipe.together, recipe.seed)
+        start = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
+        mean = {name: torch.zeros_like(weight) for name, weight in start.items()}
+        for member in range(1, recipe.members + 1):
+            self.model.load_state_dict(start)
+            self.train(recipe.together, recipe.epochs, recipe.seed + member)
+            for name, weight in self.model.state_dict().items():
+                mean[name] += weight / recipe.members
+        self.model.load_state_dict(mean)
+
+    def train(self, first: float, last: float, seed: int) -> None:
+        """Train from epoch ``first`` to ``last`` of the run; a whole run keeps its best checkpoint."""
+        recipe = self.recipe
+        cuda = torch.cuda.is_available()
+        select = recipe.members == 1
+        every = max(1, self.epoch // recipe.evaluations_per_epoch)
+        arguments = TrainingArguments(
+            output_dir=str(self.work / "checkpoints"),
+            num_train_epochs=last - first,
+            per_device_train_batch_size=recipe.batch,
+            per_device_eval_batch_size=128,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            optim="adamw_torch_fused",
+            train_sampling_strategy="group_by_length",
+            seed=seed,
+            data_seed=seed,
+            bf16=cuda or bool(cpu_flags() & {"avx512_bf16", "amx_bf16"}),  # weights and optimiser stay fp32
+            use_cpu=not cuda,
+            eval_strategy="steps" if select else "no",
+            eval_steps=every,
+            save_strategy="steps" if select else "no",
+            save_steps=every,
+            save_total_limit=1,
+            load_best_model_at_end=select,
+            metric_for_best_model="macro_f1",
+            greater_is_better=True,
+            label_names=["labels"],
+            remove_unused_columns=False,
+            dataloader_pin_memory=cuda,
+            disable_tqdm=True,
+            logging_steps=100,
+            report_to="none",
+        )
+        callbacks: list[TrainerCallback] = [_Report(self.progress, self.done, self.total)]
+        trainer = GroupedTrainer(
+            model=self.model,
+            args=arguments,
+            train_dataset=self.rows,
+            eval_dataset=self.judges,
+            data_collator=collate,
+            compute_metrics=_development_metrics,
+            callbacks=[EarlyStoppingCallback(recipe.patience), *callbacks] if select else callbacks,
+        )
+        trainer.remove_callback(PrinterCallback)  # which prints to standard output, where --json's answer goes
+        trainer.recipe = recipe
+        trainer.done, trainer.whole = self._steps(0.0, first), self._steps(0.0, recipe.epochs)
+        trainer.train()
+        self.done += self._steps(first, last)
+
+    def _steps(self, first: float, last: float) -> int:
+        return math.ceil((last - first) * self.epoch)
 
 
 def load_tokenizer(directory: Path, max_tokens: int | None) -> Tokenizer:

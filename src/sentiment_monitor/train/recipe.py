@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sentiment_monitor.domain import Sentiment
 from sentiment_monitor.errors import UsageError
@@ -70,7 +70,11 @@ class Recipe(_Strict):
     languages: tuple[str, ...] = ("en",)
     seed: int = 20230309  # of the head's first weights, dropout and the order of rows
     split_seed: int = 20230309  # which rows are held out: the same for runs that differ in seed
-    epochs: Positive = 3.0
+    epochs: Positive = 3.0  # of every member
+    members: Annotated[int, Field(ge=1)] = (
+        1  # runs whose last weights are averaged; one alone keeps its best checkpoint
+    )
+    together: Annotated[float, Field(ge=0.0)] = 0.0  # epochs that the members have in common
     batch: Annotated[int, Field(ge=1)] = 32
     learning_rate: Positive = 1e-4
     warmup: Share = 0.1  # share of all steps
@@ -86,10 +90,19 @@ class Recipe(_Strict):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1  # between layers
     attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     thresholds_from: str | None = None  # held-out set that decides from which probability on a label wins
+    calibrate_on: str | None = None  # held-out set whose sentiments fit the temperature; else the development rows
     precision: Share = 0.8  # which the threshold for negative must keep on that set
     known_failures: tuple[str, ...] = ()  # for the model card: what to tell who uses it
     data: tuple[Data, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
+
+    @model_validator(mode="after")
+    def _parts(self) -> Recipe:
+        if self.together >= self.epochs:
+            raise ValueError(f"together {self.together:g}: must be less than epochs {self.epochs:g}")
+        if self.together and self.members == 1:
+            raise ValueError("together: needs more than one of members")
+        return self
 
 
 def read(path: Path) -> Recipe:
@@ -102,9 +115,21 @@ def read(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {where}: {first['msg']}") from error
+        raise UsageError(f"{path}: {_first(error)}") from error
+
+
+def changed(recipe: Recipe, **changes: Any) -> Recipe:
+    """Return ``recipe`` with other values; UsageError when they do not go together."""
+    try:
+        return Recipe.model_validate(recipe.model_dump() | changes)
+    except ValidationError as error:
+        raise UsageError(_first(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else str(first["msg"]).removeprefix("Value error, ")
 
 
 def for_files(files: Sequence[Path]) -> Recipe:

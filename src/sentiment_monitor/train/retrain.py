@@ -47,8 +47,9 @@ def run(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output}: exists; name a new directory")
     split = data.build(recipe)
-    if recipe.thresholds_from:
-        _threshold_rows(recipe, split)  # a wrong name is told before the training, not after it
+    for key in ("thresholds_from", "calibrate_on"):
+        if getattr(recipe, key):
+            _tuning_rows(recipe, key, split)  # a wrong name is told before the training, not after it
     report("data", 1, 1)
 
     from sentiment_monitor.train.fit import fit
@@ -82,7 +83,7 @@ def finish(
         "labels": list(json.loads((out / "config.json").read_text(encoding="utf-8"))["id2label"].values()),
         "languages": list(recipe.languages),
         "tokenizer_sha256": manifest.sha256(out / "tokenizer.json"),
-        "temperatures": calibrate(checkpoint, split.development),
+        "temperatures": _temperatures(checkpoint, recipe, split),
         "thresholds": {},
         "licences": {source.name: source.licence for source in recipe.data},
         "data": {"fingerprint": split.fingerprint, "report": split.report},
@@ -100,6 +101,13 @@ def finish(
     (out / "README.md").write_text(card.render(facts), encoding="utf-8")
     manifest.write(out, facts)
     return facts
+
+
+def _temperatures(checkpoint: Checkpoint, recipe: Recipe, split: data.Split) -> dict[str, float]:
+    fitted = calibrate(checkpoint, split.development)
+    if recipe.calibrate_on:
+        fitted["sentiment"] = calibrate(checkpoint, _tuning_rows(recipe, "calibrate_on", split))["sentiment"]
+    return fitted
 
 
 def calibrate(checkpoint: Checkpoint, rows: Sequence[data.Row]) -> dict[str, float]:
@@ -128,7 +136,7 @@ def calibrate(checkpoint: Checkpoint, rows: Sequence[data.Row]) -> dict[str, flo
 
 def _thresholds(out: Path, recipe: Recipe, split: data.Split) -> dict[str, Any]:
     """Choose the thresholds on the set the recipe names, and measure the choice across its halves."""
-    rows = _threshold_rows(recipe, split)
+    rows = _tuning_rows(recipe, "thresholds_from", split)
     labelled = from_rows(rows)
     with _opened(out, recipe.name) as classifier:
         truth, chances = truth_and_chances(labelled, classifier.score([row.text for row in labelled]))
@@ -139,10 +147,11 @@ def _thresholds(out: Path, recipe: Recipe, split: data.Split) -> dict[str, Any]:
     }
 
 
-def _threshold_rows(recipe: Recipe, split: data.Split) -> list[data.Row]:
-    rows = [row for row in split.held_out.get(str(recipe.thresholds_from), ()) if row.sentiment]
+def _tuning_rows(recipe: Recipe, key: str, split: data.Split) -> list[data.Row]:
+    name = getattr(recipe, key)
+    rows = [row for row in split.held_out.get(name, ()) if row.sentiment]
     if not rows:
-        raise UsageError(f"thresholds_from: {recipe.thresholds_from} is no held-out set with sentiments")
+        raise UsageError(f"{key}: {name} is no held-out set with sentiments")
     return rows
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,8 @@ from sentiment_monitor.domain import Text
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import load
 from sentiment_monitor.train import retrain
-from sentiment_monitor.train.recipe import Recipe, for_files
+from sentiment_monitor.train.data import Row
+from sentiment_monitor.train.recipe import Recipe, changed, for_files
 
 GOOD, BAD, FLAT = ("gains", "beats", "wins"), ("loss", "fraud", "cuts"), ("meets", "names", "files")
 
@@ -63,7 +65,9 @@ def test_weight_scales_a_row_and_an_unlabelled_batch_costs_nothing() -> None:
     assert grouped_loss(logits, torch.full((2, 2), MASKED), torch.ones(2), 0.1, 1.0) == 0
 
 
-def test_a_run_makes_a_sealed_classifier_that_learned(base: Path, tmp_path: Path) -> None:
+def test_a_run_makes_a_sealed_classifier_that_learned(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = [
         json.dumps({"text": f"co{n} {word} {other}", "sentiment": label, "topic": topic})
         for n in range(40)
@@ -87,6 +91,7 @@ def test_a_run_makes_a_sealed_classifier_that_learned(base: Path, tmp_path: Path
         recipe, tmp_path / "out", command="a test", base=base, progress=lambda phase, *_: phases.add(phase)
     )
     assert phases == {"data", "train", "measure"}
+    assert capsys.readouterr().out == ""  # where the answer of --json goes
     assert facts["metrics"]["rows"]["classifier"]["sentiment"]["accuracy"] > 0.9
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl"]
     assert set(facts["thresholds"]) == {"negative", "positive"}
@@ -110,7 +115,6 @@ def test_a_base_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
 def test_frozen_word_vectors_stay_those_of_the_base(base: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 
-    from sentiment_monitor.train.data import Row
     from sentiment_monitor.train.fit import fit
 
     rows = [Row(f"co{n} {word}", f"co{n} {word}", sentiment="negative") for n in range(8) for word in BAD]
@@ -123,10 +127,75 @@ def test_frozen_word_vectors_stay_those_of_the_base(base: Path, tmp_path: Path) 
     assert (before[query] != after[f"bert.{query}"]).any()
 
 
-def test_thresholds_from_no_held_out_set_is_refused_before_the_training(base: Path, tmp_path: Path) -> None:
+def test_members_part_after_the_shared_epochs_and_their_weights_are_averaged(base: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from sentiment_monitor.train import fit
+
+    rows = [Row(f"co{n} {word}", f"co{n} {word}", sentiment="negative") for n in range(8) for word in BAD]
+    recipe = Recipe(epochs=2.0, members=2, together=1.0, batch=8, threads=1, learning_rate=1e-2)
+    steps: list[tuple[int, int]] = []
+    kept: list[dict[str, torch.Tensor]] = []
+    run = fit._Run.train
+
+    def train(self: fit._Run, first: float, last: float, seed: int) -> None:
+        run(self, first, last, seed)
+        kept.append({name: weight.clone() for name, weight in self.model.state_dict().items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit._Run, "train", train)
+        fit.fit(recipe, base, rows, rows[:4], tmp_path, lambda _, done, total: steps.append((done, total)))
+    shared, one, other = kept
+    saved = load_file(tmp_path / "model.safetensors")
+    for name, weight in saved.items():
+        assert torch.allclose(weight, (one[name] + other[name]) / 2, atol=1e-6), name
+    query = "bert.encoder.layer.0.attention.self.query.weight"
+    assert not torch.equal(one[query], other[query])
+    assert not torch.equal(one[query], shared[query])
+    epoch = len(rows) // 8
+    assert steps == [(n, 3 * epoch) for n in range(1, 3 * epoch + 1)]
+
+
+def test_the_rate_goes_on_where_the_shared_part_left_it(base: Path, tmp_path: Path) -> None:
+    from sentiment_monitor.train import fit
+
+    seen: list[float] = []
+    rows = [Row(f"co{n} {word}", f"co{n} {word}", sentiment="negative") for n in range(8) for word in BAD]
+
+    class Noted(fit._Report):
+        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            seen.append(others["optimizer"].param_groups[0]["lr"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "_Report", Noted)
+        recipe = Recipe(epochs=2.0, batch=8, threads=1, learning_rate=1e-2, patience=99)
+        fit.fit(recipe, base, rows, rows[:4], tmp_path / "whole", lambda *_: None)
+        whole, seen[:] = list(seen), []
+        parted = recipe.model_copy(update={"members": 2, "together": 1.0})
+        fit.fit(parted, base, rows, rows[:4], tmp_path / "parted", lambda *_: None)
+    shared = len(whole) // 2
+    assert seen == pytest.approx([*whole[:shared], *whole[shared:], *whole[shared:]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"members": 2, "together": 3.0}, "together 3: must be less than epochs 3"),
+        ({"together": 1.0}, "together: needs more than one of members"),
+        ({"members": 0}, "members: Input should be greater than or equal to 1"),
+    ],
+)
+def test_members_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        changed(Recipe(), **changes)
+
+
+@pytest.mark.parametrize("key", ["thresholds_from", "calibrate_on"])
+def test_tuning_on_no_held_out_set_is_refused_before_the_training(key: str, base: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f"co{n} gains,positive" for n in range(60)), "utf-8")
-    recipe = for_files([tmp_path / "a.csv"]).model_copy(update={"thresholds_from": "b"})
+    recipe = for_files([tmp_path / "a.csv"]).model_copy(update={key: "b"})
     phases: set[str] = set()
-    with pytest.raises(UsageError, match="thresholds_from: b is no held-out set"):
+    with pytest.raises(UsageError, match=f"{key}: b is no held-out set"):
         retrain.run(recipe, tmp_path / "out", command="", base=base, progress=lambda phase, *_: phases.add(phase))
     assert phases == set()
