@@ -64,7 +64,7 @@ def figures(name: str, engine: Literal["auto", "openvino", "torch"], split: data
             ranges = measured.get("intervals", {}).get("sentiment" if measured["sentiment"] else "topic", {})
             if group:
                 result[held_out] = {k: (group[k], *ranges[k]) for k in ("accuracy", "macro_f1", "ece")}
-        result["contrast pairs"] = pairs(classifier, split.held_out["corpus"])
+        result["contrast pairs"] = pairs(classifier, [*split.held_out["corpus"], *split.held_out["more"]])
     finally:
         classifier.close()
     return result

@@ -53,7 +53,6 @@ _FIGURES = ("accuracy", "macro_f1", "ece")
 _SETTINGS = (
     "epochs",
     "members",
-    "together",
     "batch",
     "learning_rate",
     "warmup",

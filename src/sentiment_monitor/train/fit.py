@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     AutoModelForSequenceClassification,
     EarlyStoppingCallback,
@@ -69,11 +68,9 @@ def grouped_loss(
 
 
 class GroupedTrainer(Trainer):
-    """The Hugging Face Trainer with the grouped loss, for a part of a run."""
+    """The Hugging Face Trainer with the grouped loss."""
 
     recipe: Recipe
-    done: int  # steps of the run before this part
-    whole: int  # steps of the run
 
     def compute_loss(
         self,
@@ -88,25 +85,9 @@ class GroupedTrainer(Trainer):
         loss = grouped_loss(outputs.logits, labels, weight, self.recipe.smoothing, self.recipe.topic_weight)
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
 
-    def create_scheduler(
-        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
-    ) -> torch.optim.lr_scheduler.LRScheduler:
-        """Return the rise and linear fall of the rate over the whole run, entered where this part begins."""
-        warm = int(self.recipe.warmup * self.whole)
-        self.lr_scheduler = LambdaLR(
-            optimizer or self.create_optimizer(), lambda step: rate(self.done + step, warm, self.whole)
-        )
-        self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-
-def rate(step: int, warm: int, whole: int) -> float:
-    """Return the share of the learning rate at ``step``: it rises until ``warm`` and falls to 0 at ``whole``."""
-    return step / warm if step < warm else max(0.0, (whole - step) / max(1, whole - warm))
-
 
 class _Report(TrainerCallback):
-    """Tells the steps of all parts as one count."""
+    """Tells the steps of all members as one count."""
 
     def __init__(self, progress: Progress, done: int, total: int) -> None:
         self.progress, self.done, self.total = progress, done, total
@@ -126,8 +107,8 @@ def fit(
     """Fine-tune the encoder in ``base`` and save a checkpoint, fp32, in ``work``; return its label names.
 
     One member: its best checkpoint, the one with the highest macro-F1 on ``development`` (mean over the two groups).
-    More: they train together for ``recipe.together`` epochs, then each by itself with its own order of rows and
-    dropout, and the mean of their last weights is saved (Wortsman et al., Model soups, ICML 2022).
+    More: they begin with the same weights and differ in the order of rows and in dropout; what is saved is the mean of
+    their last weights (Wortsman et al., Model soups, ICML 2022).
     Deterministic for one recipe, machine and library version.
     """
     torch.set_num_threads(recipe.threads or usable_cpus())
@@ -153,7 +134,7 @@ def fit(
         model.get_input_embeddings().requires_grad_(False)
     run = _Run(recipe, model, encode(train, names, tokenizer), encode(development, names, tokenizer), work, progress)
     if recipe.members == 1:
-        run.train(0.0, recipe.epochs, recipe.seed)
+        run.train(recipe.seed)
     else:
         run.average()
     model.eval()
@@ -178,35 +159,33 @@ class _Run:
         self.recipe, self.model, self.rows, self.judges = recipe, model, rows, judges
         self.work, self.progress = work, progress
         self.epoch = -(-len(rows) // recipe.batch)  # steps
-        alone = recipe.members * self._steps(recipe.together, recipe.epochs)
-        self.done, self.total = 0, self._steps(0.0, recipe.together) + alone
+        self.steps = math.ceil(recipe.epochs * self.epoch)  # of a member
+        self.done = 0
 
     def average(self) -> None:
         """Train the members and leave the mean of their weights in the model."""
-        recipe = self.recipe
-        if recipe.together:
-            self.train(0.0, recipe.together, recipe.seed)
         start = {name: weight.detach().clone() for name, weight in self.model.state_dict().items()}
         mean = {name: torch.zeros_like(weight) for name, weight in start.items()}
-        for member in range(1, recipe.members + 1):
+        for member in range(1, self.recipe.members + 1):
             self.model.load_state_dict(start)
-            self.train(recipe.together, recipe.epochs, recipe.seed + member)
+            self.train(self.recipe.seed + member)
             for name, weight in self.model.state_dict().items():
-                mean[name] += weight / recipe.members
+                mean[name] += weight.to(mean[name].device) / self.recipe.members
         self.model.load_state_dict(mean)
 
-    def train(self, first: float, last: float, seed: int) -> None:
-        """Train from epoch ``first`` to ``last`` of the run; a whole run keeps its best checkpoint."""
+    def train(self, seed: int) -> None:
+        """Train the model; one that is alone ends as its best checkpoint."""
         recipe = self.recipe
         cuda = torch.cuda.is_available()
         select = recipe.members == 1
         every = max(1, self.epoch // recipe.evaluations_per_epoch)
         arguments = TrainingArguments(
             output_dir=str(self.work / "checkpoints"),
-            num_train_epochs=last - first,
+            num_train_epochs=recipe.epochs,
             per_device_train_batch_size=recipe.batch,
             per_device_eval_batch_size=128,
             learning_rate=recipe.learning_rate,
+            warmup_steps=int(recipe.warmup * recipe.epochs * self.epoch),
             weight_decay=recipe.weight_decay,
             optim="adamw_torch_fused",
             train_sampling_strategy="group_by_length",
@@ -229,7 +208,7 @@ class _Run:
             logging_steps=100,
             report_to="none",
         )
-        callbacks: list[TrainerCallback] = [_Report(self.progress, self.done, self.total)]
+        callbacks: list[TrainerCallback] = [_Report(self.progress, self.done, recipe.members * self.steps)]
         trainer = GroupedTrainer(
             model=self.model,
             args=arguments,
@@ -241,12 +220,8 @@ class _Run:
         )
         trainer.remove_callback(PrinterCallback)  # which prints to standard output, where --json's answer goes
         trainer.recipe = recipe
-        trainer.done, trainer.whole = self._steps(0.0, first), self._steps(0.0, recipe.epochs)
         trainer.train()
-        self.done += self._steps(first, last)
-
-    def _steps(self, first: float, last: float) -> int:
-        return math.ceil((last - first) * self.epoch)
+        self.done += self.steps
 
 
 def load_tokenizer(directory: Path, max_tokens: int | None) -> Tokenizer:

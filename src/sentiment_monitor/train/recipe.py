@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sentiment_monitor.domain import Sentiment
 from sentiment_monitor.errors import UsageError
@@ -74,7 +74,6 @@ class Recipe(_Strict):
     members: Annotated[int, Field(ge=1)] = (
         1  # runs whose last weights are averaged; one alone keeps its best checkpoint
     )
-    together: Annotated[float, Field(ge=0.0)] = 0.0  # epochs that the members have in common
     batch: Annotated[int, Field(ge=1)] = 32
     learning_rate: Positive = 1e-4
     warmup: Share = 0.1  # share of all steps
@@ -95,14 +94,6 @@ class Recipe(_Strict):
     known_failures: tuple[str, ...] = ()  # for the model card: what to tell who uses it
     data: tuple[Data, ...] = ()
     held_out: tuple[HeldOut, ...] = ()
-
-    @model_validator(mode="after")
-    def _parts(self) -> Recipe:
-        if self.together >= self.epochs:
-            raise ValueError(f"together {self.together:g}: must be less than epochs {self.epochs:g}")
-        if self.together and self.members == 1:
-            raise ValueError("together: needs more than one of members")
-        return self
 
 
 def read(path: Path) -> Recipe:
@@ -128,8 +119,7 @@ def changed(recipe: Recipe, **changes: Any) -> Recipe:
 
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"]).removeprefix("Value error, ")
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def for_files(files: Sequence[Path]) -> Recipe:

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -127,68 +126,39 @@ def test_frozen_word_vectors_stay_those_of_the_base(base: Path, tmp_path: Path) 
     assert (before[query] != after[f"bert.{query}"]).any()
 
 
-def test_members_part_after_the_shared_epochs_and_their_weights_are_averaged(base: Path, tmp_path: Path) -> None:
+def test_the_weights_of_members_are_averaged(base: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file
 
     from sentiment_monitor.train import fit
 
     rows = [Row(f"co{n} {word}", f"co{n} {word}", sentiment="negative") for n in range(8) for word in BAD]
-    recipe = Recipe(epochs=2.0, members=2, together=1.0, batch=8, threads=1, learning_rate=1e-2)
+    recipe = Recipe(epochs=2.0, members=2, batch=8, threads=1, learning_rate=1e-2)
     steps: list[tuple[int, int]] = []
     kept: list[dict[str, torch.Tensor]] = []
-    run = fit._Run.train
+    train = fit._Run.train
 
-    def train(self: fit._Run, first: float, last: float, seed: int) -> None:
-        run(self, first, last, seed)
+    def noted(self: fit._Run, seed: int) -> None:
+        kept.append({name: weight.clone() for name, weight in self.model.state_dict().items()})
+        train(self, seed)
         kept.append({name: weight.clone() for name, weight in self.model.state_dict().items()})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit._Run, "train", train)
+        patch.setattr(fit._Run, "train", noted)
         fit.fit(recipe, base, rows, rows[:4], tmp_path, lambda _, done, total: steps.append((done, total)))
-    shared, one, other = kept
-    saved = load_file(tmp_path / "model.safetensors")
-    for name, weight in saved.items():
+    start, one, again, other = kept
+    for name, weight in load_file(tmp_path / "model.safetensors").items():
+        assert torch.equal(start[name], again[name]), name
         assert torch.allclose(weight, (one[name] + other[name]) / 2, atol=1e-6), name
     query = "bert.encoder.layer.0.attention.self.query.weight"
     assert not torch.equal(one[query], other[query])
-    assert not torch.equal(one[query], shared[query])
-    epoch = len(rows) // 8
-    assert steps == [(n, 3 * epoch) for n in range(1, 3 * epoch + 1)]
+    whole = 2 * 2 * len(rows) // 8
+    assert steps == [(n, whole) for n in range(1, whole + 1)]
 
 
-def test_the_rate_goes_on_where_the_shared_part_left_it(base: Path, tmp_path: Path) -> None:
-    from sentiment_monitor.train import fit
-
-    seen: list[float] = []
-    rows = [Row(f"co{n} {word}", f"co{n} {word}", sentiment="negative") for n in range(8) for word in BAD]
-
-    class Noted(fit._Report):
-        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-            seen.append(others["optimizer"].param_groups[0]["lr"])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "_Report", Noted)
-        recipe = Recipe(epochs=2.0, batch=8, threads=1, learning_rate=1e-2, patience=99)
-        fit.fit(recipe, base, rows, rows[:4], tmp_path / "whole", lambda *_: None)
-        whole, seen[:] = list(seen), []
-        parted = recipe.model_copy(update={"members": 2, "together": 1.0})
-        fit.fit(parted, base, rows, rows[:4], tmp_path / "parted", lambda *_: None)
-    shared = len(whole) // 2
-    assert seen == pytest.approx([*whole[:shared], *whole[shared:], *whole[shared:]])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"members": 2, "together": 3.0}, "together 3: must be less than epochs 3"),
-        ({"together": 1.0}, "together: needs more than one of members"),
-        ({"members": 0}, "members: Input should be greater than or equal to 1"),
-    ],
-)
-def test_members_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        changed(Recipe(), **changes)
+def test_a_setting_out_of_bounds_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="members: Input should be greater than or equal to 1"):
+        changed(Recipe(), members=0)
 
 
 @pytest.mark.parametrize("key", ["thresholds_from", "calibrate_on"])
