@@ -89,7 +89,7 @@ class Recipe(_Strict):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1  # between layers
     attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     thresholds_from: str | None = None  # held-out set that decides from which probability on a label wins
-    calibrate_on: str | None = None  # held-out set whose sentiments fit the temperature; else the development rows
+    calibrate_on: str | None = None  # held-out set whose sentiments set the temperature beside the development rows
     precision: Share = 0.8  # which the threshold for negative must keep on that set
     known_failures: tuple[str, ...] = ()  # for the model card: what to tell who uses it
     data: tuple[Data, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,9 @@ def finish(
 def _temperatures(checkpoint: Checkpoint, recipe: Recipe, split: data.Split) -> dict[str, float]:
     fitted = calibrate(checkpoint, split.development)
     if recipe.calibrate_on:
-        fitted["sentiment"] = calibrate(checkpoint, _tuning_rows(recipe, "calibrate_on", split))["sentiment"]
+        # Development rows are too much like the training rows, and a held-out set may be small: each has half a say.
+        other = calibrate(checkpoint, _tuning_rows(recipe, "calibrate_on", split))
+        fitted["sentiment"] = math.sqrt(fitted["sentiment"] * other["sentiment"])
     return fitted
 
 
