@@ -2,8 +2,9 @@
 
 A small network keeps a GPU waiting for its next instruction; eight of them as one batch of matrices take little longer
 than one. The arithmetic is that of `monitor retrain` (bf16 products, fp32 weights, AdamW, clipped gradients, the rate
-falling to zero), but batches hold rows of one length and the last weights count. Members begin with the same head and
-differ in the order of rows and in dropout. Run at the top of a checkout that has ../shared beside it; meant for a GPU.
+falling to zero), but batches hold rows of one length, and the last weights count even of one alone. Members begin with
+the same head and differ in the order of rows and in dropout. Run at the top of a checkout that has ../shared beside it;
+meant for a GPU.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def main() -> None:
     options.add_argument("--steps", type=int, help="stop early, to try the script")
     chosen = options.parse_args()
     plan = recipe.read(chosen.settings)
+    if not plan.freeze_embeddings or plan.max_tokens > max(LENGTHS):
+        options.error(f"{chosen.settings}: needs freeze_embeddings = true and max_tokens of {max(LENGTHS)} at most")
     split = data.build(plan)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     members = Members(plan, chosen.base, chosen.members, label_names([*split.train, *split.development]), device)
@@ -126,7 +129,7 @@ class Members:
         moment, square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         decay = torch.zeros_like(self.flat[0])
         for name, view in self.views(decay[None]).items():
-            view += 0.0 if name.endswith(".b") or name.split(".")[-2:][0] in NORMS else plan.weight_decay
+            view += 0.0 if name.endswith(".b") or is_norm(name) else plan.weight_decay
         orders = [np.random.default_rng([plan.seed, member]) for member in range(self.count)]
         step = 0
         while step < min(whole, most or whole):
@@ -163,7 +166,7 @@ class Members:
     def _halves(self) -> Iterator[torch.Tensor | None]:
         """Yield what stands for each weight in the products: bf16 of matrices and their biases, else None."""
         for name, view in self.views(self.flat.to(torch.bfloat16)).items():
-            yield view if name.endswith((".w", ".b")) and not any(norm in name for norm in NORMS) else None
+            yield view if name.endswith((".w", ".b")) and not is_norm(name) else None
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Return the grouped loss of every member [members]; see `train.fit.grouped_loss`."""
@@ -224,6 +227,11 @@ class Members:
         return found
 
 
+def is_norm(name: str) -> bool:
+    """Whether a weight belongs to a layer normalisation: "embedded.w", "3.out.b"."""
+    return name.split(".")[-2:][0] in NORMS
+
+
 def padded(encoded: Sequence[dict[str, Any]], length: int | None) -> torch.Tensor:
     """Return token ids [rows, tokens], padded with 0 to ``length`` or the longest row."""
     ids = torch.zeros((len(encoded), length or max(len(row["input_ids"]) for row in encoded)), dtype=torch.long)
@@ -259,14 +267,16 @@ def _batches(
 def figures(flat: torch.Tensor, members: Members, split: data.Split, banks: NDArray[np.bool_]) -> dict[str, float]:
     """Return what docs/classifier.md says of one classifier, headlines only, by thresholds across the halves."""
 
-    def sentiments(name: str) -> tuple[NDArray[np.float32], NDArray[np.int64], list[data.Row]]:
-        rows = [row for row in split.held_out[name] if row.sentiment]
+    def sentiments(rows: Sequence[data.Row]) -> tuple[NDArray[np.float32], NDArray[np.int64], list[data.Row]]:
+        rows = [row for row in rows if row.sentiment]
         truth = np.array([members.names.index(f"sentiment/{row.sentiment}") for row in rows])
         return members.logits(flat, rows)[:, :3], truth, rows
 
-    found, truth, rows = sentiments("news")
-    temperature = metrics.fit_temperature(found, truth)
-    chances = softmax(found / temperature)
+    found, truth, rows = sentiments(split.held_out["news"])
+    temperature = metrics.fit_temperature(*sentiments(split.development)[:2])
+    if members.plan.calibrate_on == "news":
+        temperature = math.sqrt(temperature * metrics.fit_temperature(found, truth))
+    chances = metrics.softmax(found.astype(np.float64) / temperature)
     chosen = thresholds.choose(chances, truth, classifier.PRECISION)
     called = np.empty_like(truth)
     for level, other in thresholds.by_half(
@@ -282,8 +292,8 @@ def figures(flat: torch.Tensor, members: Members, split: data.Split, banks: NDAr
         "news: macro-F1 across halves": metrics.macro_f1(truth, called, 3),
     }
     for name in ("twitter_fin_sentiment_valid", "sentfin"):
-        found, truth, _ = sentiments(name)
-        chances = softmax(found / temperature)
+        found, truth, _ = sentiments(split.held_out[name])
+        chances = metrics.softmax(found.astype(np.float64) / temperature)
         result[f"{name}: macro-F1"] = metrics.macro_f1(truth, thresholds.apply(chances, chosen), 3)
         result[f"{name}: ECE"] = metrics.expected_calibration_error(chances.max(1), chances.argmax(1) == truth)
     topics = [row for row in split.held_out["twitter_fin_topic_validation"] if row.topic]
@@ -293,19 +303,16 @@ def figures(flat: torch.Tensor, members: Members, split: data.Split, banks: NDAr
     )
     right: dict[str | None, list[bool]] = defaultdict(list)
     for name in ("corpus", "more"):
-        found, truth, rows = sentiments(name)
-        for row, correct in zip(rows, thresholds.apply(softmax(found / temperature), chosen) == truth, strict=True):
+        found, truth, rows = sentiments(split.held_out[name])
+        for row, correct in zip(
+            rows,
+            thresholds.apply(metrics.softmax(found.astype(np.float64) / temperature), chosen) == truth,
+            strict=True,
+        ):
             right[row.pair].append(bool(correct))
     del right[None]
     result["pairs: both right"] = float(np.mean([all(pair) for pair in right.values() if len(pair) == 2]))
     return result
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return probabilities [rows, labels]."""
-    exponent = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float64] = exponent / exponent.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 if __name__ == "__main__":

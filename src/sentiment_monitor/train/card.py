@@ -28,6 +28,7 @@ def render(facts: dict[str, Any]) -> str:
         "## Figures\n",
         "On text that training never saw, 95 % bootstrap intervals in brackets, the word lexicon beside it.\n",
         _figures(facts["metrics"]),
+        _calibration(facts),
         _thresholds(facts),
         "## Data\n",
         "| set | rows read | trained on | development | held out | licence |\n|---|---|---|---|---|---|\n"
@@ -82,6 +83,11 @@ def _figures(sets: dict[str, Any]) -> str:
                     detail.append("| " + " | ".join([name, label, *values, str(row["n"])]) + " |")
     header = "| held-out set | label | precision | recall | F1 | n |\n|---|---|---|---|---|---|\n"
     return "\n".join(lines) + "\n\n" + header + "\n".join(detail) + "\n"
+
+
+def _calibration(facts: dict[str, Any]) -> str:
+    name = facts["settings"].get("calibrate_on")
+    return f"The temperature of the sentiments is in part fitted on `{name}`: its ECE there is kind.\n" if name else ""
 
 
 def _thresholds(facts: dict[str, Any]) -> str:

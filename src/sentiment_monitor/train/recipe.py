@@ -71,9 +71,9 @@ class Recipe(_Strict):
     seed: int = 20230309  # of the head's first weights, dropout and the order of rows
     split_seed: int = 20230309  # which rows are held out: the same for runs that differ in seed
     epochs: Positive = 3.0  # of every member
-    members: Annotated[int, Field(ge=1)] = (
-        1  # runs whose last weights are averaged; one alone keeps its best checkpoint
-    )
+    # Runs whose last weights are averaged. One alone keeps its best checkpoint, as patience says. Member n draws from
+    # seed + n, so recipes whose seeds are nearer than their members are many share members.
+    members: Annotated[int, Field(ge=1)] = 1
     batch: Annotated[int, Field(ge=1)] = 32
     learning_rate: Positive = 1e-4
     warmup: Share = 0.1  # share of all steps
@@ -89,7 +89,7 @@ class Recipe(_Strict):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1  # between layers
     attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     thresholds_from: str | None = None  # held-out set that decides from which probability on a label wins
-    calibrate_on: str | None = None  # held-out set whose sentiments set the temperature beside the development rows
+    calibrate_on: str | None = None  # held-out set whose headlines set the sentiments' temperature, by half
     precision: Share = 0.8  # which the threshold for negative must keep on that set
     known_failures: tuple[str, ...] = ()  # for the model card: what to tell who uses it
     data: tuple[Data, ...] = ()
@@ -110,7 +110,7 @@ def read(path: Path) -> Recipe:
 
 
 def changed(recipe: Recipe, **changes: Any) -> Recipe:
-    """Return ``recipe`` with other values; UsageError when they do not go together."""
+    """Return ``recipe`` with other values; UsageError for a value out of bounds."""
     try:
         return Recipe.model_validate(recipe.model_dump() | changes)
     except ValidationError as error:

@@ -169,3 +169,20 @@ def test_tuning_on_no_held_out_set_is_refused_before_the_training(key: str, base
     with pytest.raises(UsageError, match=f"{key}: b is no held-out set"):
         retrain.run(recipe, tmp_path / "out", command="", base=base, progress=lambda phase, *_: phases.add(phase))
     assert phases == set()
+
+
+def test_the_set_to_calibrate_on_has_half_a_say_in_the_sentiments_alone(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        f"co{n} {word},{label}" for n in range(40) for word, label in (("gains", "positive"), ("loss", "negative"))
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]), "utf-8")
+    asked = iter([{"sentiment": 1.0, "topic": 3.0}, {"sentiment": 4.0, "topic": 5.0}])
+    monkeypatch.setattr(retrain, "calibrate", lambda *_: next(asked))
+    recipe = for_files([tmp_path / "rows.csv"]).model_copy(
+        update={"epochs": 1.0, "threads": 1, "development": 0.2, "calibrate_on": "rows"}
+    )
+    facts = retrain.run(recipe, tmp_path / "out", command="", base=base)
+    assert facts["temperatures"] == {"sentiment": 2.0, "topic": 3.0}
+    assert "in part fitted on `rows`" in (tmp_path / "out" / "README.md").read_text("utf-8")
