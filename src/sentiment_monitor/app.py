@@ -124,6 +124,11 @@ class App:
     failure: BaseException | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody ended the run, rather than that there was nothing more to do."""
+        return self._stopped.is_set()
+
     def run(self) -> None:
         """Runs until stopped, idle, or broken; raises what broke it. Either loop's end is the process's end."""
         if self.live:
@@ -218,8 +223,14 @@ def _parts(settings: tree.Settings) -> _Parts:
         default_source=settings.news.default_source,
         max_bytes=settings.news.max_message_bytes,
     )
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        path = getattr(settings.kafka, name)
+        if path and not os.access(path, os.R_OK):
+            raise SettingsError(f"kafka.{name} {path}: there is no such file, or it cannot be read")
     rules = rules_of(settings)
-    receivers = {receiver.name: [_notifier(one) for one in receiver.notifiers] for receiver in settings.receivers}
+    receivers = {
+        receiver.name: [_notifier(receiver.name, one) for one in receiver.notifiers] for receiver in settings.receivers
+    }
     if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
         raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
     return _Parts(watchlist, decoder, rules, receivers, Database(settings.database.url.get_secret_value()))
@@ -366,7 +377,14 @@ def _kafka(settings: tree.Settings, writer: StoryWriter) -> KafkaSource:
     )
 
 
-def _notifier(one: tree.LogNotifier | tree.WebhookNotifier | tree.AppriseNotifier) -> Notifier:
+def _notifier(receiver: str, one: tree.LogNotifier | tree.WebhookNotifier | tree.AppriseNotifier) -> Notifier:
+    try:
+        return _made(one)
+    except SettingsError as error:
+        raise SettingsError(f"receiver {receiver}: {error}") from None
+
+
+def _made(one: tree.LogNotifier | tree.WebhookNotifier | tree.AppriseNotifier) -> Notifier:
     match one:
         case tree.WebhookNotifier():
             return WebhookNotifier(

@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -127,6 +128,15 @@ class Kafka(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _sasl_is_asked_for_twice_or_not_at_all(self) -> Kafka:
+        asked, mechanism = self.security_protocol.startswith("SASL"), self.sasl_mechanism
+        if asked != bool(mechanism):
+            missing = "sasl_mechanism" if asked else "security_protocol SASL_SSL"
+            given = f"security_protocol {self.security_protocol}" if asked else f"sasl_mechanism {mechanism}"
+            raise ValueError(f"{given} needs {missing}")
+        return self
+
     def client_options(self) -> dict[str, Any]:
         """Connection options under kafka-python's names, without group or consumer options."""
         options: dict[str, Any] = {
@@ -206,12 +216,17 @@ class WebhookNotifier(Section):
     """Posts the alert as JSON, signed with HMAC-SHA256 when a secret is set."""
 
     type: Literal["webhook"]
-    url: AnyUrl = Field(description="http or https. Redirects are refused.")
+    url: AnyUrl = Field(description="http or https. Redirects are refused.", repr=False)
     secret: SecretStr | None = Field(None, description="Key of the signature; without one nothing is signed.")
     token: SecretStr | None = Field(None, description="Sent as a bearer token.")
     timeout_seconds: float = Field(
         10.0, gt=0, le=120, description="For one delivery, from connecting to the last byte of the answer."
     )
+
+    @field_serializer("url")
+    def _without_secrets(self, url: AnyUrl) -> str:
+        """Scheme and host: the rest of a webhook's address is often the key to it."""
+        return f"{url.scheme}://{url.host}/**********"
 
 
 class AppriseNotifier(Section):
@@ -301,18 +316,14 @@ class Settings(BaseSettings):
         return self
 
 
-def load(path: Path | None = None, **overrides: Any) -> Settings:
+def load(path: Path | None = None, *, isolated: bool = False, **overrides: Any) -> Settings:
     """Reads the settings once.
 
     ``path`` is the TOML file; None looks at ``$MONITOR_CONFIG`` and then for ``monitor.toml`` here. Keyword
-    arguments win over everything. Raises SettingsError with one line a problem, naming the setting.
+    arguments win over everything; ``isolated`` leaves nothing but them and the defaults. Raises SettingsError with
+    one line a problem, naming the setting.
     """
-    if misspelt := list(_misspelt(os.environ)):
-        raise SettingsError("settings are wrong in the environment:\n" + "\n".join(misspelt))
-    given = path or (Path(os.environ["MONITOR_CONFIG"]) if os.environ.get("MONITOR_CONFIG") else None)
-    file = given or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
-    if given and not given.is_file():
-        raise SettingsError(f"settings file {given} does not exist")
+    file = None if isolated else _file(path)
 
     class Loaded(Settings):
         @classmethod
@@ -324,6 +335,8 @@ def load(path: Path | None = None, **overrides: Any) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
+            if isolated:
+                return (init_settings,)
             sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
             if SECRETS_DIR.is_dir():
                 sources.append(NestedSecretsSettingsSource(file_secret_settings, SECRETS_DIR))
@@ -346,6 +359,15 @@ def load(path: Path | None = None, **overrides: Any) -> Settings:
         ]
         where = f" in {file} or the environment" if file else " in the environment or the command line"
         raise SettingsError(f"settings are wrong{where}:\n" + "\n".join(lines)) from None
+
+
+def _file(path: Path | None) -> Path | None:
+    if misspelt := list(_misspelt(os.environ)):
+        raise SettingsError("settings are wrong in the environment:\n" + "\n".join(misspelt))
+    given = path or (Path(os.environ["MONITOR_CONFIG"]) if os.environ.get("MONITOR_CONFIG") else None)
+    if given and not given.is_file():
+        raise SettingsError(f"settings file {given} does not exist")
+    return given or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
 
 
 def _misspelt(environment: Iterable[str]) -> Iterator[str]:

@@ -41,9 +41,10 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
 
 
-def dump(value: object) -> None:
-    """One JSON document on standard output."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+def dump(value: object, *, indent: int | None = 2) -> None:
+    """One JSON document on standard output; where that is not UTF-8, as JSON has to be, in ASCII."""
+    ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+    print(json.dumps(value, ensure_ascii=ascii_only, indent=indent, default=str))
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -91,7 +92,7 @@ def print_scores(records: Iterable[dict[str, Any]], form: str) -> None:
     """Scores as a table, JSON lines or CSV, as they come."""
     if form == "jsonl":
         for record in records:
-            print(json.dumps(record, ensure_ascii=False))
+            dump(record, indent=None)
         return
     if form == "csv":
         flat = (
@@ -107,9 +108,7 @@ def print_scores(records: Iterable[dict[str, Any]], form: str) -> None:
     out = console()
     rest = iter(records)
     while page := list(islice(rest, 1_000)):
-        table = Table(box=None, header_style="bold")
-        for name in ("sentiment", "score", "neg", "neu", "pos", "topic", "text"):
-            table.add_column(name, justify="left" if name in ("sentiment", "topic", "text") else "right")
+        table = _table("sentiment", ">score", ">neg", ">neu", ">pos", "topic", "text")
         for record in page:
             p = record["probabilities"]
             table.add_row(
@@ -135,9 +134,7 @@ def print_evaluation(result: Mapping[str, Any], *, as_json: bool) -> None:
             f"[bold]{group}[/bold]: n {figures['n']:,}, accuracy {figures['accuracy']:.3f}, "
             f"macro-F1 {figures['macro_f1']:.3f}, calibration error {figures['ece']:.3f}"
         )
-        table = Table(box=None, header_style="bold")
-        for name in ("label", "precision", "recall", "f1", "n"):
-            table.add_column(name, justify="left" if name == "label" else "right")
+        table = _table("label", ">precision", ">recall", ">f1", ">n")
         for label, one in figures["per_class"].items():
             table.add_row(label, *(f"{one[name]:.3f}" for name in ("precision", "recall", "f1")), f"{one['n']:,}")
         out.print(table)
@@ -165,9 +162,7 @@ def print_alerts(alerts: Sequence[StoredAlert], *, as_json: bool) -> None:
     if not alerts:
         print("no alerts")
         return
-    table = Table(box=None, header_style="bold")
-    for name in ("id", "state", "severity", "fired (UTC)", "resolved (UTC)", "rule", "alert"):
-        table.add_column(name)
+    table = _table("id", "state", "severity", "fired (UTC)", "resolved (UTC)", "rule", "alert")
     for alert in alerts:
         table.add_row(
             str(alert.id),
@@ -175,7 +170,7 @@ def print_alerts(alerts: Sequence[StoredAlert], *, as_json: bool) -> None:
             alert.severity,
             clock(alert.fired_minute),
             clock(alert.resolved_minute),
-            alert.rule,
+            Text(plain(alert.rule)),
             Text(plain(alert.title)),
         )
     console().print(table)
@@ -214,9 +209,7 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
     )
     out.print(Text("stories  ") + Text(sparkline([point.stories for point in points])))
     out.print(Text("negative ") + Text(sparkline([point.negative for point in points]), style="red"))
-    table = Table(box=None, header_style="bold")
-    for name in ("from (UTC)", "stories", "negative", "neutral", "positive", "copies", "mean score"):
-        table.add_column(name, justify="left" if name.startswith("from") else "right")
+    table = _table("from (UTC)", ">stories", ">negative", ">neutral", ">positive", ">copies", ">mean score")
     for point in points:
         if point.stories or point.copies:
             table.add_row(
@@ -238,9 +231,7 @@ def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) ->
     if not letters:
         print("no dead letters")
         return
-    table = Table(box=None, header_style="bold")
-    for name in ("received (UTC)", "position", "code", "detail", "begins with"):
-        table.add_column(name, overflow="fold")
+    table = _table("received (UTC)", "position", "code", "detail", "begins with")
     for letter in letters:
         begin = (letter.raw_value or b"")[:60].decode("utf-8", "backslashreplace")
         table.add_row(
@@ -264,6 +255,14 @@ def print_verification(buckets: int, wrong: Sequence[tuple[str, int]], *, as_jso
     print(f"{len(wrong):,} of {buckets:,} buckets differ from a recomputation, for example:")
     for series, minute in wrong[:10]:
         print(f"  {plain(series)} at {clock(minute)} UTC")
+
+
+def _table(*names: str) -> Table:
+    """A table with these columns; figures, whose names begin with >, stand at the right."""
+    table = Table(box=None, header_style="bold")
+    for name in names:
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+    return table
 
 
 def _spell(minutes: int) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typer.main import get_command
 
 from sentiment_monitor import __version__, cli
 from sentiment_monitor.domain import MINUTE_MS
+from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
 from sentiment_monitor.store.database import Database
 from writing import Desk, dead, scored
@@ -136,7 +138,7 @@ def test_without_arguments_the_help_is_shown(monitor: Monitor) -> None:
         (["retrain", "--output", "x"], "give --data FILE"),
         (["alerts"], "Usage: monitor alerts"),
         (["alerts", "list"], "there is no database monitor.sqlite"),
-        (["alerts", "list", "--state", "angry"], "--state: one of pending, firing"),
+        (["alerts", "list", "--state", "angry"], "'angry' is not one of 'pending', 'firing'"),
         (["alerts", "show"], "Missing argument"),
         (["alerts", "show", "x"], "valid integer"),
         (["trend"], "Missing argument"),
@@ -168,10 +170,14 @@ def test_settings_problems_are_lines_and_not_tracebacks(monitor: Monitor, tmp_pa
         ('[news.mapping]\nbogus = "a"', "unknown field 'bogus'"),
         ('[news]\nwatchlist = "nope.csv"', "nope.csv: cannot be read"),
         ('[database]\nurl = "postgresql://u:p@host:notaport/db"', "not a SQLAlchemy URL"),
+        (
+            '[kafka]\nsecurity_protocol = "SSL"\nssl_cafile = "nope.pem"',
+            "kafka.ssl_cafile nope.pem: there is no such file",
+        ),
         ('[[receivers]]\nname = "a"\nnotifiers = [{type = "webhook", url = "ftp://x"}]', "must be http or https"),
         (
             '[[receivers]]\nname = "a"\nnotifiers = [{type = "apprise", url = "garbage"}]',
-            "does not understand this URL",
+            "receiver a: apprise does not understand this URL",
         ),
     ],
 )
@@ -180,6 +186,55 @@ def test_what_run_would_refuse_config_refuses(monitor: Monitor, tmp_path: Path, 
     for command in ("config", "run"):
         ran = monitor(command)
         assert (ran.code, said in ran.err) == (2, True), ran.err
+
+
+def test_a_webhook_shows_no_more_than_its_host(monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "monitor.toml").write_text(
+        '[[receivers]]\nname = "a"\nnotifiers = [{type = "webhook", url = "https://me:hunter2@hooks.example/hunter2"}]'
+    )
+    ran = monitor("config")
+    assert json.loads(ran.out)["receivers"][0]["notifiers"][0]["url"] == "https://hooks.example/**********"
+
+
+@pytest.mark.parametrize("command", [["score", "--input"], ["evaluate", "--sentiment-column", "s"]])
+def test_a_file_is_looked_at_before_the_classifier_is_started(monitor: Monitor, command: list[str]) -> None:
+    ran = monitor(*command, "none.csv", "--classifier", "no such classifier")
+    assert (ran.code, ran.err) == (2, "monitor: none.csv: no such file\n")
+
+
+def test_score_runs_the_classifier_as_the_settings_say(monitor: Monitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def load(name: str, **options: object) -> LexiconClassifier:
+        asked.update(options, name=name)
+        return LexiconClassifier()
+
+    monkeypatch.setattr("sentiment_monitor.score.load", load)
+    monkeypatch.setenv("MONITOR_CLASSIFIER__CACHE_DIR", "kept")
+    monkeypatch.setenv("MONITOR_CLASSIFIER__ENGINE", "torch")
+    assert monitor("score", "Tarn Savings collapses").code == 0
+    assert asked == {"name": "bundled", "cache_dir": Path("kept"), "engine": "torch", "max_windows": 16}
+
+
+def test_what_an_encoding_lacks_costs_a_sign_and_not_the_answer(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2]), "PYTHONIOENCODING": "latin-1"}
+    command = ("score", "银行 Tarn Savings collapses", "--classifier", "lexicon")
+    ran = child(*command, env=environment, cwd=tmp_path, encoding="latin-1")
+    assert (ran.returncode, ran.stderr, "?? Tarn Savings" in ran.stdout) == (0, "", True)
+    ran = child(*command, "--format", "jsonl", env=environment, cwd=tmp_path, encoding="utf-8")
+    assert json.loads(ran.stdout)["text"] == "银行 Tarn Savings collapses"
+
+
+@pytest.mark.parametrize(("output", "code", "said"), [(">&-", 0, ""), ("> /dev/full", 1, "monitor: cannot write: No")])
+def test_an_output_that_takes_nothing_is_no_traceback(tmp_path: Path, output: str, code: int, said: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    script = f"{shlex.quote(sys.executable)} -c 'from sentiment_monitor.cli import main; main()' version {output}"
+    ran = subprocess.run(  # a shell is what closes outputs
+        script, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == code
+    assert ran.stderr.startswith(said)
+    assert ran.stderr.count("\n") == bool(said)
 
 
 def test_a_damaged_database_is_one_line(monitor: Monitor, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -31,7 +32,7 @@ def _toml(folder: Path, text: str, name: str = "some.toml") -> Path:
     return path
 
 
-def _problems(path: Path | None = None, **overrides: object) -> str:
+def _problems(path: Path | None = None, **overrides: Any) -> str:
     with pytest.raises(SettingsError) as raised:
         load(path, **overrides)
     return str(raised.value)
@@ -71,6 +72,16 @@ def test_a_secret_file_is_enough_for_a_nested_setting(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "monitor_database__url").write_text("postgresql://u:hunter2@h/d\n")
     assert load().database.url.get_secret_value() == "postgresql://u:hunter2@h/d"
+
+
+def test_isolated_settings_are_those_given_and_the_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _toml(tmp_path, '[kafka]\ngroup = "file"\n', "monitor.toml")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "monitor_kafka__sasl_username").write_text("secret\n")
+    monkeypatch.setenv("MONITOR_KAFKA__TOPICS", "environment")
+    monkeypatch.setenv("MONITOR_BOGUS", "1")
+    found = load(isolated=True, web={"port": 1})
+    assert found.model_dump() == Settings.model_construct(web=tree.Web(port=1)).model_dump()
 
 
 def test_the_file_is_named_by_the_variable_or_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +141,8 @@ def test_each_problem_is_one_line_that_names_its_setting(tmp_path: Path) -> None
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "webhook", url = "nope"}]\n', "valid URL"),
         ("[kafka]\nsession_timeout_ms = 3000\n", "heartbeat_interval_ms (3000) must be shorter"),
         ('[kafka]\ntopics = ["a b/c"]\n', "is no topic name"),
+        ('[kafka]\nsecurity_protocol = "SASL_SSL"\n', "security_protocol SASL_SSL needs sasl_mechanism"),
+        ('[kafka]\nsasl_mechanism = "PLAIN"\n', "sasl_mechanism PLAIN needs security_protocol SASL_SSL"),
         ('[kafka]\nbootstrap_servers = ["localhost:notaport"]\n', "is not host:port"),
         ("[news]\ncopy_window_hours = 999999999999999999\n", "news.copy_window_hours"),
         ("[detect]\ndelivery_seconds = inf\n", "detect.delivery_seconds"),
@@ -213,7 +226,7 @@ url = "postgresql://u:{SECRET}@h/d"
 [[receivers]]
 name = "desk"
 notifiers = [
-  {{type = "webhook", url = "https://h/x", secret = "{SECRET}", token = "{SECRET}"}},
+  {{type = "webhook", url = "https://u:{SECRET}@h/{SECRET}", secret = "{SECRET}", token = "{SECRET}"}},
   {{type = "apprise", url = "slack://{SECRET}"}},
 ]
 """

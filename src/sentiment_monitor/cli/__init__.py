@@ -5,8 +5,11 @@ Options and wiring only; everything heavy is imported inside the command that ne
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -43,6 +46,7 @@ app.add_typer(alerts.app, name="alerts")
 
 def main() -> None:
     """The console script: runs the command and turns our errors into one line and an exit code."""
+    _open_outputs()
     try:
         try:
             app(prog_name="monitor")
@@ -53,6 +57,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         _reader_has_gone()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        typer.echo(f"monitor: cannot write: {error.strerror}", err=True)
+        sys.exit(1)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer has met it first, and calls it a failure
             _reader_has_gone()
@@ -61,7 +71,21 @@ def main() -> None:
         sys.exit(130)
 
 
+def _open_outputs() -> None:
+    """What a terminal's encoding lacks is printed as ``?``, and closed outputs (``>&-``) take what is printed."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _reader_has_gone() -> NoReturn:
-    """``monitor score … | head`` is no error, and Python must not complain at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    """``monitor score … | head`` is no error."""
+    _discard_output()
     sys.exit(0)
+
+
+def _discard_output() -> None:
+    """Python must not complain at exit of what could not be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -10,14 +11,23 @@ from sentiment_monitor.cli import options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
 from sentiment_monitor.errors import UsageError
 
+
+class StateName(StrEnum):
+    """Of an alert."""
+
+    pending = "pending"
+    firing = "firing"
+    resolved = "resolved"
+    dropped = "dropped"
+
+
 app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 def list_alerts(
     state: Annotated[
-        str | None,
-        typer.Option(help="pending, firing, resolved or dropped; default: all that fired.", show_default=False),
+        StateName | None, typer.Option(help="Only those in this state; default: all that fired.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     config: ConfigOption = None,
@@ -28,8 +38,6 @@ def list_alerts(
     from sentiment_monitor import terminal
     from sentiment_monitor.store.alerts import AlertStore
 
-    if state is not None and state not in ("pending", "firing", "resolved", "dropped"):
-        raise UsageError("--state: one of pending, firing, resolved, dropped")
     with options.opened(config, database) as opened:
         terminal.print_alerts(AlertStore(opened).listing(state=state, limit=limit), as_json=as_json)
 

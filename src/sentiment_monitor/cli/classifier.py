@@ -40,13 +40,15 @@ def score(
     """
     if bool(texts) == bool(file):
         raise UsageError("give texts, or --input FILE (not both)")
-    from sentiment_monitor import log, terminal
+    from sentiment_monitor import log, rows, terminal
     from sentiment_monitor.domain import Text
-    from sentiment_monitor.score import files, load
+    from sentiment_monitor.score import files
     from sentiment_monitor.score.text import clean
 
     log.configure("warning")
-    loaded = load(classifier)
+    if file:  # looked at before the classifier is started
+        next(rows.read_cells(file, [name for name in (text_column, body_column) if name]))
+    loaded = options.load_classifier(classifier)
     if file:
         pairs: Any = files.score_file(file, loaded, text_column=text_column, body_column=body_column)
     else:
@@ -79,24 +81,23 @@ def evaluate(
     Example: monitor evaluate valid.csv --sentiment-column label --map 0=negative --map 1=positive --map 2=neutral
     """
     from sentiment_monitor import log, terminal
-    from sentiment_monitor.score import load
-    from sentiment_monitor.train.evaluate import evaluate_file
+    from sentiment_monitor.train import evaluate as measuring
 
     log.configure("warning")
-    loaded = load(classifier)
+    rows = measuring.read_labelled(
+        file,
+        text_column=text_column,
+        sentiment_column=sentiment_column,
+        topic_column=topic_column,
+        body_column=body_column,
+        labels=labels,
+        mapping=options.pairs("--map", mapping),
+    )
+    loaded = options.load_classifier(classifier)
+    if not loaded.topics and not any(row.sentiment for row in rows):
+        raise UsageError(f"{loaded.id} knows no topics: there is nothing to compare {topic_column} with")
     with terminal.progress("scoring") as advance:
-        result = evaluate_file(
-            file,
-            loaded,
-            text_column=text_column,
-            sentiment_column=sentiment_column,
-            topic_column=topic_column,
-            body_column=body_column,
-            labels=labels,
-            mapping=options.pairs("--map", mapping),
-            intervals=intervals,
-            progress=lambda done, total: advance(done, total),
-        )
+        result = measuring.evaluate(rows, loaded, intervals=intervals, progress=advance)
     terminal.print_evaluation(result, as_json=as_json)
 
 
@@ -152,7 +153,9 @@ def bench(
         sample = texts.built_in(limit)
     at = datetime.fromtimestamp(now_ms() / 1000, UTC).isoformat(timespec="seconds")
     with terminal.progress("measuring") as advance:
-        outcome = race.race(sample, classifier=classifier, at=at, threads=threads, progress=advance)
+        outcome = race.race(
+            sample, classifier=classifier, at=at, threads=threads, cache=options.cache_dir(), progress=advance
+        )
     report.print_outcome(outcome, as_json=as_json)
     if plot:
         report.plot(outcome, plot)

@@ -12,6 +12,7 @@ import typer
 from sentiment_monitor.errors import UsageError
 
 if TYPE_CHECKING:
+    from sentiment_monitor.score.classifier import Classifier
     from sentiment_monitor.settings import Settings
     from sentiment_monitor.store.database import Database
 
@@ -30,6 +31,19 @@ def load_settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
     from sentiment_monitor.settings import load
 
     return load(config, **overrides)
+
+
+def cache_dir() -> Path | None:
+    """Where the settings say that engines are kept."""
+    return load_settings(None, {}).classifier.cache_dir
+
+
+def load_classifier(name: str) -> Classifier:
+    """The classifier ``name`` as ``monitor run`` would start it: engine, cache and windows as configured."""
+    configured = load_settings(None, {}).classifier
+    from sentiment_monitor.score import load
+
+    return load(name, engine=configured.engine, cache_dir=configured.cache_dir, max_windows=configured.max_windows)
 
 
 def given(**tables: dict[str, Any]) -> dict[str, Any]:

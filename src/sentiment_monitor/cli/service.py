@@ -51,7 +51,7 @@ def run(
 
       monitor run --clock event --exit-when-idle 10s --watchlist deploy/watchlist.csv
 
-      monitor run --roles web --database sqlite:///my-demo/demo.sqlite
+      monitor run --roles web --database sqlite:///my-demo/demo.sqlite --watchlist my-demo/watchlist.csv
 
     The page is on http://localhost:8080 unless the settings say otherwise.
 
@@ -89,7 +89,7 @@ def run(
 
 
 def demo(
-    stories: Annotated[int, typer.Option(min=200, max=100_000, help="How many ordinary stories the day has.")] = 2_000,
+    stories: Annotated[int, typer.Option(min=200, max=100_000, help="How many ordinary stories the week has.")] = 2_000,
     keep: Annotated[
         Path | None, typer.Option(help="Keep the demo's database in this folder.", show_default=False)
     ] = None,

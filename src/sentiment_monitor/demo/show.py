@@ -57,6 +57,8 @@ def play(stories: int, keep: Path | None) -> None:
         with _running(service) as thread, root.signals(service):
             publishing.start()
             _watch(console, service, thread, len(sent), end)
+        if service.stopped:
+            raise KeyboardInterrupt
         publishing.join()
         _summary(console, chosen, len(sent), end, time.monotonic() - began, folder if keep else None)
 
@@ -65,6 +67,7 @@ def _settings(folder: Path, address: str) -> settings.Settings:
     watchlist = folder / "watchlist.csv"
     watchlist.write_text("".join(f"{ticker}, {', '.join(names)}\n" for ticker, names in news.WATCHLIST))
     return settings.load(
+        isolated=True,  # nobody's receivers hear of an invented bank run
         kafka={"bootstrap_servers": [address], **CONSUMER_PROFILE},
         database={"url": f"sqlite:///{folder / 'demo.sqlite'}"},
         news={"watchlist": str(watchlist)},
@@ -77,7 +80,10 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="monitor-demo-") as made:
             yield Path(made)
         return
-    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--keep {keep}: no folder can be made there: {error.strerror}") from None
     if (keep / "demo.sqlite").exists():
         raise UsageError(f"{keep} already holds a demo; name another folder or remove it")
     yield keep
@@ -208,10 +214,11 @@ def _summary(
             raise FatalError("the demo's bank got into trouble and no alert fired")
     finally:
         database.close()
-    database_option = f"--database sqlite:///{kept / 'demo.sqlite' if kept else 'my-demo/demo.sqlite'}"
+    folder = kept or Path("my-demo")
+    database_option = f"--database sqlite:///{folder / 'demo.sqlite'}"
     console.print("\nWhat to try next" + (":" if kept else " (the first two after monitor demo --keep my-demo):"))
     for line in (
-        f"monitor run --roles web {database_option}",
+        f"monitor run --roles web {database_option} --watchlist {folder / 'watchlist.csv'}",
         f"monitor trend ticker:NRWK --since 24h {database_option}",
         'monitor score "Kestrel Bank halts withdrawals" "Kestrel Bank opens branch in Leeds"',
         "monitor run    with your own Kafka: see README.md and deploy/monitor.toml",

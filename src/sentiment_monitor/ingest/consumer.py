@@ -47,7 +47,10 @@ def connection_error(error: Exception, client_options: Mapping[str, Any]) -> Mon
     hint = ""
     if client_options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
         # Where a broker hangs up right after its refusal, the client may see only that it hung up.
-        hint = " (a wrong user, password or certificate authority looks the same: the log says what the broker did)"
+        hint = (
+            " (a wrong user, password or certificate authority, or a port without TLS, looks the same: the log says "
+            "what the broker did)"
+        )
     return BrokerAway(f"no Kafka broker answers at {servers}: {error}{hint}")
 
 
@@ -61,10 +64,11 @@ def _refusal(error: Exception) -> FatalError:
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client publishes no types
-    """Ends the first search for a broker as soon as one refuses us.
+    """Ends the first search for a broker as soon as one refuses us, and a TLS handshake that nobody answers.
 
     The client's own search takes a refusal for a broker that is away and tries again until its time is over. Once
-    connected, brokers that come and go are the client's matter again.
+    connected, brokers that come and go are the client's matter again. For a handshake, as with a port that speaks no
+    TLS, kafka-python 3.0.12 waits for ever.
     """
 
     _connected = False
@@ -83,6 +87,15 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
         except BaseException:
             if not self._connected:
                 self._net.close()  # the client that was not made cannot be closed
+            raise
+
+    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
+        building = self._net.call_soon_with_future(super()._build_transport, node, timeout_at)
+        try:
+            left = None if timeout_at is None else max(0.0, timeout_at - time.monotonic()) * 1000
+            return await self.wait_for(building, left)
+        except kafka_errors.KafkaTimeoutError:
+            building.add_callback(lambda transport: transport.close())  # it may still come
             raise
 
     def _welcome(self, _: object) -> None:

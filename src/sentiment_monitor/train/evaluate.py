@@ -66,9 +66,8 @@ def evaluate(
     return result
 
 
-def evaluate_file(
+def read_labelled(
     path: Path,
-    classifier: Classifier,
     *,
     text_column: str,
     sentiment_column: str | None = None,
@@ -76,33 +75,6 @@ def evaluate_file(
     body_column: str | None = None,
     labels: Path | None = None,
     mapping: Mapping[str, str] | None = None,
-    intervals: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Evaluate on a CSV or JSON-lines file; see ``evaluate`` for the result, ``read_labelled`` for the rest."""
-    rows = read_labelled(
-        path,
-        text_column=text_column,
-        sentiment_column=sentiment_column,
-        topic_column=topic_column,
-        body_column=body_column,
-        labels=labels,
-        mapping=mapping or {},
-    )
-    if topic_column and not classifier.topics and not any(row.sentiment for row in rows):
-        raise UsageError(f"{classifier.id} knows no topics: there is nothing to compare {topic_column} with")
-    return evaluate(rows, classifier, intervals=intervals, progress=progress)
-
-
-def read_labelled(
-    path: Path,
-    *,
-    text_column: str,
-    sentiment_column: str | None,
-    topic_column: str | None,
-    body_column: str | None,
-    labels: Path | None,
-    mapping: Mapping[str, str],
 ) -> list[Labelled]:
     """Read labelled texts, each cleaned.
 
@@ -114,7 +86,7 @@ def read_labelled(
         raise UsageError(f"{path}: name a sentiment or a topic column; nothing to compare with otherwise")
     if labels and sentiment_column:
         raise UsageError(f"{path}: give a label file or a sentiment column, not both")
-    folded = {cell.strip().casefold(): label for cell, label in mapping.items()}
+    folded = {cell.strip().casefold(): label for cell, label in (mapping or {}).items()}
     given = read_label_file(labels) if labels else {}
     required = [name for name in (text_column, sentiment_column, topic_column, body_column) if name]
     rows = []

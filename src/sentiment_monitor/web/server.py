@@ -22,11 +22,19 @@ _STOP_SECONDS = 5.0
 
 
 class _Impatient(H11Protocol):
-    """Hangs up on whoever connects and says nothing, as it does on whoever has been answered and says no more."""
+    """Hangs up on whoever connects and does not ask, as it does on whoever has been answered and asks no more."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def data_received(self, data: bytes) -> None:
+        patience = self.timeout_keep_alive_task
+        super().data_received(data)
+        asked = self.cycle is not None and not self.cycle.response_complete
+        # A part of a question, letter by letter perhaps, wins no time.
+        if patience and not asked and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_at(patience.when(), self.timeout_keep_alive_handler)
 
 
 class _Stopping(logging.Filter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -31,6 +31,18 @@ _HEADERS = {
 }
 
 
+class _HeadAsGet:
+    """Lets every address that answers GET answer HEAD: the server leaves the body out."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server still sees HEAD in its own
+        await self._app(scope, receive, send)
+
+
 def site(
     database: Database,
     parts: Parts,
@@ -46,6 +58,7 @@ def site(
     """
     made = FastAPI(title="sentiment-monitor", version=__version__, docs_url=None, redoc_url=None,
                    openapi_url="/api/v1/openapi.json", redirect_slashes=False)  # fmt: skip
+    made.add_middleware(_HeadAsGet)
     made.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
     made.mount("/static", StaticFiles(packages=[("sentiment_monitor.web", "static")]), name="static")
     pages = Pages(database, names, now_ms)
@@ -61,7 +74,7 @@ def site(
         response: Response = await following(request)
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
-        lasting = response.status_code == 200 and request.url.path.startswith("/static/")
+        lasting = response.status_code in (200, 206, 304) and request.url.path.startswith("/static/")
         response.headers.setdefault("Cache-Control", "max-age=3600" if lasting else "no-store")
         return response
 
@@ -88,7 +101,9 @@ def _add_errors(made: FastAPI, pages: Pages) -> None:
     @made.exception_handler(404)
     @made.exception_handler(405)
     def refused(request: Request, error: HTTPException) -> Response:
-        return answer(request, error.status_code, str(error.detail))
+        refusal = answer(request, error.status_code, str(error.detail))
+        refusal.headers.update(error.headers or {})
+        return refusal
 
     @made.exception_handler(DatabaseAway)
     @made.exception_handler(FatalError)  # it is damaged

@@ -109,3 +109,22 @@ def test_a_broker_that_hangs_up_is_waited_for() -> None:
         _source(guard.address, bootstrap_timeout_ms=1_500)
     assert time.monotonic() - started > 1.4
     guard.close()
+
+
+# The client's handshake keeps its socket until it is collected: nothing can take it away.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
+def test_a_tls_handshake_that_nobody_answers_is_a_broker_that_is_away(protocol: str) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    options = {
+        "bootstrap_servers": [f"127.0.0.1:{silent.getsockname()[1]}"],
+        "security_protocol": protocol,
+        "bootstrap_timeout_ms": 1_000,
+    }
+    if protocol == "SASL_SSL":
+        options |= {"sasl_mechanism": "PLAIN", "sasl_plain_username": "u", "sasl_plain_password": "p"}
+    began = time.monotonic()
+    with pytest.raises(BrokerAway, match="a port without TLS"):
+        KafkaSource(options, topics=["news"], group="g", positions=lambda starts: {})
+    assert time.monotonic() - began < 10
+    silent.close()

@@ -11,7 +11,7 @@ from sentiment_monitor.domain import Text
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
 from sentiment_monitor.train import metrics, thresholds
-from sentiment_monitor.train.evaluate import Labelled, evaluate, evaluate_file
+from sentiment_monitor.train.evaluate import Labelled, evaluate, read_labelled
 
 
 def test_figures_equal_those_of_scikit_learn() -> None:
@@ -113,13 +113,13 @@ def test_files_are_evaluated_by_mapped_names_and_by_label_files(tmp_path: Path) 
     path.write_text("text,label\nprofit surges,1\nbank collapses,0\n", encoding="utf-8")
     classifier = LexiconClassifier()
     mapping = {"0": "negative", "1": "positive"}
-    result = evaluate_file(path, classifier, text_column="text", sentiment_column="label", mapping=mapping)
-    assert result["sentiment"]["accuracy"] == 1
+    rows = read_labelled(path, text_column="text", sentiment_column="label", mapping=mapping)
+    assert evaluate(rows, classifier)["sentiment"]["accuracy"] == 1
     with pytest.raises(UsageError, match="map it"):
-        evaluate_file(path, classifier, text_column="text", sentiment_column="label")
+        read_labelled(path, text_column="text", sentiment_column="label")
     with pytest.raises(UsageError, match="its columns are: text, label"):
-        evaluate_file(path, classifier, text_column="title", sentiment_column="label")
+        read_labelled(path, text_column="title", sentiment_column="label")
     labels = tmp_path / "labels.csv"
     digest = hashlib.sha1(b"bank collapses", usedforsecurity=False).hexdigest()
     labels.write_text(f"sha1,label\n{digest},negative\n", encoding="utf-8")
-    assert evaluate_file(path, classifier, text_column="text", labels=labels)["sentiment"]["n"] == 1
+    assert evaluate(read_labelled(path, text_column="text", labels=labels), classifier)["sentiment"]["n"] == 1

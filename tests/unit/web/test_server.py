@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -92,6 +93,35 @@ def test_who_connects_and_says_nothing_is_hung_up_on_and_keeps_nobody_out(monkey
         for one in silent:
             one.close()
         server.stop()
+
+
+def test_a_question_that_never_ends_wins_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentiment_monitor.web.server._PATIENCE_SECONDS", 1)
+    server = WebServer("127.0.0.1", 0)
+    server.start(_site(), _ignore)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.settimeout(5)
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 5 and select.select([slow], [], [], 0.2)[0] == []:
+                slow.sendall(b"x")
+            assert slow.recv(1) == b""
+    assert time.monotonic() - began < 3
+    server.stop()
+
+
+def test_a_question_in_two_parts_is_answered() -> None:
+    server = WebServer("127.0.0.1", 0)
+    server.start(_site(), _ignore)
+    with socket.create_connection(("127.0.0.1", server.port)) as slow:
+        slow.settimeout(5)
+        for _ in range(2):
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: local")
+            time.sleep(0.1)
+            slow.sendall(b"host\r\n\r\n")
+            assert slow.recv(1_000).startswith(b"HTTP/1.1 200")
+    server.stop()
 
 
 def test_a_request_that_hangs_does_not_hold_up_the_end() -> None:

@@ -188,6 +188,18 @@ def test_a_page_of_a_wrong_address_leads_back(client: TestClient) -> None:
     assert client.get("/static/nothing.js").headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    "address", ["/", "/alerts", "/api/v1/alerts", "/api/v1/openapi.json", "/static/monitor.css", "/metrics", "/healthz"]
+)
+def test_head_is_answered_as_get_without_the_body(client: TestClient, address: str) -> None:
+    asked, got = client.head(address), client.get(address)
+    assert (asked.status_code, asked.content) == (200, b"")
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert client.head("/nowhere").status_code == 404
+    refused = client.put(address)
+    assert (refused.status_code, "GET" in refused.headers["allow"]) == (405, True)
+
+
 def test_a_series_of_any_name_is_reached_by_its_link(client: TestClient) -> None:
     page = client.get("/series?name=topic:macro").text
     link = next(found for found in re.findall(r'href="(series[^"]*source[^"]*)"', page) if "a%2Fb" in found)
@@ -410,7 +422,10 @@ def test_the_chart_library_comes_from_this_machine_packed_if_wanted(client: Test
     assert plain.text == packed.text
     assert "plotly.js" in plain.text[:200]
     assert "immutable" in packed.headers["cache-control"]
-    assert client.get("/static/monitor.js").headers["cache-control"] == "max-age=3600"
+    fresh = client.get("/static/monitor.js")
+    again = client.get("/static/monitor.js", headers={"If-None-Match": fresh.headers["etag"]})
+    assert (fresh.status_code, again.status_code) == (200, 304)
+    assert fresh.headers["cache-control"] == again.headers["cache-control"] == "max-age=3600"
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,14 @@ function draw() {
     }));
     const grid = {gridcolor: colour("line"), zerolinecolor: colour("line")};
     const last = data.at[data.at.length - 1] + data.step_ms;
+    const wide = place.clientWidth > 500;
     Plotly.react(place, [...bars, line], {
-      barmode: "stack", height: 300, margin: {l: 50, r: 60, t: 10, b: 35}, hovermode: "x unified",
+      // On a phone the legend would lie over the bars: the colours are those of the tables.
+      barmode: "stack", height: 300, margin: {l: 50, r: 60, t: 10, b: 35}, hovermode: "x unified", showlegend: wide,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: {color: colour("soft"), size: 12},
       hoverlabel: {bgcolor: colour("panel"), font: {color: colour("ink")}},
       legend: {orientation: "h", y: 1.12, x: 0}, shapes: bands,
-      xaxis: {...grid, type: "date", range: [new Date(data.at[0]).toISOString(), new Date(last).toISOString()]},
+      xaxis: {...grid, type: "date", nticks: wide ? 0 : 4, tickangle: 0, range: [new Date(data.at[0]).toISOString(), new Date(last).toISOString()]},
       yaxis: {...grid, title: {text: "stories"}, rangemode: "tozero"},
       yaxis2: {overlaying: "y", side: "right", range: [-1.05, 1.05], tickvals: [-1, -0.5, 0, 0.5, 1],
         showgrid: false, zeroline: false, title: {text: "score", standoff: 12}},
@@ -50,10 +52,10 @@ function draw() {
 }
 
 async function refresh() {
-  // Not under somebody's hands: while they type, mark text, or read a value off the chart.
+  // Not under somebody's hands: while they type, go through links by key, mark text, or read a value off the chart.
   // (A finger leaves "hover" behind.)
   const hovered = matchMedia("(hover: hover)").matches && document.querySelector(".chart:hover");
-  const busy = document.querySelector("input:focus") || hovered || !getSelection().isCollapsed;
+  const busy = document.querySelector("input:focus, main :focus") || hovered || !getSelection().isCollapsed;
   if (document.hidden || busy) return;
   let text;
   try {
@@ -70,7 +72,9 @@ async function refresh() {
   // A chart that is only taken off the page would go on listening to the window.
   for (const chart of document.querySelectorAll(".chart")) globalThis.Plotly?.purge(chart);
   document.title = page.title;
+  const scrolled = [...document.querySelectorAll(".scroll")].map((table) => table.scrollLeft);
   document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
+  document.querySelectorAll(".scroll").forEach((table, number) => { table.scrollLeft = scrolled[number] ?? 0; });
   for (const details of document.querySelectorAll("main details")) details.open = opened;
   draw();
 }
