@@ -74,7 +74,7 @@ class _Judge:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.columns = list(checkpoint.sentiment_columns)
         self._temperature = checkpoint.temperature("sentiment")
-        self._thresholds = checkpoint.manifest.thresholds if checkpoint.manifest else {}
+        self._thresholds = checkpoint.thresholds()
 
     def labels(self, logits: NDArray[np.floating]) -> list[Sentiment]:
         """Return the labels of sentiment logits [texts, 3]."""

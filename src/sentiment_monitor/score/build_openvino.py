@@ -127,7 +127,7 @@ def with_long(probes: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def labels_of(checkpoint: Checkpoint, logits: Logits) -> Labels:
     """Return the label [rows] that a story of one window with these logits [rows, labels] would be given."""
-    thresholds = checkpoint.manifest.thresholds if checkpoint.manifest else {}
+    thresholds = checkpoint.thresholds()
     chances = softmax(logits, checkpoint.sentiment_columns, checkpoint.temperature("sentiment"))
     return np.array([SENTIMENTS.index(decide(row, thresholds)) for row in chances.tolist()], dtype=np.int64)
 

@@ -48,6 +48,12 @@ class Checkpoint:
         """Return what the logits of ``sentiment`` or ``topic`` are divided by before the softmax."""
         return self.manifest.temperatures.get(group, 1.0) if self.manifest else 1.0
 
+    def thresholds(self, *, with_body: bool = False) -> dict[str, float]:
+        """Return from which probability on a sentiment wins, of a headline or of a headline read with its body."""
+        if self.manifest is None:
+            return {}
+        return self.manifest.thresholds_with_body if with_body else self.manifest.thresholds
+
 
 def open_checkpoint(directory: Path, name: str | None = None) -> Checkpoint:
     """Verify ``directory`` and return what it holds. ClassifierError, with the reason, when it cannot be trusted."""

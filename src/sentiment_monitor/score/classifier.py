@@ -160,13 +160,13 @@ class NeuralClassifier:
         return self._scores(stories, sentiment, topic)
 
     def _scores(self, stories: Sequence[_Story], sentiment: Probabilities, topic: Probabilities | None) -> list[Score]:
-        thresholds = self.checkpoint.manifest.thresholds if self.checkpoint.manifest else {}
+        thresholds = [self.checkpoint.thresholds(with_body=with_body) for with_body in (False, True)]
         best = None if topic is None else topic.argmax(axis=1).tolist()
         ordered = np.sort(sentiment, axis=1)
         uncertain = (ordered[:, 2] - ordered[:, 1] < UNCERTAIN_MARGIN).tolist()
         return [
             Score(
-                label=decide(row, thresholds),
+                label=decide(row, thresholds[bool(story.plan.headline and story.plan.body)]),
                 negative=row[0],
                 neutral=row[1],
                 positive=row[2],

@@ -36,6 +36,7 @@ class Manifest:
     languages: tuple[str, ...]
     temperatures: dict[str, float]  # group -> temperature, > 0
     thresholds: dict[str, float]  # sentiment -> probability from which it wins; a missing one: by argmax
+    thresholds_with_body: dict[str, float]  # the same where a body is read beside the headline
     golden: tuple[Golden, ...]
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -82,7 +83,8 @@ def read(directory: Path) -> Manifest | None:
             labels=tuple(str(label) for label in facts["labels"]),
             languages=tuple(str(language) for language in facts["languages"]),
             temperatures={str(group): float(value) for group, value in facts["temperatures"].items()},
-            thresholds={str(k): float(v) for k, v in (facts.get("thresholds") or {}).items() if v is not None},
+            thresholds=_thresholds(facts.get("thresholds")),
+            thresholds_with_body=_thresholds(facts.get("thresholds_with_body") or facts.get("thresholds")),
             golden=tuple(Golden(**golden) for golden in facts["golden"]),
             facts=facts,
         )
@@ -90,10 +92,15 @@ def read(directory: Path) -> Manifest | None:
         raise ClassifierError(f"{path}: not a valid manifest ({type(error).__name__}: {error})") from error
     if not all(value > 0 for value in manifest.temperatures.values()):
         raise ClassifierError(f"{path}: a temperature is not positive")
-    if not set(manifest.thresholds) <= set(SENTIMENTS) or not all(0 < v <= 1 for v in manifest.thresholds.values()):
-        raise ClassifierError(f"{path}: thresholds must be probabilities of negative, neutral or positive")
+    for chosen in (manifest.thresholds, manifest.thresholds_with_body):
+        if not set(chosen) <= set(SENTIMENTS) or not all(0 < value <= 1 for value in chosen.values()):
+            raise ClassifierError(f"{path}: thresholds must be probabilities of negative, neutral or positive")
     _compare(directory, listed)
     return manifest
+
+
+def _thresholds(facts: dict[str, Any] | None) -> dict[str, float]:
+    return {str(label): float(value) for label, value in (facts or {}).items() if value is not None}
 
 
 def _compare(directory: Path, listed: dict[str, str]) -> None:

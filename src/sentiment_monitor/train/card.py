@@ -29,7 +29,7 @@ def render(facts: dict[str, Any]) -> str:
         "On text that training never saw, 95 % bootstrap intervals in brackets, the word lexicon beside it.\n",
         _figures(facts["metrics"]),
         _calibration(facts),
-        _thresholds(facts),
+        _decision(facts),
         "## Data\n",
         "| set | rows read | trained on | development | held out | licence |\n|---|---|---|---|---|---|\n"
         + _data(facts),
@@ -90,18 +90,26 @@ def _calibration(facts: dict[str, Any]) -> str:
     return f"The temperature of the sentiments is in part fitted on `{name}`: its ECE there is kind.\n" if name else ""
 
 
-def _thresholds(facts: dict[str, Any]) -> str:
-    chosen = {label: value for label, value in facts["thresholds"].items() if value is not None}
-    if not chosen:
-        return "The likeliest label wins.\n"
-    text = "A label wins from this probability on: " + ", ".join(f"{k} {v:.2f}" for k, v in chosen.items()) + "."
-    for half in facts.get("thresholds_across_halves", ()):
+def _decision(facts: dict[str, Any]) -> str:
+    headline = _thresholds(facts, "thresholds", "thresholds_from")
+    with_body = _thresholds(facts, "thresholds_with_body", "thresholds_with_body_from")
+    text = f"A label wins from this probability on: {headline}" if headline else "The likeliest label wins."
+    if with_body:
+        text += f"\n\nOf a headline read with its body: {with_body}"
+    return text + "\n"
+
+
+def _thresholds(facts: dict[str, Any], fact: str, key: str) -> str:
+    if not facts[fact]:
+        return ""
+    text = ", ".join(f"{label} {value:.2f}" for label, value in facts[fact].items()) + "."
+    for half in facts[f"{fact}_across_halves"]:
         text += (
-            f" Chosen on one half of `{facts['settings']['thresholds_from']}`, measured on the other (n {half['n']}): "
+            f" Chosen on one half of `{facts['settings'][key]}`, measured on the other (n {half['n']}): "
             f"recall of negatives {half['recall']:.3f} at precision {half['precision']:.3f}, "
             f"macro-F1 {half['macro_f1']:.3f}."
         )
-    return text + "\n"
+    return text
 
 
 def _data(facts: dict[str, Any]) -> str:

@@ -89,8 +89,9 @@ class Recipe(_Strict):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1  # between layers
     attention_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     thresholds_from: str | None = None  # held-out set that decides from which probability on a label wins
+    thresholds_with_body_from: str | None = None  # the same for headlines read with their bodies; else as for headlines
     calibrate_on: str | None = None  # held-out set whose headlines set the sentiments' temperature, by half
-    precision: Share = 0.8  # which the threshold for negative must keep on that set
+    precision: Share = 0.8  # which the thresholds for negative must keep on their sets
     known_failures: tuple[str, ...] = ()  # for the model card: what to tell who uses it
     data: tuple[Data, ...] = ()
     held_out: tuple[HeldOut, ...] = ()

@@ -28,6 +28,8 @@ from sentiment_monitor.train.recipe import Recipe
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 
+_THRESHOLDS = {"thresholds_from": "thresholds", "thresholds_with_body_from": "thresholds_with_body"}  # key -> fact
+
 
 def run(
     recipe: Recipe, output: Path, *, command: str, base: Path | None = None, progress: Progress | None = None
@@ -48,7 +50,7 @@ def run(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"{output}: exists; name a new directory")
     split = data.build(recipe)
-    for key in ("thresholds_from", "calibrate_on"):
+    for key in (*_THRESHOLDS, "calibrate_on"):
         if getattr(recipe, key):
             _tuning_rows(recipe, key, split)  # a wrong name is told before the training, not after it
     report("data", 1, 1)
@@ -85,7 +87,7 @@ def finish(
         "languages": list(recipe.languages),
         "tokenizer_sha256": manifest.sha256(out / "tokenizer.json"),
         "temperatures": _temperatures(checkpoint, recipe, split),
-        "thresholds": {},
+        **{fact: {} for fact in _THRESHOLDS.values()},
         "licences": {source.name: source.licence for source in recipe.data},
         "data": {"fingerprint": split.fingerprint, "report": split.report},
         "settings": recipe.model_dump(mode="json", exclude={"data", "held_out", "base"}),
@@ -95,9 +97,10 @@ def finish(
         "golden": [],
     }
     manifest.write(out, facts)
-    if recipe.thresholds_from:
-        facts |= _thresholds(out, recipe, split)
-        manifest.write(out, facts)
+    for key, fact in _THRESHOLDS.items():
+        if getattr(recipe, key):
+            facts[fact], facts[f"{fact}_across_halves"] = _thresholds(out, recipe, key, split)
+            manifest.write(out, facts)
     facts |= _measure(out, recipe.name, split, progress)
     (out / "README.md").write_text(card.render(facts), encoding="utf-8")
     manifest.write(out, facts)
@@ -137,24 +140,24 @@ def calibrate(checkpoint: Checkpoint, rows: Sequence[data.Row]) -> dict[str, flo
     return result
 
 
-def _thresholds(out: Path, recipe: Recipe, split: data.Split) -> dict[str, Any]:
-    """Choose the thresholds on the set the recipe names, and measure the choice across its halves."""
-    rows = _tuning_rows(recipe, "thresholds_from", split)
+def _thresholds(
+    out: Path, recipe: Recipe, key: str, split: data.Split
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Choose thresholds on the set that the recipe names under ``key``, and measure the choice across its halves."""
+    rows = _tuning_rows(recipe, key, split)
     labelled = from_rows(rows)
     with _opened(out, recipe.name) as classifier:
         truth, chances = truth_and_chances(labelled, classifier.score([row.text for row in labelled]))
     halves = thresholds.half_of([row.key for row in rows])
-    return {
-        "thresholds": thresholds.choose(chances, truth, recipe.precision),
-        "thresholds_across_halves": thresholds.crossed(chances, truth, halves, recipe.precision),
-    }
+    chosen = thresholds.choose(chances, truth, recipe.precision)
+    return chosen, thresholds.crossed(chances, truth, halves, recipe.precision)
 
 
 def _tuning_rows(recipe: Recipe, key: str, split: data.Split) -> list[data.Row]:
-    name = getattr(recipe, key)
-    rows = [row for row in split.held_out.get(name, ()) if row.sentiment]
+    name, with_body = getattr(recipe, key), key == "thresholds_with_body_from"
+    rows = [row for row in split.held_out.get(name, ()) if row.sentiment and (row.body or not with_body)]
     if not rows:
-        raise UsageError(f"{key}: {name} is no held-out set with sentiments")
+        raise UsageError(f"{key}: {name} is no held-out set with sentiments{' and bodies' if with_body else ''}")
     return rows
 
 

@@ -76,6 +76,17 @@ def test_missing_extra_and_senseless_manifests_are_refused(copy: Copy) -> None:
         open_checkpoint(directory)
 
 
+@pytest.mark.parametrize("key", ["thresholds", "thresholds_with_body"])
+@pytest.mark.parametrize("senseless", [{"angry": 0.5}, {"negative": 0.0}, {"positive": 1.5}])
+def test_thresholds_that_no_probability_of_a_sentiment_can_have_are_refused(
+    key: str, senseless: dict[str, float], copy: Copy
+) -> None:
+    directory = copy()
+    manifest.write(directory, {**FACTS, key: senseless})
+    with pytest.raises(ClassifierError, match="thresholds must be probabilities"):
+        open_checkpoint(directory)
+
+
 def test_pickled_weights_are_refused(copy: Copy) -> None:
     directory = copy()
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")

@@ -100,21 +100,23 @@ def test_equal_texts_are_computed_once_and_the_oldest_are_forgotten(tiny: Path) 
     assert classifier.score([Text("bank", "loss")]) != classifier.score([Text("bankloss")])
 
 
+FACTS = {
+    "name": "tiny",
+    "labels": ["sentiment/negative", "sentiment/neutral", "sentiment/positive", "topic/earnings", "topic/macro"],
+    "languages": ["en"],
+    "temperatures": {},
+    "golden": [],
+}
+
+
 def test_golden_texts_are_compared_on_loading(copy: Callable[..., Path]) -> None:
     directory = copy()
-    facts = {
-        "name": "tiny",
-        "labels": ["sentiment/negative", "sentiment/neutral", "sentiment/positive", "topic/earnings", "topic/macro"],
-        "languages": ["en"],
-        "temperatures": {},
-        "golden": [],
-    }
     true = load(str(directory), engine="torch").score([Text("bank loss")])[0]
     golden = {"headline": "bank loss", "negative": true.negative, "neutral": true.neutral, "positive": true.positive}
-    manifest.write(directory, {**facts, "golden": [golden]})
+    manifest.write(directory, {**FACTS, "golden": [golden]})
     load(str(directory), engine="torch").close()
     wrong = {**golden, "negative": true.negative + 0.2}
-    manifest.write(directory, {**facts, "golden": [wrong]})
+    manifest.write(directory, {**FACTS, "golden": [wrong]})
     with pytest.raises(ClassifierError, match="golden"):
         load(str(directory), engine="torch")
 
@@ -124,6 +126,21 @@ def test_thresholds_decide_before_the_likeliest() -> None:
     assert decide((0.5, 0.3, 0.2), {"negative": 0.6}) is Sentiment.NEUTRAL
     assert decide((0.4, 0.1, 0.5), {"negative": 0.4, "positive": 0.4}) is Sentiment.NEGATIVE
     assert decide((0.2, 0.3, 0.5), {}) is Sentiment.POSITIVE
+
+
+def test_a_headline_read_with_its_body_has_thresholds_of_its_own(copy: Callable[..., Path]) -> None:
+    directory = copy()
+    never, always = {"negative": 1.0}, {"negative": 1e-6}
+    stories = [Text("bank loss"), Text("bank loss", "profit"), Text("", "bank loss")]
+    for chosen, labels in (
+        ({"thresholds": never, "thresholds_with_body": always}, [False, True, False]),
+        ({"thresholds": always, "thresholds_with_body": never}, [True, False, True]),
+        ({"thresholds": always}, [True, True, True]),
+    ):
+        manifest.write(directory, {**FACTS, **chosen})
+        made = load(str(directory), engine="torch")
+        assert [score.label is Sentiment.NEGATIVE for score in made.score(stories)] == labels
+        made.close()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import load
 from sentiment_monitor.train import retrain
 from sentiment_monitor.train.data import Row
-from sentiment_monitor.train.recipe import Recipe, changed, for_files
+from sentiment_monitor.train.recipe import HeldOut, Recipe, changed, for_files
 
 GOOD, BAD, FLAT = ("gains", "beats", "wins"), ("loss", "fraud", "cuts"), ("meets", "names", "files")
 
@@ -75,6 +75,12 @@ def test_a_run_makes_a_sealed_classifier_that_learned(
         for other in words[:2]
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    stories = [
+        f"story{n} {word},news {word},{label}"
+        for n in range(30)
+        for label, word in (("positive", "gains"), ("negative", "loss"), ("neutral", "meets"))
+    ]
+    (tmp_path / "stories.csv").write_text("\n".join(["text,body,label", *stories]), encoding="utf-8")
     recipe = for_files([tmp_path / "rows.jsonl"]).model_copy(
         update={
             "learning_rate": 3e-3,
@@ -83,6 +89,8 @@ def test_a_run_makes_a_sealed_classifier_that_learned(
             "name": "toy",
             "threads": 1,
             "thresholds_from": "rows",
+            "thresholds_with_body_from": "stories",
+            "held_out": (HeldOut(name="stories", file=tmp_path / "stories.csv", body="body", sentiment="label"),),
         }
     )
     phases: set[str] = set()
@@ -92,10 +100,13 @@ def test_a_run_makes_a_sealed_classifier_that_learned(
     assert phases == {"data", "train", "measure"}
     assert capsys.readouterr().out == ""  # where the answer of --json goes
     assert facts["metrics"]["rows"]["classifier"]["sentiment"]["accuracy"] > 0.9
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl"]
-    assert set(facts["thresholds"]) == {"negative", "positive"}
-    assert all(half["recall"] > 0.5 and half["n"] > 10 for half in facts["thresholds_across_halves"])
-    assert "a test" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl", "stories.csv"]
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    for chosen, where in (("thresholds", "rows"), ("thresholds_with_body", "stories")):
+        assert set(facts[chosen]) == {"negative", "positive"}
+        assert all(half["recall"] > 0.5 and half["n"] > 10 for half in facts[f"{chosen}_across_halves"])
+        assert f"Chosen on one half of `{where}`" in card
+    assert "a test" in card
     classifier = load(str(tmp_path / "out"), engine="torch")
     assert classifier.id.startswith("out@")
     assert classifier.score([Text("co1 fraud loss")])[0].label == "negative"
@@ -161,7 +172,14 @@ def test_a_setting_out_of_bounds_is_refused_by_name() -> None:
         changed(Recipe(), members=0)
 
 
-@pytest.mark.parametrize("key", ["thresholds_from", "calibrate_on"])
+def test_thresholds_with_body_need_bodies(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f"co{n} gains,positive" for n in range(60)), "utf-8")
+    recipe = for_files([tmp_path / "a.csv"]).model_copy(update={"thresholds_with_body_from": "a"})
+    with pytest.raises(UsageError, match="a is no held-out set with sentiments and bodies"):
+        retrain.run(recipe, tmp_path / "out", command="", base=base)
+
+
+@pytest.mark.parametrize("key", ["thresholds_from", "thresholds_with_body_from", "calibrate_on"])
 def test_tuning_on_no_held_out_set_is_refused_before_the_training(key: str, base: Path, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f"co{n} gains,positive" for n in range(60)), "utf-8")
     recipe = for_files([tmp_path / "a.csv"]).model_copy(update={key: "b"})
