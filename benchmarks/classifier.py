@@ -10,7 +10,7 @@ import argparse
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,10 +76,7 @@ def news(classifier: Classifier, rows: Sequence[data.Row]) -> dict[str, Any]:
     scores = classifier.score([row.text for row in labelled])
     truth, chances = truth_and_chances(labelled, scores)
     given = np.array([SENTIMENTS.index(s.label) for s in scores])
-    halves = thresholds.half_of([row.key for row in rows])
-    crossed = np.empty_like(truth)
-    for chosen, other in thresholds.by_half(chances, truth, halves, PRECISION):
-        crossed[other] = thresholds.apply(chances[other], chosen)
+    crossed = across_halves(chances, truth, rows)
     banks = around_the_banks(rows)
     return {
         "average precision": interval(
@@ -88,6 +85,14 @@ def news(classifier: Classifier, rows: Sequence[data.Row]) -> dict[str, Any]:
         "by thresholds of the other half": by_label(truth, crossed, banks),
         "by the given label": by_label(truth, given, banks),
     }
+
+
+def across_halves(chances: metrics.Floats, truth: metrics.Classes, rows: Sequence[data.Row]) -> metrics.Classes:
+    """Return the labels [rows] by thresholds that the other half chose."""
+    labels = np.empty_like(truth)
+    for chosen, other in thresholds.by_half(chances, truth, thresholds.half_of([row.key for row in rows]), PRECISION):
+        labels[other] = thresholds.apply(chances[other], chosen)
+    return labels
 
 
 def by_label(truth: metrics.Classes, labels: metrics.Classes, banks: NDArray[np.bool_]) -> dict[str, Any]:
@@ -123,11 +128,18 @@ def around_the_banks(rows: Sequence[data.Row]) -> NDArray[np.bool_]:
 def pairs(classifier: Classifier, rows: Sequence[data.Row]) -> dict[str, Any]:
     """Share of the held-out contrast pairs of which both members are right."""
     members = [row for row in rows if row.pair]
-    right: dict[str, list[bool]] = defaultdict(list)
-    for row, found in zip(members, classifier.score([Text(row.text) for row in members]), strict=True):
-        right[str(row.pair)].append(found.label == row.sentiment)
-    both = np.array([all(pair) for pair in right.values() if len(pair) == 2])
+    found = classifier.score([Text(row.text) for row in members])
+    both = both_right(members, [score.label == row.sentiment for row, score in zip(members, found, strict=True)])
     return {"both right": interval(lambda i: float(both[i].mean()), len(both)), "pairs": len(both)}
+
+
+def both_right(rows: Sequence[data.Row], right: Iterable[bool]) -> NDArray[np.bool_]:
+    """Return, for each pair whose two members are among ``rows``, whether both are ``right`` [rows]."""
+    found: dict[str, list[bool]] = defaultdict(list)
+    for row, correct in zip(rows, right, strict=True):
+        if row.pair:
+            found[row.pair].append(correct)
+    return np.array([all(pair) for pair in found.values() if len(pair) == 2])
 
 
 def interval(statistic: Callable[[NDArray[np.int64]], float], rows: int) -> tuple[float, float, float]:

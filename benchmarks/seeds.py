@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import classifier
 import numpy as np
@@ -26,7 +24,7 @@ from torch.nn import functional
 
 from sentiment_monitor.train import data, metrics, recipe, thresholds
 from sentiment_monitor.train.evaluate import NEGATIVE
-from sentiment_monitor.train.fit import MASKED, encode, label_names, load_tokenizer
+from sentiment_monitor.train.fit import MASKED, collate, encode, label_names, load_tokenizer
 
 LENGTHS = (12, 16, 20, 24, 32, 40, 64)  # tokens to which the rows of a batch are padded
 LAYER = {
@@ -122,14 +120,14 @@ class Members:
         plan = self.plan
         encoded = encode(rows, self.names, self.tokenizer)
         lengths = np.array([len(row["input_ids"]) for row in encoded])
-        ids = padded(encoded, max(LENGTHS)).to(self.device)
-        labels = torch.tensor([row["labels"] for row in encoded], device=self.device)
-        weight = torch.tensor([row["weight"] for row in encoded], device=self.device)
+        table = {name: column.to(self.device) for name, column in collate(encoded).items()}
+        ids, labels, weight = table["input_ids"], table["labels"], table["weight"]
         whole = math.ceil(plan.epochs * -(-len(rows) // plan.batch))
         moment, square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         decay = torch.zeros_like(self.flat[0])
         for name, view in self.views(decay[None]).items():
             view += 0.0 if name.endswith(".b") or is_norm(name) else plan.weight_decay
+        warm = max(1.0, plan.warmup * whole)
         orders = [np.random.default_rng([plan.seed, member]) for member in range(self.count)]
         step = 0
         while step < min(whole, most or whole):
@@ -154,8 +152,7 @@ class Members:
                         view.copy_(grad)
                     gradient *= (1 / (gradient.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1)
                     step += 1
-                    warm = max(1.0, plan.warmup * whole)
-                    pace = plan.learning_rate * min(step / warm, (whole - step) / (whole - warm))
+                    pace = plan.learning_rate * min(step / warm, (whole - step) / max(1.0, whole - warm))
                     moment.lerp_(gradient, 1 - 0.9)
                     square.mul_(0.999).addcmul_(gradient, gradient, value=1 - 0.999)
                     scale = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
@@ -222,7 +219,7 @@ class Members:
         found = np.empty((len(rows), len(self.names)), dtype=np.float32)
         for first in range(0, len(rows), 256):
             part = order[first : first + 256]
-            ids = padded([encoded[number] for number in part], None).to(self.device)
+            ids = collate([encoded[number] for number in part])["input_ids"].to(self.device)
             found[part] = self.forward(self.views(flat), ids[None], dropout=False)[0].cpu().numpy()
         return found
 
@@ -230,14 +227,6 @@ class Members:
 def is_norm(name: str) -> bool:
     """Whether a weight belongs to a layer normalisation: "embedded.w", "3.out.b"."""
     return name.split(".")[-2:][0] in NORMS
-
-
-def padded(encoded: Sequence[dict[str, Any]], length: int | None) -> torch.Tensor:
-    """Return token ids [rows, tokens], padded with 0 to ``length`` or the longest row."""
-    ids = torch.zeros((len(encoded), length or max(len(row["input_ids"]) for row in encoded)), dtype=torch.long)
-    for number, row in enumerate(encoded):
-        ids[number, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
-    return ids
 
 
 def batches(
@@ -278,11 +267,7 @@ def figures(flat: torch.Tensor, members: Members, split: data.Split, banks: NDAr
         temperature = math.sqrt(temperature * metrics.fit_temperature(found, truth))
     chances = metrics.softmax(found.astype(np.float64) / temperature)
     chosen = thresholds.choose(chances, truth, classifier.PRECISION)
-    called = np.empty_like(truth)
-    for level, other in thresholds.by_half(
-        chances, truth, thresholds.half_of([row.key for row in rows]), classifier.PRECISION
-    ):
-        called[other] = thresholds.apply(chances[other], level)
+    called = classifier.across_halves(chances, truth, rows)
     hits, recalls, _ = metrics.per_class(metrics.confusion(truth, called, 3))
     result = {
         "news: average precision": metrics.average_precision(chances[:, NEGATIVE], truth == NEGATIVE),
@@ -301,17 +286,9 @@ def figures(flat: torch.Tensor, members: Members, split: data.Split, banks: NDAr
     result["topics: accuracy"] = float(
         np.mean([members.names[b] == f"topic/{r.topic}" for b, r in zip(best, topics, strict=True)])
     )
-    right: dict[str | None, list[bool]] = defaultdict(list)
-    for name in ("corpus", "more"):
-        found, truth, rows = sentiments(split.held_out[name])
-        for row, correct in zip(
-            rows,
-            thresholds.apply(metrics.softmax(found.astype(np.float64) / temperature), chosen) == truth,
-            strict=True,
-        ):
-            right[row.pair].append(bool(correct))
-    del right[None]
-    result["pairs: both right"] = float(np.mean([all(pair) for pair in right.values() if len(pair) == 2]))
+    found, truth, rows = sentiments([*split.held_out["corpus"], *split.held_out["more"]])
+    labels = thresholds.apply(metrics.softmax(found.astype(np.float64) / temperature), chosen)
+    result["pairs: both right"] = float(classifier.both_right(rows, (labels == truth).tolist()).mean())
     return result
 
 
