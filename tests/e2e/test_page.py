@@ -71,6 +71,13 @@ def test_a_browser_shows_every_page_and_complains_of_nothing(
         assert "mean score" in shown
 
 
+# Somebody without a mouse: which link of the page they are at after it has been made anew.
+KEYBOARD = b"""<script>
+document.querySelector("main a[href$=pending]").focus();
+setTimeout(() => { document.body.dataset.held = document.activeElement.getAttribute("href"); }, 17000);
+</script>"""
+
+
 def test_an_open_page_keeps_itself_current_and_says_when_it_cannot(browser: str, page: Monitor, tmp_path: Path) -> None:
     # A stand-in for the server in the middle of the page's life: its answers differ from one request to the next.
     origin, asked = _url(page), [0]
@@ -82,6 +89,7 @@ def test_an_open_page_keeps_itself_current_and_says_when_it_cannot(browser: str,
             if self.path == "/alerts":
                 asked[0] += 1
                 body = body.replace(b"<h1>Alerts</h1>", f"<h1>Look number {asked[0]}</h1>".encode())
+                body = body.replace(b"</body>", KEYBOARD + b"</body>")
             self.send_response(503 if asked[0] == 3 and self.path == "/alerts" else 200)
             self.send_header("Content-Type", answer.headers["content-type"])
             self.end_headers()
@@ -98,6 +106,7 @@ def test_an_open_page_keeps_itself_current_and_says_when_it_cannot(browser: str,
             later, _ = _open(browser, address, tmp_path / "one", seconds=20)
             assert "Look number 2" in later
             assert re.search(r'id="lost"[^>]*hidden', later)
+            assert 'data-held="alerts?state=pending"' in later
             asked[0] = 1
             lost, _ = _open(browser, address, tmp_path / "two", seconds=20)
             assert "Look number 2" in lost

@@ -52,10 +52,10 @@ function draw() {
 }
 
 async function refresh() {
-  // Not under somebody's hands: while they type, go through links by key, mark text, or read a value off the chart.
+  // Not under somebody's hands: while they type, mark text, or read a value off the chart.
   // (A finger leaves "hover" behind.)
   const hovered = matchMedia("(hover: hover)").matches && document.querySelector(".chart:hover");
-  const busy = document.querySelector("input:focus, main :focus") || hovered || !getSelection().isCollapsed;
+  const busy = document.querySelector("input:focus") || hovered || !getSelection().isCollapsed;
   if (document.hidden || busy) return;
   let text;
   try {
@@ -72,9 +72,13 @@ async function refresh() {
   // A chart that is only taken off the page would go on listening to the window.
   for (const chart of document.querySelectorAll(".chart")) globalThis.Plotly?.purge(chart);
   document.title = page.title;
+  const named = (element) => element.getAttribute("href") ?? element.textContent;
+  const held = document.activeElement?.closest("main a, main summary");
   const scrolled = [...document.querySelectorAll(".scroll")].map((table) => table.scrollLeft);
   document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
   document.querySelectorAll(".scroll").forEach((table, number) => { table.scrollLeft = scrolled[number] ?? 0; });
+  const places = held ? [...document.querySelectorAll("main a, main summary")] : [];
+  places.find((element) => named(element) === named(held))?.focus({preventScroll: true});
   for (const details of document.querySelectorAll("main details")) details.open = opened;
   draw();
 }
