@@ -117,6 +117,12 @@ class Delivery:
     def deliver(self) -> int:
         """Tries what is due; returns how many were sent. Raises DatabaseAway."""
         sent = 0
+        while told := self._deliver_round():  # what is sent makes room for what waited behind it
+            sent += told
+        return sent
+
+    def _deliver_round(self) -> int:
+        sent = 0
         for queued in self._alerts.due(self._now_ms()):
             if time.monotonic() >= self._until:
                 break
@@ -203,6 +209,8 @@ class LiveClock:
         self._now_ms = now_ms
         self._failed = failed
         self.turns = Turns()
+        # The first tick is a job of its own, and may still run when the schedule's first one is due.
+        self._one_tick = threading.Lock()
         self._scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2)}, daemon=True)
         # The schedule table. Late is better than never within the grace, once is enough after a pause, and a
         # job that still runs is never started a second time.
@@ -240,6 +248,10 @@ class LiveClock:
             _log.warning("detect.stop_unclean", error=str(error))
 
     def _tick(self) -> None:
+        with self._one_tick:
+            self._tick_alone()
+
+    def _tick_alone(self) -> None:
         try:
             lease = self._leadership.lease()
             if lease is None:

@@ -137,3 +137,25 @@ def test_a_notification_is_due_until_it_is_sent_or_given_up(store: AlertStore, l
     assert [(row["state"], row["attempts"]) for row in shown[2]] == [("sent", 1), ("queued", 1), ("failed", 1)]
     assert len(shown[2][1]["last_error"]) == 1_000
     assert [one.id for one in store.due(NOW + 500, limit=1)] == [two.id]
+
+
+def test_a_notifier_is_told_of_an_alert_in_order_and_others_do_not_wait(store: AlertStore, lease: Lease) -> None:
+    both = [OUT, replace(OUT, notifier=1, idempotency_key="key-2")]
+    store.apply(lease, 100, [replace(FIRED, event=replace(EVENT, outgoing=both))], NOW)
+    (alert,) = store.open()
+    fired, other = store.due(NOW)
+    store.record_failure(fired.id, "busy", NOW + 900)
+    store.record_sent(other.id, NOW)
+    after = [replace(one, idempotency_key=f"{one.idempotency_key}-over") for one in both]
+    over = replace(
+        FIRED,
+        alert_id=alert.id,
+        state="resolved",
+        resolved_minute=101,
+        event=replace(EVENT, transition="resolved", outgoing=after),
+    )
+    store.apply(lease, 101, [over], NOW)
+    assert [one.idempotency_key for one in store.due(NOW)] == ["key-2-over"]
+    assert [one.idempotency_key for one in store.due(NOW + 900)] == ["key-1", "key-2-over"]
+    store.record_failure(fired.id, "gone", None)
+    assert [one.idempotency_key for one in store.due(NOW)] == ["key-1-over", "key-2-over"]

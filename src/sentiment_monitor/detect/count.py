@@ -251,7 +251,7 @@ def _sentence(rule: Rule, reason: Reason, window: Window, i: int, expected: floa
     if reason is Reason.WARMING_UP:
         return f"less than {spell_minutes(rule.warmup_minutes)} of history: too early to say"
     told = (
-        f"{window.negative[i]:.3g} of {window.volume[i]:.4g} stories in {span} are negative;"
+        f"{window.negative[i]:,.0f} of {window.volume[i]:,.0f} stories in {span} are negative;"
         f" {spell_number(expected)} were expected"
     )
     usual = f"{share:.0%} is the usual share"

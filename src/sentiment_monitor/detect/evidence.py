@@ -64,7 +64,7 @@ def explain(
     ``ticker:AAPL``), the series itself when empty.
     """
     who = _who(evaluation.series, name)
-    number = f"{evaluation.observed:.3g}"
+    number = f"{evaluation.observed:,.0f}"
     span = spell_minutes(rule.window_minutes)
     title = {
         Kind.RESOLVED: f"Resolved: negative news on {who}",
@@ -101,7 +101,7 @@ def _who(series: str, name: str) -> str:
 def _what(rule: Rule, evaluation: Evaluation, span: str, kind: Kind) -> str:
     lead = "Now" if kind is Kind.RESOLVED else "What"
     return (
-        f"{lead}: {evaluation.observed:.3g} negative of {evaluation.volume:.4g} stories in {span}, where "
+        f"{lead}: {evaluation.observed:,.0f} negative of {evaluation.volume:,.0f} stories in {span}, where "
         f"{spell_number(evaluation.expected)} negative were expected"
         f" (share {evaluation.share:.0%}, usually {evaluation.expected_share:.0%})."
     )

@@ -83,6 +83,7 @@ class Rule:
             (self.repeat_minutes >= 0, "repeat_minutes", "must not be negative"),
             (self.severity in SEVERITIES, "severity", f"must be one of {', '.join(SEVERITIES)}"),
             (bool(self.receivers), "receivers", "must name at least one"),
+            (len(set(self.receivers)) == len(self.receivers), "receivers", "must not name one twice"),
         )
         for holds, field, requirement in checks:
             if not holds:

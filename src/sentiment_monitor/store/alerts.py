@@ -241,11 +241,28 @@ class AlertStore:
     # -- outbox -----------------------------------------------------------------------------------
 
     def due(self, now_ms: int, limit: int = 50) -> list[QueuedNotification]:
-        """Queued notifications whose time has come, oldest first."""
+        """Queued notifications whose time has come, oldest first.
+
+        One waits while the same notifier has not yet been told of an earlier event of the same alert: "resolved" must
+        not overtake "fired".
+        """
+        before, event, earlier = notifications.alias(), alert_events.alias(), alert_events.alias()
+        untold = (
+            select(before.c.id)
+            .join(earlier, earlier.c.id == before.c.event_id)
+            .join(event, event.c.alert_id == earlier.c.alert_id)
+            .where(
+                event.c.id == notifications.c.event_id,
+                before.c.event_id < notifications.c.event_id,
+                before.c.receiver == notifications.c.receiver,
+                before.c.notifier == notifications.c.notifier,
+                before.c.state == "queued",
+            )
+        )
         with self._database.read() as connection:
             rows = connection.execute(
                 select(notifications)
-                .where(notifications.c.state == "queued", notifications.c.next_attempt_ms <= now_ms)
+                .where(notifications.c.state == "queued", notifications.c.next_attempt_ms <= now_ms, ~untold.exists())
                 .order_by(notifications.c.id)
                 .limit(limit)
             ).mappings()

@@ -43,6 +43,7 @@ def test_a_rule_watches_its_dimensions_and_globs_only() -> None:
         ("repeat_minutes", -1),
         ("severity", "page"),
         ("receivers", ()),
+        ("receivers", ("desk", "desk")),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(field: str, value: object) -> None:

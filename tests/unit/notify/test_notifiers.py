@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 
+import msgspec
 import pytest
 import structlog
 from receiver import Answer, notification, receiver
@@ -37,6 +38,17 @@ def test_apprise_delivers_title_and_text() -> None:
     assert fired["title"] == notification().title
     assert "- Acme halts withdrawals" in fired["message"]
     assert (fired["type"], resolved["type"]) == ("warning", "success")
+
+
+def test_a_headline_calls_nobody_and_hides_no_address_in_a_chat() -> None:
+    hostile = msgspec.structs.replace(
+        notification(), title="@here", text="- Acme @everyone [log in](https://evil.example) now"
+    )
+    with receiver() as there:
+        AppriseNotifier(there.url.replace("http://", "json://")).send(hostile, NOW_MS)
+    told = json.loads(there.seen[0].body)
+    assert (told["title"], "@everyone" in told["message"], "](" in told["message"]) == ("@\u200bhere", False, False)
+    assert "[log in]" in told["message"]
 
 
 def test_apprise_failures_are_tried_again_and_no_secret_shows(caplog: pytest.LogCaptureFixture) -> None:
