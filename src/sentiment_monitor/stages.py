@@ -63,8 +63,9 @@ class Parcel:
 
     @property
     def minutes(self) -> list[int]:
-        """Event-time minutes of the scored stories."""
-        return [item.enriched.minute for item in self.items if isinstance(item, ScoredStory)]
+        """Event-time minutes of the scored stories; a deletion's is that of its record, which says nothing of news."""
+        scored = (item for item in self.items if isinstance(item, ScoredStory) and item.score is not None)
+        return [item.enriched.minute for item in scored]
 
 
 def _isolating(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_monitor.event_time import EventTime
+from sentiment_monitor.stages import Parcel
+from writing import scored
 
 P0, P1 = ("news", 0), ("news", 1)
 
@@ -92,3 +96,9 @@ def test_event_time_is_never_ahead_of_a_story_that_is_still_to_come(data: st.Dat
         if found is not None:
             assert complete is None or found >= complete
             complete = found
+
+
+def test_a_deletion_says_nothing_of_the_time_of_news() -> None:
+    story = scored("a", "Elmet Motors opens a plant", minute=100)
+    gone = replace(scored("b", "Elmet Motors closes a plant", minute=2_000_000), score=None)
+    assert Parcel(P0, 1, 0, 2, 0.0, [], [story, gone]).minutes == [100]

@@ -44,7 +44,8 @@ def words(headline: str) -> list[str]:
 
 def _bare(headline: str) -> str:
     """The headline without what agencies put before it and sources behind it."""
-    text = _PREFIX.sub("", headline.strip())
+    # One blank at a time: over long runs of them the search for a suffix takes the square of their length.
+    text = _PREFIX.sub("", " ".join(headline.split()))
     suffix = _SUFFIX.search(text)
     # "Profit up - but not for long": a suffix names a source only if most of the headline stands before it.
     if suffix and suffix.start() * 2 > len(text) and _is_name(suffix[1]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,3 +186,10 @@ def test_being_a_copy_goes_both_ways(one: str, other: str) -> None:
 )
 def test_the_order_of_words_does_not_move_the_near_keys(some: list[str]) -> None:
     assert copy_keys(" ".join(some))[1:] == copy_keys(" ".join(reversed(some)))[1:]
+
+
+def test_runs_of_blanks_cost_no_more_than_one() -> None:
+    blanks = " " * 4_900
+    began = time.monotonic()
+    assert words(f"Tarn Savings{blanks}-{blanks}<p>") == words("Tarn Savings - <p>")
+    assert time.monotonic() - began < 1  # it took minutes
