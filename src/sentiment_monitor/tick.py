@@ -170,16 +170,18 @@ class Ticker:
             newest_minute=np.full(len(candidates), minute - 1),
             family=len(matching),
             feed_volume=float(everything.stories if everything else 0),
+            feed_sources=_PLENTY,
             exposure=exposure,
         )
         evaluations = evaluate(rule, baselines, window)
         if alerts or any(evaluation.beyond for evaluation in evaluations):
             # Who tells it, and how long ago, can only hold a spike back: read them only where there is one.
-            sources, newest = _tellers(connection, candidates, start, minute)
+            sources, newest = _tellers(connection, {*candidates, "all"}, start, minute)
             window = replace(
                 window,
                 sources=np.array([len(sources[s]) for s in candidates], np.int64),
                 newest_minute=np.array([newest[s] for s in candidates], np.int64),
+                feed_sources=len(sources["all"]),
             )
             evaluations = evaluate(rule, baselines, window)
         changes = []
@@ -318,7 +320,7 @@ def _history(
 
 
 def _tellers(
-    connection: Connection, candidates: Sequence[str], start: int, end: int
+    connection: Connection, candidates: Collection[str], start: int, end: int
 ) -> tuple[dict[str, set[str]], dict[str, int]]:
     """Sources of each candidate's stories, and the minute of its newest negative one (-1: none)."""
     sources: dict[str, set[str]] = {series: set() for series in candidates}

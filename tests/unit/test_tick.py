@@ -37,7 +37,8 @@ RULE = Rule(
 class Desk:
     """A database with two quiet hours of news, and the ticker that watches it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, agencies: int = 3) -> None:
+        self.agencies = agencies
         self.database = Database(f"sqlite:///{folder / 'a.sqlite'}")
         self.database.migrate()
         self.alerts = AlertStore(self.database)
@@ -58,7 +59,9 @@ class Desk:
     def story(self, minute: int, label: str, ticker: str = "A") -> None:
         n = self.news.next
         self.news.write(
-            writing.scored(str(n), source=f"s{n % 3}", minute=START + minute, label=label, tickers=(ticker,))
+            writing.scored(
+                str(n), source=f"s{n % self.agencies}", minute=START + minute, label=label, tickers=(ticker,)
+            )
         )
 
     def lease(self, holder: str = "me", now: int = NOW) -> Lease:
@@ -93,6 +96,16 @@ def test_a_burst_of_bad_news_fires_once_and_tells_every_receiver(desk: Desk) -> 
     assert "Acme" in told.explanation.title
     assert {story.headline for story in told.evidence.stories} <= {f"story {n}" for n in range(80, 86)}
     assert (desk.rows(alert_events), desk.rows(notifications)) == (1, 2)
+
+
+def test_a_feed_of_one_agency_pages(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, agencies=1)
+    try:
+        for n in range(4):
+            desk.story(240 + n, "negative")
+        assert desk.ticker().tick(START + 246, desk.lease(), NOW).fired == 1
+    finally:
+        desk.database.close()
 
 
 def test_a_tick_sees_the_minutes_before_it_and_not_its_own(desk: Desk) -> None:

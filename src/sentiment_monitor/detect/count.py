@@ -30,6 +30,7 @@ from sentiment_monitor.domain import dimension_of
 
 VOLUME_IS_NEWS = frozenset({"ticker", "topic"})
 WORSE_MOOD_ODDS = 2.0  # a worse mood doubles the odds of a negative story, at least
+ENOUGH_NEGATIVES = 5  # from so many on one source is enough: a scandal may be told by a single agency
 MOOD_LEVEL = 0.05  # confidence with which "no worse than usual" is shown
 
 
@@ -63,6 +64,7 @@ class Window:
     newest_minute: Ints  # event-time minute of the newest negative story; -1 when there is none
     family: int
     feed_volume: float  # stories of series ``all`` in the window
+    feed_sources: int  # distinct sources of those
     exposure: float = 1.0  # hour-of-week factor of this window, see baseline.exposures
 
 
@@ -138,12 +140,11 @@ def evaluate(rule: Rule, baselines: Mapping[str, Baseline], window: Window) -> l
     warm = usual.windows * rule.window_minutes >= rule.warmup_minutes
     # The floor too is lower for what already fires: one story a day must not keep an alert alive for ever.
     holds = (asked.p_hold <= rule.resolve_alpha) & (window.negative >= rule.min_negative / 2) & warm & alive
-    one_source = np.array([dimension_of(name) == "source" for name in window.names])
     tests = (
         (np.full(len(expected), alive), Reason.NO_DATA),
         (warm, Reason.WARMING_UP),
         (window.negative >= rule.min_negative, Reason.TOO_FEW),
-        ((window.sources >= rule.min_sources) | one_source, Reason.FEW_SOURCES),
+        (_enough_sources(rule, window), Reason.FEW_SOURCES),
         (asked.effect >= rule.min_ratio, Reason.SMALL_EFFECT),
         ((q_value <= rule.alpha) | ~asked.usual_mood, Reason.USUAL_MOOD),
         (q_value <= rule.alpha, Reason.NOT_UNUSUAL),
@@ -177,6 +178,14 @@ def evaluate(rule: Rule, baselines: Mapping[str, Baseline], window: Window) -> l
             )
         )
     return results
+
+
+def _enough_sources(rule: Rule, window: Window) -> NDArray[np.bool_]:
+    """Whether the stories have sources enough, (S,): of a series that is one source, or of a feed that has fewer, the
+    rule cannot ask for more."""
+    one_source = np.array([dimension_of(name) == "source" for name in window.names])
+    wanted = min(rule.min_sources, window.feed_sources)
+    return np.asarray((window.sources >= wanted) | (window.negative >= ENOUGH_NEGATIVES) | one_source)
 
 
 def _by_count(rule: Rule, usual: _Usual, expected: Floats, window: Window) -> _Asked:

@@ -37,7 +37,7 @@ class Rule:
     alpha: float = 0.01  # fires at this false discovery rate among the series of one tick
     resolve_alpha: float = 0.1  # holds while the unadjusted p-value stays at or under this
     min_negative: float = 4  # negative stories in the window, copies collapsed
-    min_sources: int = 2  # distinct sources of the stories in the window; not asked of a series that is one source
+    min_sources: int = 2  # distinct sources of the stories in the window; waived from five negatives on, see count
     min_ratio: float = 3.0  # observed over expected: of negatives (count) or of the negative share (share)
     surge: float = 3.0  # an ordinary busy day may multiply a company's stories by this; more needs no worse mood
     for_minutes: int = 0  # beyond for this long before it fires

@@ -37,12 +37,13 @@ MAX_ID_CHARACTERS = 512
 MAX_SOURCE_CHARACTERS = 128
 MAX_TICKERS = 100
 MAX_REVISION = 2**62
+MAX_TIME_CHARACTERS = 100  # the longest real one, RFC 2822 with a comment, has some forty
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and line ends
 _TICKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-:=^]{0,19}")
 _CODE = re.compile(r"[a-z]{2,3}")
 _COMPACT = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}  # by number of digits
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # RFC 2822, section 3.3, with its obsolete zones. The library's own parser passes over what it does not know (PM, CET).
 _RFC_2822 = re.compile(
     r"(?:[a-z]{3,9},\s*)?\d{1,2}[ -][a-z]{3}[ -]\d{2,4}\s+\d{1,2}:\d{2}(?::\d{2})?"
@@ -218,6 +219,8 @@ def instant_ms(value: object, fallback_ms: int) -> int:
         return fallback_ms
     if isinstance(value, str):
         text = value.strip()
+        if len(text) > MAX_TIME_CHARACTERS:
+            raise RecordError("bad_time", f"{len(text)} characters, at most {MAX_TIME_CHARACTERS} are read")
         if text[4:5] == "-":  # what most feeds send, without the price of an exception
             try:
                 return _checked(_moment_ms(datetime.fromisoformat(text), text), text)

@@ -19,6 +19,11 @@ _TAG = re.compile(
     r"|strong|sub|sup|table|tbody|td|th|thead|tr|u|ul)(?:\s[^<>]*)?/?>",
     re.IGNORECASE,
 )
+# What may be a combining mark: no letter and no digit, but the half-width voice marks, which become some.
+_MARK = r"(?:[^\x00-\xbf\u2000-\u20cf\w\s]|[\uff9e\uff9f])"
+_PERHAPS_MARK = re.compile(_MARK)
+_STACK = re.compile(_MARK + "{31,}")
+_MOST_MARKS = 30  # Unicode's Stream-Safe Text Format (UAX 15, section 13): any real text has fewer
 _MAX_DECODINGS = 3  # feeds escape twice at most; a bound keeps a hostile "&amp;amp;amp;..." linear
 
 
@@ -30,7 +35,13 @@ def clean(text: str) -> str:
     """
     for _ in range(_MAX_DECODINGS):
         before = text
-        text = unicodedata.normalize("NFKC", html.unescape(text) if "&" in text else text)
+        text = html.unescape(text) if "&" in text else text
+        if not text.isascii():
+            # Normalising sorts the marks on a letter, which takes the square of their number. Of 31 in a row one has
+            # such a place; to look at every place costs more than all the rest of this.
+            if _PERHAPS_MARK.search(text[_MOST_MARKS :: _MOST_MARKS + 1]):
+                text = _STACK.sub(_fewer_marks, text)
+            text = unicodedata.normalize("NFKC", text)
         # Most text holds none of these, and to look for one character costs a tenth of a substitution.
         if not (text.isascii() and text.isprintable()):
             text = _INVISIBLE.sub("", text)
@@ -43,3 +54,14 @@ def clean(text: str) -> str:
     if text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:
         return text  # the plain space is the only white space that is printable
     return " ".join(text.split())
+
+
+def _fewer_marks(stack: re.Match[str]) -> str:
+    """The characters of a stack, of the marks in a row only the first thirty."""
+    kept: list[str] = []
+    marks = 0
+    for character in stack[0]:
+        marks = marks + 1 if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)

@@ -23,6 +23,7 @@ def window(
     newest: int = 0,
     family: int = 0,
     feed: float = 1000.0,
+    feed_sources: int = 9,
     exposure: float = 1.0,
 ) -> Window:
     return Window(
@@ -33,6 +34,7 @@ def window(
         newest_minute=np.full(len(names), newest),
         family=family or len(names),
         feed_volume=feed,
+        feed_sources=feed_sources,
         exposure=exposure,
     )
 

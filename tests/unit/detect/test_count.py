@@ -70,9 +70,24 @@ def test_two_or_three_bad_stories_on_a_rare_company_page_nobody() -> None:
     assert not one(3, 3, "ticker:30", rule=replace(DAY, min_negative=1, surge=10.0)).beyond
 
 
-def test_one_source_is_not_enough_unless_the_series_is_a_source() -> None:
-    single = window(["ticker:new"], [9], [12], sources=1)
+def test_one_source_is_not_enough_for_a_few_stories() -> None:
+    single = window(["ticker:new"], [4], [4], sources=1)
     assert evaluate(DAY, {"ticker": feed()}, single)[0].reason is Reason.FEW_SOURCES
+
+
+def test_one_source_is_enough_from_five_negatives_on() -> None:
+    scandal = window(["ticker:new"], [5], [6], sources=1)
+    assert evaluate(DAY, {"ticker": feed()}, scandal)[0].beyond
+
+
+def test_one_source_is_enough_where_the_whole_feed_has_no_more() -> None:
+    agency = window(["ticker:new"], [4], [4], sources=1, feed_sources=1)
+    assert evaluate(DAY, {"ticker": feed()}, agency)[0].beyond
+    two = window(["ticker:new"], [4], [4], sources=2, feed_sources=2)
+    assert evaluate(replace(DAY, min_sources=3), {"ticker": feed()}, two)[0].beyond
+
+
+def test_a_series_that_is_a_source_is_not_asked_for_another() -> None:
     rng = np.random.default_rng(1)
     usual = baseline(*clumpy(rng, 40.0, 2.0, 0.2, 0.01, (5, 60)), dimension="source")
     wire = window(["source:0"], [45], [60], sources=1)

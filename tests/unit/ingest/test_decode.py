@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -400,3 +401,11 @@ def test_a_mapping_that_fails_on_a_message_is_a_coded_reason() -> None:
 def test_a_mapping_that_cannot_work_is_refused_at_start(mapping: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said.replace("[", r"\[")):
         Decoder(mapping)
+
+
+@pytest.mark.parametrize("digits", [40_000, 900_000])
+def test_a_time_of_endless_digits_is_refused_at_once(digits: int) -> None:
+    began = time.process_time()
+    with pytest.raises(RecordError, match="at most 100 are read"):
+        instant_ms("1" * digits + "x", 0)
+    assert time.process_time() - began < 1  # it took minutes, and hours

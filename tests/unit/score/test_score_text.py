@@ -1,9 +1,15 @@
 """Clean text."""
 
+import re
+import sys
+import time
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_monitor.score import text as cleaning
 from sentiment_monitor.score.text import clean
 
 
@@ -36,3 +42,37 @@ def test_clean_text_has_no_stray_white_space_or_controls(raw: str) -> None:
 @given(st.text(alphabet="ab <>/&;ampht:pscwt.\u200b\u00adﬁ１", max_size=40))
 def test_cleaning_clean_text_changes_nothing(raw: str) -> None:
     assert clean(clean(clean(raw))) == clean(clean(raw))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a" + "\u0300" * 40_000 + "\u0316" * 40_000,
+        "a" + "\u0300\u0316" * 40_000,
+        "a" + ("\u0300" * 30 + "\u200d" + "\u0316" * 30 + "\u200d") * 1_500,  # the joiners go, the marks meet
+        "ｶ" + "\u0316" * 40_000 + "\uff9e" * 40_000,
+        "a" + "&#768;" * 20_000 + "&#790;" * 20_000,
+    ],
+    ids=["two runs", "taking turns", "joined", "half-width", "references"],
+)
+def test_a_tower_of_marks_costs_no_more_than_other_text(hostile: str) -> None:
+    began = time.process_time()
+    text = clean(hostile)
+    assert time.process_time() - began < 2  # it took 12 s and more, and grew with the square
+    assert len(text) < 100
+
+
+def test_thirty_marks_on_a_letter_stay() -> None:
+    tower = "a" + "\u0316" * 30
+    assert clean(f"bank {tower} fails") == f"bank {tower} fails"
+    assert clean("Ｔｅ̂́st ｶﾞ") == unicodedata.normalize("NFKC", "Tếst ｶﾞ")
+
+
+def test_every_character_that_normalising_sorts_is_taken_for_a_mark() -> None:
+    sorted_ones = [
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
+    ]
+    assert len(sorted_ones) > 900
+    assert [c for c in sorted_ones if not re.fullmatch(cleaning._MARK, c)] == []
