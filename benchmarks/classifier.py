@@ -17,9 +17,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor import log, score, train
-from sentiment_monitor.domain import SENTIMENTS, Text
+from sentiment_monitor import score, train
+from sentiment_monitor.domain.news import SENTIMENTS, Text
 from sentiment_monitor.score.classifier import Classifier
+from sentiment_monitor.telemetry import log
 from sentiment_monitor.train import data, metrics, recipe, thresholds
 from sentiment_monitor.train.evaluate import NEGATIVE, evaluate, from_rows, truth_and_chances
 

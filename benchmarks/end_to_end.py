@@ -13,8 +13,8 @@ from typing import Any
 
 import rig
 
-from sentiment_monitor import app as root
-from sentiment_monitor.domain import Text
+from sentiment_monitor.app import build as root
+from sentiment_monitor.domain.news import Text
 from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.score import load
 from sentiment_monitor.score.text import clean

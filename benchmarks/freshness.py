@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import rig
 
-from sentiment_monitor import app as root
+from sentiment_monitor.app import build as root
 from sentiment_monitor.ingest.publish import Publisher
 
 WARM_UP_SECONDS = 3.0  # not counted: the group forms, the engine warms up

@@ -18,12 +18,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sentiment_monitor import app as root
-from sentiment_monitor import log, settings
+from sentiment_monitor import settings
+from sentiment_monitor.app import build as root
 from sentiment_monitor.bench.texts import built_in
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker, free_port
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
-from sentiment_monitor.pipeline import Pipeline
+from sentiment_monitor.stream.pipeline import Pipeline
+from sentiment_monitor.telemetry import log
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 KAFKA = CHECKOUT.parent / "shared" / "kafka" / "kafka"

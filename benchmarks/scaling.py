@@ -20,7 +20,7 @@ import rig
 from end_to_end import end_to_end
 
 from sentiment_monitor.bench.texts import built_in
-from sentiment_monitor.domain import Text
+from sentiment_monitor.domain.news import Text
 from sentiment_monitor.score import load
 from sentiment_monitor.score.checkpoint import load_tokenizer
 from sentiment_monitor.score.classifier import Classifier, NeuralClassifier

@@ -17,15 +17,15 @@ import time
 
 import rig
 
-from sentiment_monitor import app as root
-from sentiment_monitor.domain import Position, Record, ScoredStory, Text
+from sentiment_monitor.app import build as root
+from sentiment_monitor.domain.news import Position, Record, ScoredStory, Text
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.score import load
 from sentiment_monitor.score.text import clean
-from sentiment_monitor.store.batches import Batch, StoryWriter, recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, recompute_buckets, stored_buckets
 
 TOPIC = ("news", 0)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sentiment_monitor.domain import (
-    MINUTE_MS,
+from sentiment_monitor.domain.news import (
     Action,
     DeadLetter,
     EnrichedStory,
@@ -18,8 +17,12 @@ from sentiment_monitor.domain import (
     Story,
 )
 from sentiment_monitor.enrich.copies import copy_keys, is_copy
-from sentiment_monitor.store.batches import Batch, StoryWriter, Written
+from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.leases import LeaseStore
+from sentiment_monitor.store.outbox import Outbox
+from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, Written
+from sentiment_monitor.times import MINUTE_MS
 
 NOW = 1_678_468_860_000
 TOPIC = "news"
@@ -82,3 +85,12 @@ class Desk:
         written = self.writer.commit(Batch({(TOPIC, 0): (self.next, following)}, stories, dead), NOW)
         self.next = following
         return written
+
+
+class Alerts(AlertStore):
+    """The alerts of a database, with its outbox and the lease of the tick loop."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.outbox = Outbox(database)
+        self.leases = LeaseStore(database)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sentiment_monitor.spans import iso
 from sentiment_monitor.store.alerts import StoredAlert
-from sentiment_monitor.store.trends import SeriesChange, StoredDeadLetter, StoryFact, TrendPoint
+from sentiment_monitor.store.reading import SeriesChange, StoredDeadLetter, StoryFact, TrendPoint
+from sentiment_monitor.times import iso
 
 
 def alert(stored: StoredAlert) -> dict[str, Any]:

@@ -18,12 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment_monitor import documents
-from sentiment_monitor.domain import DAY_MINUTES, MINUTE_MS
-from sentiment_monitor.spans import clock, iso
+from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
 
 if TYPE_CHECKING:
     from sentiment_monitor.store.alerts import StoredAlert
-    from sentiment_monitor.store.trends import StoredDeadLetter, TrendPoint
+    from sentiment_monitor.store.reading import StoredDeadLetter, TrendPoint
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
 _BREAKS = re.compile(r"[\t\n\r]+")

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from sentiment_monitor.errors import Fenced
-from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Lease, Outgoing
+from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.leases import Lease
+from writing import Alerts
 
 NOW = 1_678_468_860_000
 TTL = 60_000
@@ -18,67 +20,67 @@ FIRED = AlertChange(None, "f1", "rule", "ticker:A", "critical", "firing", "{}", 
 
 
 @pytest.fixture
-def store(database: Database) -> AlertStore:
-    return AlertStore(database)
+def store(database: Database) -> Alerts:
+    return Alerts(database)
 
 
 @pytest.fixture
-def lease(store: AlertStore) -> Lease:
-    found = store.acquire("me", NOW, TTL)
+def lease(store: Alerts) -> Lease:
+    found = store.leases.acquire("me", NOW, TTL)
     assert found is not None
     return found
 
 
-def test_one_holder_at_a_time_and_renewal_keeps_the_token(store: AlertStore, lease: Lease) -> None:
-    assert store.acquire("you", NOW + TTL - 1, TTL) is None
-    again = store.acquire("me", NOW + 1, TTL)
+def test_one_holder_at_a_time_and_renewal_keeps_the_token(store: Alerts, lease: Lease) -> None:
+    assert store.leases.acquire("you", NOW + TTL - 1, TTL) is None
+    again = store.leases.acquire("me", NOW + 1, TTL)
     assert again is not None
     assert again.token == lease.token
-    assert store.acquire("you", NOW + TTL, TTL) is None  # renewed above
+    assert store.leases.acquire("you", NOW + TTL, TTL) is None  # renewed above
 
 
-def test_an_expired_lease_goes_to_the_next_with_a_higher_token(store: AlertStore, lease: Lease) -> None:
-    taken = store.acquire("you", NOW + TTL, TTL)
+def test_an_expired_lease_goes_to_the_next_with_a_higher_token(store: Alerts, lease: Lease) -> None:
+    taken = store.leases.acquire("you", NOW + TTL, TTL)
     assert taken is not None
     assert taken.token == lease.token + 1
-    assert store.acquire("me", NOW + TTL, TTL) is None
+    assert store.leases.acquire("me", NOW + TTL, TTL) is None
 
 
-def test_a_released_lease_is_free_at_once_and_a_lost_one_cannot_be_released(store: AlertStore, lease: Lease) -> None:
-    store.release(lease)
-    taken = store.acquire("you", NOW, TTL)
+def test_a_released_lease_is_free_at_once_and_a_lost_one_cannot_be_released(store: Alerts, lease: Lease) -> None:
+    store.leases.release(lease)
+    taken = store.leases.acquire("you", NOW, TTL)
     assert taken is not None
-    store.release(lease)
-    assert store.acquire("me", NOW, TTL) is None
+    store.leases.release(lease)
+    assert store.leases.acquire("me", NOW, TTL) is None
 
 
-def test_a_holder_that_lost_its_lease_stores_nothing(store: AlertStore, lease: Lease) -> None:
-    assert store.acquire("you", NOW + TTL, TTL) is not None
+def test_a_holder_that_lost_its_lease_stores_nothing(store: Alerts, lease: Lease) -> None:
+    assert store.leases.acquire("you", NOW + TTL, TTL) is not None
     with pytest.raises(Fenced):
         store.apply(lease, 100, [FIRED], NOW)
     assert store.open() == []
-    assert store.due(NOW) == []
-    following = store.acquire("you", NOW + TTL, TTL)
+    assert store.outbox.due(NOW) == []
+    following = store.leases.acquire("you", NOW + TTL, TTL)
     assert following is not None
     assert following.progress_minute is None
 
 
-def test_alert_event_notification_and_progress_are_one_transaction(store: AlertStore, lease: Lease) -> None:
+def test_alert_event_notification_and_progress_are_one_transaction(store: Alerts, lease: Lease) -> None:
     twice = replace(FIRED, series="ticker:B")  # the same idempotency key: refused
     with pytest.raises(Exception, match=r"(?i)unique"):
         store.apply(lease, 100, [FIRED, twice], NOW)
     assert store.open() == []
-    renewed = store.acquire("me", NOW, TTL)
+    renewed = store.leases.acquire("me", NOW, TTL)
     assert renewed is not None
     assert renewed.progress_minute is None
     store.apply(lease, 100, [FIRED], NOW)
     assert [alert.series for alert in store.open()] == ["ticker:A"]
-    renewed = store.acquire("me", NOW, TTL)
+    renewed = store.leases.acquire("me", NOW, TTL)
     assert renewed is not None
     assert renewed.progress_minute == 100
 
 
-def test_an_alert_is_followed_from_firing_to_resolved(store: AlertStore, lease: Lease) -> None:
+def test_an_alert_is_followed_from_firing_to_resolved(store: Alerts, lease: Lease) -> None:
     store.apply(lease, 100, [FIRED], NOW)
     (alert,) = store.open()
     assert (alert.state, alert.fired_minute, alert.updated_minute) == ("firing", 100, 100)
@@ -99,7 +101,7 @@ def test_an_alert_is_followed_from_firing_to_resolved(store: AlertStore, lease: 
     assert store.show(alert.id + 1) is None
 
 
-def test_the_same_transition_of_a_minute_cannot_be_stored_twice(store: AlertStore, lease: Lease) -> None:
+def test_the_same_transition_of_a_minute_cannot_be_stored_twice(store: Alerts, lease: Lease) -> None:
     store.apply(lease, 100, [FIRED], NOW)
     (alert,) = store.open()
     again = replace(FIRED, alert_id=alert.id, event=replace(EVENT, outgoing=()))
@@ -107,7 +109,7 @@ def test_the_same_transition_of_a_minute_cannot_be_stored_twice(store: AlertStor
         store.apply(lease, 100, [again], NOW)
 
 
-def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: AlertStore, lease: Lease) -> None:
+def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: Alerts, lease: Lease) -> None:
     quiet = replace(FIRED, event=None)
     pending = replace(quiet, series="p", state="pending", fired_minute=None)
     later = replace(quiet, series="later", fired_minute=300)
@@ -118,34 +120,34 @@ def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: AlertSto
     assert store.listing(state="resolved") == []
 
 
-def test_a_notification_is_due_until_it_is_sent_or_given_up(store: AlertStore, lease: Lease) -> None:
+def test_a_notification_is_due_until_it_is_sent_or_given_up(store: Alerts, lease: Lease) -> None:
     outgoing = [OUT, replace(OUT, notifier=1, idempotency_key="key-2"), replace(OUT, idempotency_key="key-3")]
     store.apply(lease, 100, [replace(FIRED, event=replace(EVENT, outgoing=outgoing))], NOW)
-    assert store.due(NOW - 1) == []
-    one, two, three = store.due(NOW)
+    assert store.outbox.due(NOW - 1) == []
+    one, two, three = store.outbox.due(NOW)
     assert (one.receiver, one.payload, one.attempts, one.created_ms) == ("desk", "{}", 0, NOW)
-    assert store.queued() == 3
-    store.record_sent(one.id, NOW + 1)
-    store.record_failure(two.id, "e" * 5_000, NOW + 500)
-    store.record_failure(three.id, "gone", None)
-    assert store.due(NOW + 499) == []
-    (again,) = store.due(NOW + 500)
+    assert store.outbox.queued() == 3
+    store.outbox.record_sent(one.id, NOW + 1)
+    store.outbox.record_failure(two.id, "e" * 5_000, NOW + 500)
+    store.outbox.record_failure(three.id, "gone", None)
+    assert store.outbox.due(NOW + 499) == []
+    (again,) = store.outbox.due(NOW + 500)
     assert (again.id, again.attempts) == (two.id, 1)
-    assert store.queued() == 1
+    assert store.outbox.queued() == 1
     shown = store.show(store.open()[0].id)
     assert shown is not None
     assert [(row["state"], row["attempts"]) for row in shown[2]] == [("sent", 1), ("queued", 1), ("failed", 1)]
     assert len(shown[2][1]["last_error"]) == 1_000
-    assert [one.id for one in store.due(NOW + 500, limit=1)] == [two.id]
+    assert [one.id for one in store.outbox.due(NOW + 500, limit=1)] == [two.id]
 
 
-def test_a_notifier_is_told_of_an_alert_in_order_and_others_do_not_wait(store: AlertStore, lease: Lease) -> None:
+def test_a_notifier_is_told_of_an_alert_in_order_and_others_do_not_wait(store: Alerts, lease: Lease) -> None:
     both = [OUT, replace(OUT, notifier=1, idempotency_key="key-2")]
     store.apply(lease, 100, [replace(FIRED, event=replace(EVENT, outgoing=both))], NOW)
     (alert,) = store.open()
-    fired, other = store.due(NOW)
-    store.record_failure(fired.id, "busy", NOW + 900)
-    store.record_sent(other.id, NOW)
+    fired, other = store.outbox.due(NOW)
+    store.outbox.record_failure(fired.id, "busy", NOW + 900)
+    store.outbox.record_sent(other.id, NOW)
     after = [replace(one, idempotency_key=f"{one.idempotency_key}-over") for one in both]
     over = replace(
         FIRED,
@@ -155,7 +157,7 @@ def test_a_notifier_is_told_of_an_alert_in_order_and_others_do_not_wait(store: A
         event=replace(EVENT, transition="resolved", outgoing=after),
     )
     store.apply(lease, 101, [over], NOW)
-    assert [one.idempotency_key for one in store.due(NOW)] == ["key-2-over"]
-    assert [one.idempotency_key for one in store.due(NOW + 900)] == ["key-1", "key-2-over"]
-    store.record_failure(fired.id, "gone", None)
-    assert [one.idempotency_key for one in store.due(NOW)] == ["key-1-over", "key-2-over"]
+    assert [one.idempotency_key for one in store.outbox.due(NOW)] == ["key-2-over"]
+    assert [one.idempotency_key for one in store.outbox.due(NOW + 900)] == ["key-1", "key-2-over"]
+    store.outbox.record_failure(fired.id, "gone", None)
+    assert [one.idempotency_key for one in store.outbox.due(NOW)] == ["key-1-over", "key-2-over"]

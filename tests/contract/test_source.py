@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 import pytest
 
-from sentiment_monitor.domain import Record
+from sentiment_monitor.domain.news import Partition, Record
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE
 from sentiment_monitor.ingest.memory import MemorySource
-from sentiment_monitor.ingest.source import Fetched, Partition, Positions, Source
+from sentiment_monitor.ingest.source import Fetched, Positions, Source
 
 PARTITIONS = 2
 

@@ -15,13 +15,13 @@ from sqlalchemy import select
 
 from integration.harness import Message, Results, Service, send, service, until
 from sentiment_monitor import settings
-from sentiment_monitor.app import rules_of
-from sentiment_monitor.domain import MINUTE_MS
+from sentiment_monitor.app.build import rules_of
 from sentiment_monitor.ingest.embedded import EmbeddedBroker
 from sentiment_monitor.store import schema
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.tick import Ticker
+from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.watch.tick import Ticker
 
 START = 29_540_160  # minute: 2026-03-02 00:00 UTC
 DAYS = 3

@@ -28,11 +28,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from sentiment_monitor.domain import Action
+from sentiment_monitor.domain.news import Action
 from sentiment_monitor.ingest.embedded import free_port
 from sentiment_monitor.store import schema
-from sentiment_monitor.store.batches import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.stories.transaction import recompute_buckets, stored_buckets
 
 # The embedded broker holds a join for half the session timeout, and a killed member's partitions are
 # given away only after all of it.
@@ -187,9 +187,9 @@ def _enter(arguments: Sequence[str], environment: Mapping[str, str], log: str, m
 
 
 def _slow_down(ms_per_story: float) -> None:
-    from sentiment_monitor import app
-    from sentiment_monitor.pipeline import Limits, Pipeline
+    from sentiment_monitor.app import build
     from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
+    from sentiment_monitor.stream.pipeline import Limits, Pipeline
 
     for kind in (LexiconClassifier, StubClassifier):
 
@@ -199,7 +199,7 @@ def _slow_down(ms_per_story: float) -> None:
 
         kind.score = score  # type: ignore[method-assign]
     small = Limits(waiting=60, prepared=30, scored=30, score_batch=15, write_batch=30)
-    app.Pipeline = functools.partial(Pipeline, limits=small)  # type: ignore[misc,assignment]
+    build.Pipeline = functools.partial(Pipeline, limits=small)  # type: ignore[misc,assignment]
 
 
 @dataclass

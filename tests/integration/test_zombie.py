@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from integration.harness import Apache, Monitor, Results, assert_same, invent, send, service, until
-from sentiment_monitor.domain import Score, Text
+from sentiment_monitor.domain.news import Score, Text
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.embedded import EmbeddedBroker
 from sentiment_monitor.ingest.memory import MemorySource
-from sentiment_monitor.pipeline import Pipeline
 from sentiment_monitor.score.lexicon import StubClassifier
 from sentiment_monitor.score.text import clean
-from sentiment_monitor.store.batches import StoryWriter
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.stories.transaction import StoryWriter
+from sentiment_monitor.stream.pipeline import Pipeline
 
 
 def test_stopped_process_that_wakes_after_its_session_cannot_write(

@@ -12,7 +12,7 @@ import pytest
 from sentiment_monitor.bench import limit, race, report, texts
 from sentiment_monitor.bench.cycles import CycleCounter
 from sentiment_monitor.bench.worker import peak_mb
-from sentiment_monitor.domain import Sentiment
+from sentiment_monitor.domain.news import Sentiment
 from sentiment_monitor.errors import ClassifierError, UsageError
 from sentiment_monitor.score.openvino_engine import probe_file
 

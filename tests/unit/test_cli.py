@@ -16,11 +16,11 @@ import pytest
 from typer.main import get_command
 
 from sentiment_monitor import __version__, cli
-from sentiment_monitor.domain import MINUTE_MS
 from sentiment_monitor.score.lexicon import LexiconClassifier
-from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
+from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
 from sentiment_monitor.store.database import Database
-from writing import Desk, dead, scored
+from sentiment_monitor.times import MINUTE_MS
+from writing import Alerts, Desk, dead, scored
 
 MINUTE = 27_974_481  # 2023-03-10 17:21
 NOW = MINUTE * MINUTE_MS
@@ -40,7 +40,7 @@ def monitor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     # Rich and our own logging must not leave this test's streams behind.
-    monkeypatch.setattr("sentiment_monitor.log.configure", lambda *args, **options: None)
+    monkeypatch.setattr("sentiment_monitor.telemetry.log.configure", lambda *args, **options: None)
 
     def run(*arguments: str) -> Ran:
         monkeypatch.setattr(sys, "argv", ["monitor", *arguments])
@@ -361,8 +361,8 @@ def filled(tmp_path: Path) -> str:
         *(scored(str(n), minute=MINUTE - n, label="negative", tickers=("KSB",)) for n in range(3)),
         dead=[dead(3, code="not_utf8")],
     )
-    alerts = AlertStore(database)
-    lease = alerts.acquire("me", NOW, 1_000)
+    alerts = Alerts(database)
+    lease = alerts.leases.acquire("me", NOW, 1_000)
     assert lease is not None
     event = AlertEvent("fired", "spike_burst", 3, 3, 0.1, 1e-6, 1e-5, '{"sources": ["wire"]}',
                        "Three negative stories.", [Outgoing("desk", 0, "key", "{}", "t", "b")])  # fmt: skip

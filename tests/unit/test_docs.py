@@ -18,10 +18,10 @@ import pytest
 
 from sentiment_monitor import docs, settings
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.domain import Position, Record
+from sentiment_monitor.domain import payload
+from sentiment_monitor.domain.news import Position, Record
 from sentiment_monitor.errors import SettingsError, UsageError
 from sentiment_monitor.ingest.decode import FIELDS, Decoder, instant_ms
-from sentiment_monitor.notify import payload
 from sentiment_monitor.notify.signature import sign
 from sentiment_monitor.store.database import Database
 

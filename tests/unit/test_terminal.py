@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.spans import clock, duration_minutes, iso, span
-from sentiment_monitor.store.trends import StoredDeadLetter, TrendPoint
+from sentiment_monitor.store.reading import StoredDeadLetter, TrendPoint
 from sentiment_monitor.terminal import plain, print_alerts, print_dead_letters, print_scores, print_trend, sparkline
+from sentiment_monitor.times import clock, duration_minutes, iso, span
 
 LAST = 27_974_481  # 2023-03-10 17:21
 

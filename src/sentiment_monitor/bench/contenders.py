@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.domain import Sentiment, Text
+from sentiment_monitor.domain.news import Sentiment, Text
 from sentiment_monitor.score.batching import batches, within
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier, decide
-from sentiment_monitor.score.engine import EngineName, start
+from sentiment_monitor.score.engines import EngineName, start
 from sentiment_monitor.score.hardware import usable_cpus
 from sentiment_monitor.score.lexicon import LexiconClassifier
 

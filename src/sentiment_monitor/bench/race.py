@@ -22,7 +22,7 @@ import numpy as np
 from sentiment_monitor.bench.limit import operations_per_story
 from sentiment_monitor.bench.texts import Sample
 from sentiment_monitor.bench.worker import LIMIT
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain.news import SENTIMENTS
 from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.score import default_cache_dir
 from sentiment_monitor.score.checkpoint import Checkpoint, open_checkpoint

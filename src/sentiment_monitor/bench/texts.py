@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from sentiment_monitor.domain import Sentiment
+from sentiment_monitor.domain.news import Sentiment
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.rows import read_cells
 from sentiment_monitor.score.openvino_engine import probe_file
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.tables import read_cells
 
 JOINED = (True, False, True, False, True)  # of five built-in headlines three get a second one: 20 tokens become 31
 

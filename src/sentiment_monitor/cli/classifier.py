@@ -40,14 +40,15 @@ def score(
     """
     if bool(texts) == bool(file):
         raise UsageError("give texts, or --input FILE (not both)")
-    from sentiment_monitor import log, rows, terminal
-    from sentiment_monitor.domain import Text
+    from sentiment_monitor import tables, terminal
+    from sentiment_monitor.domain.news import Text
     from sentiment_monitor.score import files
     from sentiment_monitor.score.text import clean
+    from sentiment_monitor.telemetry import log
 
     log.configure("warning")
     if file:  # looked at before the classifier is started
-        next(rows.read_cells(file, [name for name in (text_column, body_column) if name]))
+        next(tables.read_cells(file, [name for name in (text_column, body_column) if name]))
     loaded = options.load_classifier(classifier)
     if file:
         pairs: Any = files.score_file(file, loaded, text_column=text_column, body_column=body_column)
@@ -80,7 +81,8 @@ def evaluate(
 
     Example: monitor evaluate valid.csv --sentiment-column label --map 0=negative --map 1=positive --map 2=neutral
     """
-    from sentiment_monitor import log, terminal
+    from sentiment_monitor import terminal
+    from sentiment_monitor.telemetry import log
     from sentiment_monitor.train import evaluate as measuring
 
     log.configure("warning")
@@ -137,9 +139,10 @@ def bench(
         raise UsageError("--text-column, --sentiment-column and --map describe a file: give --input FILE")
     from datetime import UTC, datetime
 
-    from sentiment_monitor import log, terminal
-    from sentiment_monitor.app import now_ms
+    from sentiment_monitor import terminal
+    from sentiment_monitor.app.build import now_ms
     from sentiment_monitor.bench import race, report, texts
+    from sentiment_monitor.telemetry import log
 
     log.configure("warning")
     if plot:
@@ -188,7 +191,8 @@ def retrain(
         raise UsageError("give --data FILE (once or often), or --settings FILE")
     import shlex
 
-    from sentiment_monitor import log, terminal
+    from sentiment_monitor import terminal
+    from sentiment_monitor.telemetry import log
     from sentiment_monitor.train import recipe as recipes
     from sentiment_monitor.train import retrain as training
 

@@ -31,18 +31,18 @@ def trend(
     Example: monitor trend ticker:SIVB --since 2023-03-08 --until 2023-03-18 --step 6h
     """
     from sentiment_monitor import terminal
-    from sentiment_monitor.spans import span
-    from sentiment_monitor.store import trends
+    from sentiment_monitor.store import reading
+    from sentiment_monitor.times import span
 
     series = series.encode("utf-8", "replace").decode()  # bytes of the command line that are no UTF-8
     with options.opened(config, database) as opened, opened.read() as connection:
-        last = trends.last_minute(connection)
+        last = reading.last_minute(connection)
         if last is None:
             raise UsageError("the database holds no story yet")
         start, end, width = span(since, until, step, last, dashes="--")
-        points = trends.trend(connection, series, start, end, width)
+        points = reading.trend(connection, series, start, end, width)
         if not any(point.stories or point.copies for point in points):
-            near = trends.series_like(connection, series.partition(":")[2] or series)
+            near = reading.series_like(connection, series.partition(":")[2] or series)
             hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
             raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")
         terminal.print_trend(series, points, width, as_json=as_json)
@@ -56,7 +56,7 @@ def dead_letters(
 ) -> None:
     """List the records that could not be read, newest first, with the reason."""
     from sentiment_monitor import terminal
-    from sentiment_monitor.store.trends import recent_dead_letters
+    from sentiment_monitor.store.reading import recent_dead_letters
 
     with options.opened(config, database) as opened, opened.read() as connection:
         terminal.print_dead_letters(recent_dead_letters(connection, limit), as_json=as_json)
@@ -78,7 +78,7 @@ def migrate(config: ConfigOption = None, database: DatabaseOption = None) -> Non
 def verify(config: ConfigOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Check that the buckets equal a recomputation from stories and scores. Exit 1 when they do not."""
     from sentiment_monitor import terminal
-    from sentiment_monitor.store.batches import recompute_buckets, stored_buckets
+    from sentiment_monitor.store.stories.transaction import recompute_buckets, stored_buckets
 
     with options.opened(config, database) as opened, opened.read() as connection:
         expected, found = recompute_buckets(connection), stored_buckets(connection)

@@ -56,7 +56,7 @@ def publish(
     Example: monitor publish news.csv --map headline=title --map body=summary --speed 60
     """
     settings = options.load_settings(config, options.given(kafka={"topics": topic, "bootstrap_servers": bootstrap}))
-    from sentiment_monitor import rows, terminal
+    from sentiment_monitor import tables, terminal
     from sentiment_monitor.ingest import publish as publishing
     from sentiment_monitor.ingest.decode import FIELDS
 
@@ -65,12 +65,12 @@ def publish(
         if field not in FIELDS:
             raise UsageError(f"--map: unknown field {field!r}; fields are {', '.join(FIELDS)}")
     for path in files:  # every file is looked at before the first record is sent
-        next(rows.read_values(path), None)
+        next(tables.read_values(path), None)
     client = settings.kafka.client_options()
     name = settings.kafka.topics[0]
     count = publishing.ensure_topic(client, name, partitions)
     publisher = publishing.Publisher(client, name)
-    messages = (publishing.map_row(row, columns) for path in files for row in rows.read_values(path))
+    messages = (publishing.map_row(row, columns) for path in files for row in tables.read_values(path))
     try:
         with terminal.progress(f"publishing to {name}") as advance:
             sent = publishing.publish(publisher, messages, speed=speed, progress=advance)

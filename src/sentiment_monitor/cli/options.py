@@ -56,7 +56,7 @@ def given(**tables: dict[str, Any]) -> dict[str, Any]:
 def opened(config: Path | None, url: str | None) -> Iterator[Database]:
     """The database for a command that only reads; it must exist and be of this version."""
     settings = load_settings(config, given(database={"url": url}))
-    from sentiment_monitor.app import open_database
+    from sentiment_monitor.app.build import open_database
     from sentiment_monitor.store.database import Database
 
     where = Database(settings.database.url.get_secret_value())
@@ -87,7 +87,7 @@ def seconds(option: str, text: str | None) -> float | None:
     """A duration such as 10s, in seconds; None when ``option`` was not given. Raises UsageError for anything else."""
     if text is None:
         return None
-    from sentiment_monitor.spans import duration_minutes
+    from sentiment_monitor.times import duration_minutes
 
     minutes = duration_minutes(text)
     if minutes is None:

@@ -67,8 +67,8 @@ def run(
             classifier={"name": classifier},
         ),
     )
-    from sentiment_monitor import app as root
-    from sentiment_monitor import log
+    from sentiment_monitor.app import build as root
+    from sentiment_monitor.telemetry import log
 
     log.configure(settings.log.level, settings.log.format)
     wanted = [role.strip() for role in roles.split(",") if role.strip()]
@@ -106,7 +106,7 @@ def demo(
 def show_config(config: ConfigOption = None) -> None:
     """Check the settings and print the ones in force as JSON. Secrets are hidden."""
     settings = options.load_settings(config, {})
-    from sentiment_monitor.app import check
+    from sentiment_monitor.app.build import check
 
     check(settings)
     typer.echo(settings.model_dump_json(indent=2))

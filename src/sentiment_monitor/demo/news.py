@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sentiment_monitor.domain import DAY_MINUTES
+from sentiment_monitor.times import DAY_MINUTES
 
 QUIET_DAYS = 6
 SOURCES = ("northwire", "harbour-post", "tradelane", "citybrief", "the-ledger", "marketfloor", "daily-tiding")

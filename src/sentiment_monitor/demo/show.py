@@ -15,19 +15,19 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sentiment_monitor import app as root
-from sentiment_monitor import log, settings
+from sentiment_monitor import settings
+from sentiment_monitor.app import build as root
 from sentiment_monitor.demo import news
-from sentiment_monitor.domain import DAY_MINUTES, MINUTE_MS
 from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
-from sentiment_monitor.spans import clock
-from sentiment_monitor.store import trends
+from sentiment_monitor.store import reading
 from sentiment_monitor.store.alerts import AlertStore
-from sentiment_monitor.store.batches import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.stories.transaction import recompute_buckets, stored_buckets
+from sentiment_monitor.telemetry import log
 from sentiment_monitor.terminal import sparkline
+from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock
 
 IDLE_SECONDS = 2.0
 _FEATURED = "ticker:NRWK"
@@ -144,8 +144,8 @@ def _view(service: root.App, reader: Database, total: int, end: int, seconds: fl
     records = progress.records if progress else 0
     queues = service.pipeline.queues if service.pipeline else {}
     with reader.read() as connection:
-        day = trends.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
-        days = trends.trend(connection, "all", end - _WEEK, end, _WEEK // _MARKS)
+        day = reading.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
+        days = reading.trend(connection, "all", end - _WEEK, end, _WEEK // _MARKS)
     firing = [alert for alert in AlertStore(reader).listing() if alert.state == "firing"]
     now = clock(progress.last_minute) if progress else "-"
     rate = records / max(seconds, 0.1)
@@ -171,10 +171,10 @@ def _summary(
         alerts = AlertStore(database)
         listing = alerts.listing()
         with database.read() as connection:
-            totals = trends.totals(connection)
-            letters = trends.recent_dead_letters(connection, 5)
+            totals = reading.totals(connection)
+            letters = reading.recent_dead_letters(connection, 5)
             exact = recompute_buckets(connection) == stored_buckets(connection)
-            day = trends.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
+            day = reading.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
         for alert in reversed(listing):
             found = alerts.show(alert.id)
             if found is None:

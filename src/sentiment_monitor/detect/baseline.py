@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.domain import DAY_MINUTES, HOUR_MINUTES
+from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from sentiment_monitor.domain import DAY_MINUTES, HOUR_MINUTES, dimension_of
+from sentiment_monitor.domain.series import dimension_of
 from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
 
 Basis = Literal["count", "share"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from sentiment_monitor.detect.count import Evaluation, Reason
+from sentiment_monitor.detect.detectors.count import Evaluation, Reason
 from sentiment_monitor.detect.rules import Rule
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sentiment_monitor.domain import MINUTE_MS, EnrichedStory, Story
+from sentiment_monitor.domain.news import EnrichedStory, Story
 from sentiment_monitor.enrich.copies import copy_keys_of
 from sentiment_monitor.enrich.language import LanguageDetector
 from sentiment_monitor.enrich.names import Watchlist, cashtags
+from sentiment_monitor.times import MINUTE_MS
 
 
 class Enricher:

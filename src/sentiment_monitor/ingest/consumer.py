@@ -14,7 +14,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
-from sentiment_monitor.domain import Position, Record
+from sentiment_monitor.domain.news import Partition, Position, Record
 from sentiment_monitor.errors import (
     BrokerAway,
     DatabaseAway,
@@ -23,7 +23,7 @@ from sentiment_monitor.errors import (
     PositionLost,
     SettingsError,
 )
-from sentiment_monitor.ingest.source import Fetched, Partition, Positions
+from sentiment_monitor.ingest.source import Fetched, Positions
 
 _log = structlog.get_logger()
 

@@ -14,9 +14,9 @@ from typing import Any
 import jmespath
 import msgspec
 
-from sentiment_monitor.domain import Action, Record, Story
+from sentiment_monitor.domain.news import Action, Record, Story
 from sentiment_monitor.errors import RecordError, SettingsError
-from sentiment_monitor.rows import null_for_nan
+from sentiment_monitor.tables import null_for_nan
 
 FIELDS = (
     "id",

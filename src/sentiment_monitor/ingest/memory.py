@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from sentiment_monitor.domain import Position, Record
+from sentiment_monitor.domain.news import Partition, Position, Record
 from sentiment_monitor.errors import DatabaseAway
-from sentiment_monitor.ingest.source import Fetched, Partition, Positions
+from sentiment_monitor.ingest.source import Fetched, Positions
 
 
 class MemorySource:

@@ -6,10 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sentiment_monitor.domain import Record
-
-Partition = tuple[str, int]
-"""Topic and partition number."""
+from sentiment_monitor.domain.news import Partition, Record
 
 Positions = Callable[[Mapping[Partition, int | None]], Mapping[Partition, int]]
 """Asks SQL for the next offset of each partition; the value is where to start when SQL has none.

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
+from sentiment_monitor.domain.payload import Notification
 from sentiment_monitor.errors import SettingsError
-from sentiment_monitor.notify.notifiers import DeliveryLater, NotifyRejected
-from sentiment_monitor.notify.payload import Notification
+from sentiment_monitor.notify.contract import DeliveryLater, NotifyRejected
 from sentiment_monitor.notify.signature import HEADER, sign
 
 MAX_RESPONSE_BYTES = 64 * 1024

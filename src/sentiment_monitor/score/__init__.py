@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sentiment_monitor.score.classifier import Classifier
-    from sentiment_monitor.score.engine import EngineName
+    from sentiment_monitor.score.engines import EngineName
 
 __all__ = ["load"]
 
@@ -37,7 +37,7 @@ def load(
         return lexicon.StubClassifier()
     from sentiment_monitor.score.checkpoint import open_checkpoint
     from sentiment_monitor.score.classifier import NeuralClassifier
-    from sentiment_monitor.score.engine import start
+    from sentiment_monitor.score.engines import start
     from sentiment_monitor.score.hardware import usable_cpus
     from sentiment_monitor.score.hub import locate
 

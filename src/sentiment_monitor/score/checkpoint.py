@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain.news import SENTIMENTS
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import manifest as manifests
 from sentiment_monitor.score.manifest import Manifest

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.domain import SENTIMENTS, Score, Sentiment, Text
+from sentiment_monitor.domain.news import SENTIMENTS, Score, Sentiment, Text
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer
-from sentiment_monitor.score.engine import Engine
-from sentiment_monitor.score.memory import ScoreMemory
+from sentiment_monitor.score.engines import Engine
+from sentiment_monitor.score.remembered import ScoreMemory
 from sentiment_monitor.score.windows import WINDOW_TOKENS, Plan, plan
 
 Probabilities = NDArray[np.float64]

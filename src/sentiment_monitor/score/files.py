@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment_monitor.domain import Score, Text
-from sentiment_monitor.rows import read_cells
+from sentiment_monitor.domain.news import Score, Text
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.tables import read_cells
 
 if TYPE_CHECKING:
     from sentiment_monitor.score.classifier import Classifier

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sentiment_monitor.domain import SENTIMENTS, Score, Sentiment, Text
+from sentiment_monitor.domain.news import SENTIMENTS, Score, Sentiment, Text
 
 WORDS = Path(__file__).with_name("lexicon.json")  # written for this project: phrases of one to three words a side
 NEGATION_REACH = 3  # words

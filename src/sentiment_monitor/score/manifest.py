@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain.news import SENTIMENTS
 from sentiment_monitor.errors import ClassifierError
 
 FILE = "manifest.json"

@@ -1,4 +1,4 @@
-"""Alert state, the outbox and leases. A decision and everything that follows from it is one transaction."""
+"""Alert state. A decision and everything that follows from it is one transaction."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Connection, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.schema import alert_events, alerts, leases, notifications
+from sentiment_monitor.store.leases import Lease, advance
+from sentiment_monitor.store.schema import alert_events, alerts, notifications
 
 CLOSED_STATES = ("resolved", "dropped")
 
@@ -81,70 +79,11 @@ class AlertChange:
     event: AlertEvent | None  # None: only the state machine's value moved
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedNotification:
-    """A notification that is due."""
-
-    id: int
-    event_id: int
-    receiver: str
-    notifier: int
-    idempotency_key: str
-    payload: str
-    title: str
-    body: str
-    attempts: int
-    created_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to run the tick loop. ``token`` fences a holder that did not notice it lost it."""
-
-    name: str
-    token: int
-    progress_minute: int | None
-
-
 class AlertStore:
     """Reads and writes alerts for the holder of the ``detect`` lease."""
 
-    def __init__(self, database: Database, *, lease_name: str = "detect") -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._name = lease_name
-
-    # -- lease ------------------------------------------------------------------------------------
-
-    def acquire(self, holder: str, now_ms: int, ttl_ms: int) -> Lease | None:
-        """Takes or renews the lease; None while another holder's has not expired. Raises DatabaseAway."""
-        make = sqlite_insert if self._database.is_sqlite else pg_insert
-        with self._database.write() as connection:
-            connection.execute(
-                make(leases).on_conflict_do_nothing(),
-                {"name": self._name, "holder": "", "token": 0, "expires_ms": 0, "progress_minute": None},
-            )
-            row = connection.execute(
-                select(leases).where(leases.c.name == self._name).with_for_update()
-            ).mappings().one()  # fmt: skip
-            mine = row["holder"] == holder
-            if not mine and row["expires_ms"] > now_ms:
-                return None
-            token = row["token"] if mine else row["token"] + 1
-            connection.execute(
-                update(leases)
-                .where(leases.c.name == self._name)
-                .values(holder=holder, token=token, expires_ms=now_ms + ttl_ms)
-            )
-        return Lease(self._name, token, row["progress_minute"])
-
-    def release(self, lease: Lease) -> None:
-        """Lets another replica take over at once. Harmless when the lease is already lost."""
-        with self._database.write() as connection:
-            connection.execute(
-                update(leases)
-                .where(leases.c.name == lease.name, leases.c.token == lease.token)
-                .values(holder="", expires_ms=0)
-            )
 
     # -- alerts -----------------------------------------------------------------------------------
 
@@ -168,13 +107,7 @@ class AlertStore:
         Raises Fenced when the lease was lost, DatabaseAway.
         """
         with self._database.write() as connection:
-            held = connection.execute(
-                update(leases)
-                .where(leases.c.name == lease.name, leases.c.token == lease.token)
-                .values(progress_minute=minute)
-            )
-            if held.rowcount != 1:
-                raise Fenced("the detect lease was taken by another process")
+            advance(connection, lease, minute)
             for change in changes:
                 self._apply(connection, change, minute, now_ms)
 
@@ -236,63 +169,6 @@ class AlertStore:
                     }
                     for one in event.outgoing
                 ],
-            )
-
-    # -- outbox -----------------------------------------------------------------------------------
-
-    def due(self, now_ms: int, limit: int = 50) -> list[QueuedNotification]:
-        """Queued notifications whose time has come, oldest first.
-
-        One waits while the same notifier has not yet been told of an earlier event of the same alert: "resolved" must
-        not overtake "fired".
-        """
-        before, event, earlier = notifications.alias(), alert_events.alias(), alert_events.alias()
-        untold = (
-            select(before.c.id)
-            .join(earlier, earlier.c.id == before.c.event_id)
-            .join(event, event.c.alert_id == earlier.c.alert_id)
-            .where(
-                event.c.id == notifications.c.event_id,
-                before.c.event_id < notifications.c.event_id,
-                before.c.receiver == notifications.c.receiver,
-                before.c.notifier == notifications.c.notifier,
-                before.c.state == "queued",
-            )
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(notifications)
-                .where(notifications.c.state == "queued", notifications.c.next_attempt_ms <= now_ms, ~untold.exists())
-                .order_by(notifications.c.id)
-                .limit(limit)
-            ).mappings()
-            return [
-                QueuedNotification(**{name: row[name] for name in QueuedNotification.__dataclass_fields__})
-                for row in rows
-            ]
-
-    def queued(self) -> int:
-        """How many notifications are still to be delivered."""
-        with self._database.read() as connection:
-            count = select(func.count()).select_from(notifications).where(notifications.c.state == "queued")
-            return int(connection.scalar(count) or 0)
-
-    def record_sent(self, notification_id: int, now_ms: int) -> None:
-        """The notification was delivered."""
-        self._record(notification_id, state="sent", sent_ms=now_ms, last_error=None)
-
-    def record_failure(self, notification_id: int, error: str, next_attempt_ms: int | None) -> None:
-        """An attempt failed; None gives up."""
-        values: dict[str, Any] = {"last_error": error[:1_000]}
-        values |= {"state": "failed"} if next_attempt_ms is None else {"next_attempt_ms": next_attempt_ms}
-        self._record(notification_id, **values)
-
-    def _record(self, notification_id: int, **values: Any) -> None:
-        with self._database.write() as connection:
-            connection.execute(
-                update(notifications)
-                .where(notifications.c.id == notification_id)
-                .values(attempts=notifications.c.attempts + 1, **values)
             )
 
     # -- for people -------------------------------------------------------------------------------

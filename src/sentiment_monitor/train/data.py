@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sentiment_monitor.domain import SENTIMENTS, Sentiment
+from sentiment_monitor.domain.news import SENTIMENTS, Sentiment
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.rows import read_cells
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.tables import read_cells
 from sentiment_monitor.train.recipe import Data, HeldOut, Recipe
 
 _WORDS = re.compile(r"\w+")

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.domain import SENTIMENTS, Score, Text
+from sentiment_monitor.domain.news import SENTIMENTS, Score, Text
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.rows import read_cells
 from sentiment_monitor.score.classifier import Classifier
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.tables import read_cells
 from sentiment_monitor.train import metrics
 from sentiment_monitor.train.data import Row, read_label_file, sentiment_label, text_hash, topic_label
 

@@ -25,7 +25,7 @@ from transformers import (
     set_seed,
 )
 
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain.news import SENTIMENTS
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score.hardware import cpu_flags, usable_cpus
 from sentiment_monitor.score.torch_engine import quiet_transformers

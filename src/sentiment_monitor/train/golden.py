@@ -1,6 +1,6 @@
 """Invented texts whose scores go into the manifest, so that a classifier that computes something else is noticed."""
 
-from sentiment_monitor.domain import Text
+from sentiment_monitor.domain.news import Text
 
 GOLDEN = (
     Text("Tarnholm Savings halts withdrawals as depositors queue outside branches"),

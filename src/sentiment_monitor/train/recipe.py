@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sentiment_monitor.domain import Sentiment
+from sentiment_monitor.domain.news import Sentiment
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.rows import columns_of
+from sentiment_monitor.tables import columns_of
 
 TEXT_COLUMNS = ("text", "title", "headline")
 LABEL_COLUMNS = ("sentiment", "label_name", "label")

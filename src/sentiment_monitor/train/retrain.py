@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain.news import SENTIMENTS
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import manifest
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.domain import SENTIMENTS
+from sentiment_monitor.domain.news import SENTIMENTS
 from sentiment_monitor.score.classifier import decide
 from sentiment_monitor.train import metrics
 from sentiment_monitor.train.data import fraction

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fastapi import FastAPI, HTTPException
 
 from sentiment_monitor import documents
-from sentiment_monitor.store import trends
+from sentiment_monitor.store import reading
 from sentiment_monitor.web.pages import Pages
 from sentiment_monitor.web.parameters import Label, Limit, SeriesName, Since, Span, State, Step, Until
 
@@ -19,7 +19,7 @@ def add_api(made: FastAPI, pages: Pages) -> None:
         """One series over time: what ``monitor trend --json`` prints."""
         with pages.reading() as (connection, last):
             chosen = Span.read(since, until, step, last)
-            points = trends.trend(connection, series, chosen.start, chosen.end, chosen.step)
+            points = reading.trend(connection, series, chosen.start, chosen.end, chosen.step)
         return documents.trend(series, points, chosen.step)
 
     @made.get("/api/v1/series")
@@ -32,7 +32,7 @@ def add_api(made: FastAPI, pages: Pages) -> None:
         """Series with the most negatives of a span, each beside the span of equal length before."""
         with pages.reading() as (connection, last):
             chosen = Span.read(since, until, None, last)
-            found = trends.changes(connection, dimension, chosen.start, chosen.end, limit)
+            found = reading.changes(connection, dimension, chosen.start, chosen.end, limit)
         return [documents.change(one, pages.name(one.series)) for one in found]
 
     @made.get("/api/v1/stories")
@@ -46,7 +46,7 @@ def add_api(made: FastAPI, pages: Pages) -> None:
         """Stories of a series, newest first, without copies."""
         with pages.reading() as (connection, last):
             chosen = Span.read(since, until, None, last)
-            found = trends.latest(connection, series, chosen.start, chosen.end, limit, label or None)
+            found = reading.latest(connection, series, chosen.start, chosen.end, limit, label or None)
         return [documents.story(one) for one in found]
 
     @made.get("/api/v1/alerts")

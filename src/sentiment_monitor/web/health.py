@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse
 
 from sentiment_monitor.errors import DatabaseAway, FatalError
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.web.metrics import CONTENT_TYPE, Metrics, Parts
+from sentiment_monitor.telemetry.metrics import CONTENT_TYPE, Metrics, Parts
 
 
 def add_health(made: FastAPI, parts: Parts, database: Database) -> None:

@@ -18,11 +18,11 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from sentiment_monitor import __version__, documents
-from sentiment_monitor.domain import DAY_MINUTES, MINUTE_MS, dimension_of
-from sentiment_monitor.spans import clock, iso
-from sentiment_monitor.store import trends
+from sentiment_monitor.domain.series import dimension_of
+from sentiment_monitor.store import reading
 from sentiment_monitor.store.alerts import AlertStore, StoredAlert
 from sentiment_monitor.store.database import Connection, Database
+from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
 from sentiment_monitor.web.parameters import NO_NUL, Label, SeriesName, Since, Span, State, Until
 
 _SPANS = ("6h", "24h", "3d", "7d", "30d", "90d")
@@ -74,7 +74,7 @@ class Pages:
     def reading(self) -> Iterator[tuple[Connection, int]]:
         """A snapshot and its newest minute. HTTPException for an empty database."""
         with self.database.read() as connection:
-            last = trends.last_minute(connection)
+            last = reading.last_minute(connection)
             if last is None:
                 raise HTTPException(404, "the database holds no story yet")
             yield connection, last
@@ -92,19 +92,19 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
     @made.get("/", response_class=HTMLResponse, include_in_schema=False)
     def overview(since: Since = "24h", until: Until = None) -> Response:
         with pages.database.read() as connection:
-            last = trends.last_minute(connection)
+            last = reading.last_minute(connection)
             if last is None:
                 return pages.html("empty.html", here="overview")
             chosen = Span.read(since, until, None, last)
             within = (chosen.start, chosen.end)
-            points = trends.trend(connection, "all", *within, chosen.step)
+            points = reading.trend(connection, "all", *within, chosen.step)
             tables = {
-                title: trends.changes(connection, dimension, *within, _ROWS)
+                title: reading.changes(connection, dimension, *within, _ROWS)
                 for title, dimension in (("Companies", "ticker"), ("Topics", "topic"), ("Sources", "source"))
             }
             shown = [one.series for rows in tables.values() for one in rows]
-            sparks = trends.negatives(connection, shown, *within, chosen.step)
-            worst = trends.latest(connection, "all", *within, _ROWS, "negative")
+            sparks = reading.negatives(connection, shown, *within, chosen.step)
+            worst = reading.latest(connection, "all", *within, _ROWS, "negative")
         return pages.html(
             "overview.html",
             here="overview",
@@ -126,9 +126,9 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
         with pages.reading() as (connection, last):
             chosen = Span.read(since, until, None, last)
             within = (chosen.start, chosen.end)
-            points = trends.trend(connection, name, *within, chosen.step)
-            facts = trends.latest(connection, name, *within, _LISTED, label or None)
-            known = trends.exists(connection, name)
+            points = reading.trend(connection, name, *within, chosen.step)
+            facts = reading.latest(connection, name, *within, _LISTED, label or None)
+            known = reading.exists(connection, name)
             found = [] if known or not name else _like(connection, pages.names, name)
         if not known:
             if len(found) == 1:
@@ -177,7 +177,7 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
     @made.get("/dead-letters", response_class=HTMLResponse, include_in_schema=False)
     def dead_letters() -> Response:
         with pages.database.read() as connection:
-            found = trends.recent_dead_letters(connection, _LISTED, _SHOWN_BYTES)
+            found = reading.recent_dead_letters(connection, _LISTED, _SHOWN_BYTES)
         letters = [documents.dead_letter(one) for one in found]
         return pages.html("dead-letters.html", here="dead letters", letters=letters, limit=_LISTED)
 
@@ -190,7 +190,7 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
         return Response(plotly_source(packed), media_type="text/javascript", headers=headers)
 
 
-def _sums(points: Sequence[trends.TrendPoint]) -> dict[str, int]:
+def _sums(points: Sequence[reading.TrendPoint]) -> dict[str, int]:
     return {name: sum(getattr(point, name) for point in points) for name in ("stories", "negative", "copies")}
 
 
@@ -201,15 +201,15 @@ def _like(connection: Connection, names: Mapping[str, Sequence[str]], text: str)
 
     def there(tickers: list[str]) -> list[str]:
         series = [f"ticker:{ticker}" for ticker in tickers[:50]]
-        return [one for one in series if trends.exists(connection, one)]
+        return [one for one in series if reading.exists(connection, one)]
 
     if exact := there([ticker for ticker, several in called.items() if wanted in several]):
         return exact
     named = there([ticker for ticker, several in called.items() if any(wanted in name for name in several)])
-    return list(dict.fromkeys([*named, *trends.series_like(connection, text.partition(":")[2] or text, 20)]))
+    return list(dict.fromkeys([*named, *reading.series_like(connection, text.partition(":")[2] or text, 20)]))
 
 
-def chart(points: Sequence[trends.TrendPoint], chosen: Span, alerts: Sequence[StoredAlert]) -> dict[str, Any]:
+def chart(points: Sequence[reading.TrendPoint], chosen: Span, alerts: Sequence[StoredAlert]) -> dict[str, Any]:
     """What ``monitor.js`` draws: one bar a step, the mean score as a line, alerts as bands."""
     return {
         "step_ms": chosen.step * MINUTE_MS,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-from sentiment_monitor.spans import span
+from sentiment_monitor.times import span
 
 # Empty: any.
 Label = Literal["", "negative", "neutral", "positive"]

@@ -15,9 +15,9 @@ from fastapi.staticfiles import StaticFiles
 from sentiment_monitor import __version__
 from sentiment_monitor.errors import DatabaseAway, FatalError, UsageError
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.telemetry.metrics import Parts
 from sentiment_monitor.web.api import add_api, schema
 from sentiment_monitor.web.health import add_health
-from sentiment_monitor.web.metrics import Parts
 from sentiment_monitor.web.pages import Pages, add_pages
 
 _HEADERS = {

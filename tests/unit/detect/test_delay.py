@@ -7,7 +7,7 @@ import pytest
 from simulate import baseline, clumpy, names, window
 
 from sentiment_monitor.detect.baseline import Floats
-from sentiment_monitor.detect.count import evaluate
+from sentiment_monitor.detect.detectors.count import evaluate
 from sentiment_monitor.detect.rules import Rule
 
 SERIES, PAST, QUIET, BURST = 60, 28, 300, 12

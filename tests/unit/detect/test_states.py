@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulate import evaluation
 
-from sentiment_monitor.detect.count import Evaluation, Reason
+from sentiment_monitor.detect.detectors.count import Evaluation, Reason
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.states import AlertState, Decision, Kind, Status, Why, step
 

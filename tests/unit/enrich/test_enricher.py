@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_monitor.domain import MINUTE_MS, Action, EnrichedStory, Position, Story
+from sentiment_monitor.domain.news import Action, EnrichedStory, Position, Story
 from sentiment_monitor.enrich.copies import copy_keys
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.enrich.language import LanguageDetector
 from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.times import MINUTE_MS
 
 NOW = 1_678_468_860_000
 STORY = Story("wire", "1", Action.CREATED, None, "Bank fails", "", "", NOW, (), None, Position("news", 0, 0))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentiment_monitor.domain import Action, Position, Record, Story
+from sentiment_monitor.domain.news import Action, Position, Record, Story
 from sentiment_monitor.errors import RecordError, SettingsError
 from sentiment_monitor.ingest.decode import FIELDS, MAX_REVISION, Decoder, instant_ms
 

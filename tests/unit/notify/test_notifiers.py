@@ -9,8 +9,8 @@ import structlog
 from receiver import Answer, notification, receiver
 
 from sentiment_monitor.errors import SettingsError
-from sentiment_monitor.notify.apprise_url import AppriseNotifier
-from sentiment_monitor.notify.notifiers import DeliveryLater, LogNotifier, Notifier
+from sentiment_monitor.notify.apprise import AppriseNotifier
+from sentiment_monitor.notify.contract import DeliveryLater, LogNotifier, Notifier
 
 NOW_MS = 1_678_468_900_000
 

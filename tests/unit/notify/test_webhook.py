@@ -11,7 +11,7 @@ import pytest
 from receiver import Answer, notification, receiver
 
 from sentiment_monitor.errors import RecordError, RetryLater, SettingsError
-from sentiment_monitor.notify.notifiers import DeliveryLater, Notifier, NotifyRejected
+from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.notify.signature import HEADER, verify
 from sentiment_monitor.notify.webhook import MAX_RESPONSE_BYTES, WebhookNotifier, retry_after_s
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiment_monitor.domain import SENTIMENTS, Sentiment, Text
+from sentiment_monitor.domain.news import SENTIMENTS, Sentiment, Text
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import load, manifest
 from sentiment_monitor.score.checkpoint import open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier, decide
-from sentiment_monitor.score.engine import Logits
+from sentiment_monitor.score.engines import Logits
 from sentiment_monitor.score.files import as_record, score_file
 from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
 from sentiment_monitor.score.text import clean

@@ -19,7 +19,7 @@ from sqlalchemy import exc as sql_errors
 from sqlalchemy import inspect, select, text
 
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
-from sentiment_monitor.store import trends
+from sentiment_monitor.store import reading
 from sentiment_monitor.store.database import Database, _config
 from sentiment_monitor.store.schema import copy_keys, metadata, stories
 from writing import Desk, scored
@@ -208,11 +208,11 @@ def test_a_reader_sees_one_snapshot_whatever_is_written_meanwhile(database: Data
     desk = Desk(database)
     desk.write(scored("1"))
     with database.read() as connection:
-        before = trends.totals(connection).stories
+        before = reading.totals(connection).stories
         desk.write(scored("2", "Rates rise again"))
-        assert trends.totals(connection).stories == before == 1
+        assert reading.totals(connection).stories == before == 1
     with database.read() as connection:
-        assert trends.totals(connection).stories == 2
+        assert reading.totals(connection).stories == 2
 
 
 def test_what_the_database_refuses_is_not_called_away(database: Database) -> None:

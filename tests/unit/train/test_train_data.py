@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment_monitor.domain import Sentiment
+from sentiment_monitor.domain.news import Sentiment
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.train import data
 from sentiment_monitor.train.recipe import Data, HeldOut, Recipe, for_files, read

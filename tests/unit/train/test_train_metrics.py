@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support
 
-from sentiment_monitor.domain import Text
+from sentiment_monitor.domain.news import Text
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
 from sentiment_monitor.train import metrics, thresholds

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_monitor.domain import Text
+from sentiment_monitor.domain.news import Text
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import load
 from sentiment_monitor.train import retrain

@@ -17,16 +17,18 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment_monitor.detect.rules import DEFAULT_RULES
-from sentiment_monitor.domain import MINUTE_MS
 from sentiment_monitor.errors import DatabaseAway
-from sentiment_monitor.jobs import Deliveries, Leadership, Turns
-from sentiment_monitor.store.alerts import AlertChange, AlertEvent, AlertStore, Outgoing
+from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.web.metrics import Parts
+from sentiment_monitor.telemetry.metrics import Parts
+from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.watch.clocks import Turns
+from sentiment_monitor.watch.deliver import Deliveries
+from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.web.pages import href, spark, web_link
 from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
-from writing import Desk, dead, scored
+from writing import Alerts, Desk, dead, scored
 
 START = 27_974_000  # 2023-03-10 09:20
 NOW_MS = (START + 90) * MINUTE_MS
@@ -53,8 +55,8 @@ def filled(database: Database) -> Database:
 
 @pytest.fixture
 def alerted(filled: Database) -> Database:
-    alerts = AlertStore(filled)
-    lease = alerts.acquire("me", NOW_MS, 60_000)
+    alerts = Alerts(filled)
+    lease = alerts.leases.acquire("me", NOW_MS, 60_000)
     assert lease
     evidence = {
         "top_stories": [
@@ -166,8 +168,8 @@ def test_links_of_stories_keep_the_span(client: TestClient) -> None:
 
 
 def test_more_alerts_than_fit_are_counted_all(alerted: Database) -> None:
-    alerts = AlertStore(alerted)
-    lease = alerts.acquire("me", NOW_MS, 60_000)
+    alerts = Alerts(alerted)
+    lease = alerts.leases.acquire("me", NOW_MS, 60_000)
     assert lease
     (first,) = alerts.listing()
     values = (first.rule, "ticker:T", "warning", "firing", "{}", "T", START, START, None, None)
@@ -322,7 +324,7 @@ def _metrics(client: TestClient) -> dict[tuple[str, str], float]:
 
 def test_metrics_count_what_the_loops_did(alerted: Database) -> None:
     turns = Turns(done=3, missed=1, fired=2, last_minute=START)
-    leadership = Leadership(AlertStore(alerted), "me", 60_000, lambda: NOW_MS)
+    leadership = Leadership(Alerts(alerted).leases, "me", 60_000, lambda: NOW_MS)
     leadership.lease()
     with _client(alerted, Parts(turns=turns, deliveries=Deliveries(sent=4), leadership=leadership)) as client:
         found = _metrics(client)

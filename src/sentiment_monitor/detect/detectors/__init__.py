@@ -1,0 +1,1 @@
+"""The detectors, one file each: how far a window is from what is usual."""

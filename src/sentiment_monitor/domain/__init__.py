@@ -1,0 +1,1 @@
+"""The values that travel between rooms: news, series, alerts. Frozen, no I/O, no clock."""

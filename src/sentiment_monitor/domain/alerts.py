@@ -1,0 +1,170 @@
+"""Alerts: their states and transitions, what they rest on, and the notifications that tell of them.
+
+Frozen, no I/O, no clock. Minutes are event-time minutes since 1970-01-01 UTC, as everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+TOP_STORIES = 5  # that an alert shows
+
+
+class State(StrEnum):
+    """Of one series under one rule. All but ``NORMAL`` are states of a stored alert."""
+
+    NORMAL = "normal"  # nothing to say: there is no alert
+    PENDING = "pending"  # beyond, but not yet for ``for_minutes``
+    FIRING = "firing"
+    RESOLVED = "resolved"  # fired once, and over
+    DROPPED = "dropped"  # pending came to nothing
+
+
+STORED_STATES = tuple(state for state in State if state is not State.NORMAL)
+OPEN_STATES = (State.PENDING, State.FIRING)
+
+
+class Kind(StrEnum):
+    """Of a transition."""
+
+    PENDING = "pending"
+    DROPPED = "dropped"
+    FIRED = "fired"
+    REPEATED = "repeated"  # still firing, told again
+    RESOLVED = "resolved"
+
+
+class Why(StrEnum):
+    """The reason of one decision on a state."""
+
+    QUIET = "quiet"
+    STALE = "stale"  # a spike of old news: never pages
+    WAITING = "waiting"  # pending, ``for`` is not over
+    BEYOND = "beyond"
+    ALREADY_FIRING = "already_firing"
+    REPEAT_DUE = "repeat_due"
+    HOLDING = "holding"  # under the bar to fire, over the bar to resolve
+    KEEPING = "keeping"  # quiet, ``keep_firing`` is not over
+    RECOVERED = "recovered"
+    NO_DATA = "no_data"  # nothing can be said: the state stays as it is
+    ALREADY_DECIDED = "already_decided"  # this minute, or a later one, has been decided before
+    RULE_GONE = "rule_gone"  # no rule of that name watches the series any more
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One series under one rule from its first spike on: what the next tick needs, and a row of ``alerts``.
+
+    An alert that is over stays as it is; the next spike of the series makes a new one.
+    """
+
+    rule: str
+    series: str
+    severity: str
+    state: State = State.NORMAL
+    title: str = ""
+    pending_minute: int | None = None  # beyond since, for the current pending or firing
+    fired_minute: int | None = None
+    quiet_minute: int | None = None  # firing, but nothing holds it since
+    silent_minute: int | None = None  # nothing can be said since: until then time has not passed
+    resolved_minute: int | None = None  # resolved or dropped
+    decided_minute: int | None = None  # newest minute decided, as far as this value tells
+    id: int | None = None  # in SQL; None: not stored yet
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same rule and series for ever."""
+        return fingerprint(self.rule, self.series)
+
+    @property
+    def open(self) -> bool:
+        """Whether it is pending or firing."""
+        return self.state in OPEN_STATES
+
+
+class Transition(NamedTuple):
+    """A change of state, or a repetition: a row in ``alert_events``."""
+
+    kind: Kind
+    minute: int
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One series under one rule at one minute."""
+
+    series: str
+    rule: str
+    observed: float  # negative stories in the window, copies collapsed
+    volume: float  # stories in the window
+    sources: int | None  # distinct sources of those; None: not asked, nothing depended on it
+    newest_minute: int  # of the negative stories; -1 when there is none
+    expected: float  # negative stories that a usual window brings at this hour
+    expected_share: float
+    effect: float  # observed over expected
+    p_value: float | None  # None: the detector has no such thing
+    q_value: float | None  # adjusted for the series of the tick
+    beyond: bool  # fires
+    holds: bool  # keeps a firing alert alive: a lower bar than ``beyond``
+    reason: str  # why it is beyond, or the first thing that keeps it from being so
+    sentence: str  # for people
+    statistics: Mapping[str, float] = field(default_factory=dict)  # the detector's own numbers, by name
+
+    @property
+    def share(self) -> float:
+        """Observed negative share, 0 without stories."""
+        return self.observed / self.volume if self.volume > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TopStory:
+    """One negative story of a window, without its copies. This shape from the store to the page."""
+
+    id: str
+    headline: str
+    source: str
+    url: str
+    published_ms: int
+    p_negative: float
+    copies: int = 0  # collapsed into this one
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What lies behind one evaluation."""
+
+    stories: tuple[TopStory, ...] = ()  # most telling first, at most ``TOP_STORIES``
+    sources: tuple[str, ...] = ()  # of all negative stories in the window, most frequent first
+    copies: int = 0  # collapsed in the window, all negative stories together
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Who is told of a rule's alerts, and how often."""
+
+    receivers: tuple[str, ...]
+    repeat_minutes: int = 24 * 60  # a firing alert is told again after this; 0: never
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One delivery to one notifier of one receiver. Every attempt sends the same bytes under the same key."""
+
+    key: str  # idempotency key: a receiver that has seen it drops the second copy
+    receiver: str
+    notifier: str
+    title: str
+    text: str
+    body: bytes  # the encoded ``payload.Payload``
+
+
+def fingerprint(rule: str, series: str) -> str:
+    """Sixteen hexadecimal digits, the same for the same rule and series for ever."""
+    return hashlib.blake2b(msgspec.json.encode((rule, series)), digest_size=8).hexdigest()

@@ -1,0 +1,20 @@
+"""Series: a dimension and a value, by which the trend is followed: ``all``, ``topic:earnings``, ``ticker:AAPL``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+def series_of(source: str, topic: str | None, tickers: tuple[str, ...]) -> Iterator[str]:
+    """The series one story counts in: ``all``, its topic, each ticker, its source."""
+    yield "all"
+    if topic:
+        yield f"topic:{topic}"
+    for ticker in tickers:
+        yield f"ticker:{ticker}"
+    yield f"source:{source}"
+
+
+def dimension_of(series: str) -> str:
+    """``ticker`` for ``ticker:AAPL``, ``all`` for ``all``."""
+    return series.partition(":")[0]

@@ -1,0 +1,1 @@
+"""The hot loop: records in, stories, scores and positions stored, in one transaction a batch."""

@@ -1,0 +1,307 @@
+"""The hot loop: poll -> prepare -> score -> write, one thread each, bounded hand-offs between them.
+
+The thread that polls Kafka never waits for the others: when the first hand-off is full it holds the source
+(pauses the partitions) and keeps polling, so a slow batch never costs the group membership. Records of one
+partition keep their order because every stage is one thread. What the stages do with stories, and with records that
+they cannot take, is in :mod:`sentiment_monitor.stream.stages`; what one of them raises stops the process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from sentiment_monitor.domain.news import EnrichedStory, Partition, Record, Story
+from sentiment_monitor.errors import BrokerAway, Fenced
+from sentiment_monitor.ingest.source import Fetched, Source
+from sentiment_monitor.store.stories.transaction import Written
+from sentiment_monitor.stream.event_time import EventTime
+from sentiment_monitor.stream.handoff import Closed, Handoff
+from sentiment_monitor.stream.stages import Classifier, DeadLetterCeiling, Parcel, Preparing, Scoring, Writer, Writing
+
+_log = structlog.get_logger()
+
+_POLL_MS = 100
+_KAFKA_COMMIT_SECONDS = 1.0  # Kafka's committed offset serves lag tools only
+_NOTHING_ASSIGNED_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in records. Memory is bounded by their sum times the largest message."""
+
+    waiting: int = 2_000  # fetched, not yet prepared
+    prepared: int = 1_000
+    scored: int = 2_000
+    score_batch: int = 256
+    write_batch: int = 1_000
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counts since the start, for people and metrics. Written by the writing thread; busy seconds by each stage's."""
+
+    records: int = 0
+    written: Written = field(default_factory=Written)
+    fenced: int = 0
+    batches: int = 0
+    last_minute: int | None = None  # newest event-time minute stored
+    busy_seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "score": 0.0, "write": 0.0})
+
+
+class Pipeline:
+    """Runs until :meth:`stop`, an error, or (``exit_when_idle``) the source is read out.
+
+    ``decode`` and ``enrich`` may raise RecordError; ``enrich`` answers in the order of its stories. ``now_ms`` is
+    the wall clock. ``on_stored(minute)`` is called by the writing thread after each transaction with the event-time
+    minute up to which (exclusive) every partition has been stored; None means that nothing is known yet.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        decode: Callable[[Record], Story],
+        enrich: Callable[[Sequence[Story], int], list[EnrichedStory]],
+        classifier: Classifier,
+        writer: Writer,
+        now_ms: Callable[[], int],
+        limits: Limits | None = None,
+        ceiling: DeadLetterCeiling | None = None,
+        on_stored: Callable[[int | None], None] = lambda minute: None,
+        exit_when_idle: float | None = None,
+    ) -> None:
+        self._source = source
+        self._limits = limits or Limits()
+        self._on_stored = on_stored
+        self._exit_when_idle = exit_when_idle
+        self._waiting: Handoff[Parcel] = Handoff("waiting", self._limits.waiting)
+        self._prepared: Handoff[Parcel] = Handoff("prepared", self._limits.prepared)
+        self._scored: Handoff[Parcel] = Handoff("scored", self._limits.scored)
+        self._stopping = threading.Event()
+        self._aborting = threading.Event()
+        self._preparing = Preparing(decode, enrich, now_ms)
+        self._scoring = Scoring(classifier)
+        self._writing = Writing(writer, now_ms, ceiling or DeadLetterCeiling(), self._aborting)
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self._to_commit: dict[Partition, int] = {}
+        self._to_reposition: set[Partition] = set()
+        self._event_time = EventTime()
+        self._in_flight: Counter[Partition] = Counter()  # parcels fetched and not yet done with
+        self._lag: Mapping[Partition, int | None] = {}
+        self.progress = Progress()
+        self.read_out = False  # run() ended because nothing was left, not because it was told to
+
+    # -- control ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Blocks until the end. Raises what stopped it, unless that was :meth:`stop`."""
+        stages = [
+            threading.Thread(target=self._guard, args=(stage, feed, following), name=name, daemon=True)
+            for name, stage, feed, following in (
+                ("prepare", self._preparing.prepare, self._waiting, self._prepared),
+                ("score", self._score, self._prepared, self._scored),
+                ("write", self._write, self._scored, None),
+            )
+        ]
+        for thread in stages:
+            thread.start()
+        try:
+            self._poll()
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the stages must end first
+            self._fail(error)
+        finally:
+            self._waiting.close(drop=self._aborting.is_set())
+            for thread in stages:
+                while thread.is_alive():
+                    thread.join(0.2)
+                    if self._aborting.is_set():
+                        self._drop_all()
+            self._commit_to_kafka()
+            self._source.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Stops fetching; what was fetched is stored before :meth:`run` returns. Safe in a signal handler."""
+        self._stopping.set()
+
+    def abort(self) -> None:
+        """Stops at once; what is not stored will be read again. Safe in a signal handler."""
+        self._stopping.set()
+        self._aborting.set()
+
+    @property
+    def queues(self) -> Mapping[str, int]:
+        """Records waiting before each stage."""
+        return {"prepare": len(self._waiting), "score": len(self._prepared), "write": len(self._scored)}
+
+    @property
+    def lag(self) -> Mapping[Partition, int | None]:
+        """Records not yet fetched of each partition that is ours, as of the last poll; None while not known."""
+        return self._lag
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            if self._failure is None:
+                self._failure = error
+        self.abort()
+        self._drop_all()
+
+    def _drop_all(self) -> None:
+        for handoff in (self._waiting, self._prepared, self._scored):
+            handoff.close(drop=True)
+
+    def _guard(
+        self,
+        stage: Callable[[list[Parcel]], None],
+        feed: Handoff[Parcel],
+        following: Handoff[Parcel] | None,
+    ) -> None:
+        most = {"waiting": 200, "prepared": self._limits.score_batch, "scored": self._limits.write_batch}[feed.name]
+        name = threading.current_thread().name
+        try:
+            while not self._aborting.is_set():
+                parcels = feed.take(most)
+                started = time.monotonic()
+                stage(parcels)
+                self.progress.busy_seconds[name] += time.monotonic() - started
+                if following is not None:
+                    for parcel in parcels:
+                        following.put(parcel)
+        except Closed:
+            if following is not None:
+                following.close()
+        except BaseException as error:  # noqa: BLE001  # a stage that dies takes the process with it
+            self._fail(error)
+
+    # -- poll -------------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        began = last_record = last_commit = time.monotonic()
+        assigned_once = False
+        while not self._stopping.is_set():
+            with self._lock:
+                lost, self._to_reposition = self._to_reposition, set()
+            for partition in lost:
+                self._source.reposition(partition)
+            fetched = self._source.poll(_POLL_MS, hold=self._waiting.full)
+            now = time.monotonic()
+            self._lag = lag = self._source.lag()
+            with self._lock:
+                self._in_flight.update(one.partition for one in fetched)
+                in_flight = +self._in_flight
+                to_read_again = bool(self._to_reposition)
+            # Before the stages see the records: event time must not run ahead of what is on its way.
+            self._event_time.seen({p: left if left is None else left + in_flight[p] for p, left in lag.items()}, now)
+            for one in fetched:
+                self._accept(one, now)
+            assigned_once = assigned_once or bool(lag)
+            if in_flight or to_read_again or not self._source.caught_up():
+                last_record = now
+            elif self._exit_when_idle is not None and now - last_record >= self._exit_when_idle:
+                _log.info("source.idle", seconds=self._exit_when_idle)
+                self.read_out = True
+                return
+            if not assigned_once:
+                if now - last_commit > _NOTHING_ASSIGNED_SECONDS:
+                    if self._exit_when_idle is not None:
+                        raise BrokerAway("no partition was assigned within 60 s: does the topic exist, is a broker up?")
+                    _log.warning(
+                        "partitions.none_yet",
+                        seconds=round(now - began),
+                        hint="does the topic exist, is a broker up, or has the group more members than partitions?",
+                    )
+                    last_commit = now
+                continue
+            if now - last_commit >= _KAFKA_COMMIT_SECONDS:
+                last_commit = now
+                self._commit_to_kafka()
+
+    def _accept(self, fetched: Fetched, now: float) -> None:
+        # Never waits, and is bounded all the same: ``hold`` stops the fetching before the next poll.
+        self._waiting.put(
+            Parcel(fetched.partition, fetched.epoch, fetched.start_offset, fetched.next_offset, now, fetched.records),
+            wait=False,
+        )
+
+    def _commit_to_kafka(self) -> None:
+        with self._lock:
+            offsets, self._to_commit = self._to_commit, {}
+        if offsets:
+            self._source.commit(offsets)
+
+    def _ours(self, parcels: list[Parcel]) -> list[Parcel]:
+        """Those whose partition has not been taken away, nor placed anew, since they were fetched."""
+        return [parcel for parcel in parcels if self._source.epoch(parcel.partition) == parcel.epoch]
+
+    # -- score ------------------------------------------------------------------------------------
+
+    def _score(self, parcels: list[Parcel]) -> None:
+        self._scoring.score(self._ours(parcels))  # what the writing thread will drop is not worth the time
+
+    # -- write ------------------------------------------------------------------------------------
+
+    def _write(self, parcels: list[Parcel]) -> None:
+        current = self._ours(parcels)
+        started = time.monotonic()
+        written = Written()
+        by_partition: dict[Partition, list[Parcel]] = {}
+        for parcel in current:
+            by_partition.setdefault(parcel.partition, []).append(parcel)
+        self._writing.check(current)
+        stored = list(by_partition)
+        if current:
+            try:
+                written += self._writing.store(by_partition.values())
+            except Fenced:
+                # One of the partitions is no longer ours; the others still are.
+                stored = [partition for partition, own in by_partition.items() if self._write_alone(own, written)]
+        for partition in stored:
+            own = by_partition[partition]
+            self._event_time.stored(partition, [minute for parcel in own for minute in parcel.minutes])
+            with self._lock:
+                self._to_commit[partition] = own[-1].next_offset
+        with self._lock:
+            self._in_flight.subtract(parcel.partition for parcel in parcels)
+        if stored:
+            self._report([parcel for partition in stored for parcel in by_partition[partition]], written, started)
+            self._on_stored(self._event_time.complete_before())
+
+    def _write_alone(self, parcels: list[Parcel], written: Written) -> bool:
+        try:
+            written += self._writing.store([parcels])
+        except Fenced as error:
+            _log.warning("batch.fenced", reason=str(error), records=sum(map(len, parcels)))
+            self.progress.fenced += 1
+            with self._lock:
+                self._to_reposition.add(parcels[0].partition)
+            return False
+        return True
+
+    def _report(self, parcels: list[Parcel], written: Written, started: float) -> None:
+        now = time.monotonic()
+        records = sum(map(len, parcels))
+        progress = self.progress
+        progress.batches += 1
+        progress.records += records
+        progress.written += written
+        progress.last_minute = self._event_time.newest
+        _log.info(
+            "batch.stored",
+            records=records,
+            created=written.created,
+            copies=written.copies,
+            changed=written.updated + written.deleted,
+            duplicates=written.duplicates,
+            dead=written.dead,
+            write_ms=round((now - started) * 1000, 1),
+            oldest_ms=round((now - min(parcel.fetched_at for parcel in parcels)) * 1000, 1),
+            waiting=dict(self.queues),
+        )

@@ -1,0 +1,72 @@
+"""Durations, instants and spans as people write them, in event-time minutes."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from sentiment_monitor.errors import UsageError
+
+MINUTE_MS = 60_000
+HOUR_MINUTES = 60
+DAY_MINUTES = 24 * 60
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|d|w)", re.IGNORECASE)
+_MINUTES = {"s": 1 / 60, "sec": 1 / 60, "m": 1, "min": 1, "h": 60, "d": DAY_MINUTES, "w": 7 * DAY_MINUTES}
+_STEPS = (1, 5, 15, 30, 60, 180, 360, 720, 1440, 10_080)
+_WIDTH = 60
+_MOST_STEPS = 100_000
+_LONGEST_MINUTES = 10_000 * 366 * DAY_MINUTES  # from the first year to the last that is written with four digits
+_LAST_MINUTE = 4_223_371_679  # of the year 9999
+
+
+def duration_minutes(text: str) -> float | None:
+    """``90s``, ``15m``, ``2h``, ``7d`` in minutes; None when it is no duration."""
+    match = _DURATION.fullmatch(text.strip())
+    return min(float(match[1]) * _MINUTES[match[2].lower()], _LONGEST_MINUTES) if match else None
+
+
+def clock(minute: int | None) -> str:
+    """``2023-03-10 17:21`` UTC for an event-time minute, a dash for None."""
+    if minute is None:
+        return "-"
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def iso(minute: int | None) -> str | None:
+    """RFC 3339 for an event-time minute."""
+    return None if minute is None else datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span(
+    since: str, until: str | None, step: str | None, last_minute: int, *, dashes: str = ""
+) -> tuple[int, int, int]:
+    """(start, end, step) in minutes; ``end`` is exclusive.
+
+    ``since`` is a time or a duration back from the end, ``until`` a time (None: the last minute there is). UsageError
+    names them as they are called where they come from, on a command line with ``dashes``.
+    """
+    end = _instant(f"{dashes}until", until) if until else last_minute + 1
+    back = duration_minutes(since)
+    start = end - round(back) if back is not None else _instant(f"{dashes}since", since)
+    start = max(0, start)  # no story is older than 1970
+    if start >= end:
+        raise UsageError(f"{dashes}since {since}: must lie before the end, {clock(end)}")
+    if step is None:
+        fitting = (width for width in _STEPS if (end - start) / width <= _WIDTH)
+        return start, end, next(fitting, -(-(end - start) // (_WIDTH * 10_080)) * 10_080)
+    minutes = duration_minutes(step)
+    if minutes is None or minutes < 1:
+        raise UsageError(f"{dashes}step {step}: write a duration of at least 1m, such as 15m or 6h")
+    if (end - start) / minutes > _MOST_STEPS:
+        raise UsageError(f"{dashes}step {step}: that makes more than {_MOST_STEPS:,} steps; choose a wider one")
+    return start, end, min(round(minutes), end - start)
+
+
+def _instant(name: str, text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{name} {text}: write a time such as 2023-03-09 or 2023-03-09T20:00Z") from None
+    minute = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) // 60
+    return min(max(0, minute), _LAST_MINUTE)  # no story is older or newer

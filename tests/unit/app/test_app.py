@@ -1,0 +1,246 @@
+"""The composition root: what is refused, and how a service ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from sentiment_monitor import settings as tree
+from sentiment_monitor.app import build as root
+from sentiment_monitor.errors import FatalError, SettingsError, UsageError
+from sentiment_monitor.ingest.memory import MemorySource
+from sentiment_monitor.score.lexicon import StubClassifier
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.schema import leases, stories
+from sentiment_monitor.store.stories.transaction import StoryWriter
+
+MINUTE = 27_974_400
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tree.Settings:
+    return tree.Settings(
+        database=tree.Database.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
+        detect=tree.Detect(delivery_seconds=0.05),
+        web=tree.Web(port=0),
+    )
+
+
+def _source(count: int) -> Callable[[StoryWriter], MemorySource]:
+    def make(writer: StoryWriter) -> MemorySource:
+        source = MemorySource(lambda starts: writer.positions(starts, 0), max_poll_records=100)
+        rows = [
+            {"id": str(n), "headline": f"story {n}", "source": f"s{n % 7}", "published_at": (MINUTE + n // 20) * 60}
+            for n in range(count)
+        ]
+        for partition in (0, 1):
+            source.append(("news", partition), [json.dumps(row).encode() for row in rows[partition::2]])
+        return source
+
+    return make
+
+
+def _build(settings: tree.Settings, **options: Any) -> root.App:
+    return root.build(settings, classifier=StubClassifier(), **{"source": _source(20), **options})
+
+
+def _one(settings: tree.Settings, query: Any) -> Any:
+    database = Database(settings.database.url.get_secret_value())
+    try:
+        with database.read() as connection:
+            return connection.scalar(query)
+    finally:
+        database.close()
+
+
+# -- what is refused --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("roles", [["ingest"], ["detect"], []])
+def test_event_time_needs_both_loops_in_one_process(made: tree.Settings, roles: list[root.Role]) -> None:
+    with pytest.raises(UsageError, match="--clock event"):
+        root.build(made, clock="event", roles=roles)
+
+
+def test_a_mapping_that_cannot_work_is_refused_before_anything_is_opened(made: tree.Settings) -> None:
+    with pytest.raises(SettingsError, match="unknown field"):
+        _build(made.model_copy(update={"news": tree.News(mapping={"titel": "x"})}))
+    assert not Path(str(Database(made.database.url.get_secret_value()).url.database)).exists()
+
+
+def test_without_migrations_an_old_schema_is_refused_with_the_remedy(made: tree.Settings) -> None:
+    with pytest.raises(FatalError, match="monitor migrate"):
+        root.open_database(made, migrate=False)
+    root.open_database(made).close()
+    root.open_database(made, migrate=False).close()
+
+
+# -- how a service ends -----------------------------------------------------------------------------
+
+
+def test_a_replay_stores_everything_decides_to_the_end_and_gives_the_lease_away(made: tree.Settings) -> None:
+    _build(made, clock="event", exit_when_idle=0.05).run()
+    assert _one(made, select(func.count()).select_from(stories)) == 20
+    assert _one(made, select(leases.c.progress_minute)) == MINUTE + 1
+    assert _one(made, select(leases.c.holder)) == ""
+
+
+def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(made: tree.Settings) -> None:
+    class Stopping(StubClassifier):
+        def score(self, texts: Any) -> Any:
+            service.stop()
+            return super().score(texts)
+
+    service = _build(made, clock="event", exit_when_idle=None, source=_source(4_000))
+    assert service.pipeline is not None
+    service.pipeline._scoring.classifier = Stopping()
+    service.run()
+    stored = _one(made, select(func.count()).select_from(stories))
+    assert 0 < stored < 4_000
+    newest = service.pipeline.progress.last_minute
+    progress = _one(made, select(leases.c.progress_minute))
+    assert newest is not None
+    assert progress is None or progress <= newest, "a minute after the last story stored was decided"
+    # An uninterrupted continuation ends where it must.
+    _build(made, clock="event", exit_when_idle=0.05, source=_source(4_000)).run()
+    assert _one(made, select(func.count()).select_from(stories)) == 4_000
+    assert _one(made, select(leases.c.progress_minute)) == MINUTE + 200
+
+
+def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(made: tree.Settings) -> None:
+    root.open_database(made).close()
+    service = root.build(made.model_copy(update={"external_url": "https://desk.example/monitor"}), roles=["web"])
+    assert service.web is not None
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        url = service.web.server.url
+        while service.web.server._thread is None:
+            time.sleep(0.01)
+        assert "No story has come yet" in httpx.get(url).text
+        assert httpx.get(url, headers={"Host": "desk.example"}).status_code == 200
+        assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 400
+    finally:
+        service.stop()
+        thread.join(20)
+    assert not thread.is_alive()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_a_port_that_is_taken_is_refused(made: tree.Settings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = made.model_copy(update={"web": tree.Web(port=other.getsockname()[1])})
+        with pytest.raises(SettingsError, match=r"web\.port"):
+            _build(taken)
+
+
+def test_a_page_that_cannot_be_served_any_more_ends_the_service(made: tree.Settings) -> None:
+    service = _build(made, exit_when_idle=None)
+    assert service.web is not None
+    service.web.server.start = lambda site, failed: failed(FatalError("the web server ended by itself"))  # type: ignore[method-assign]
+    with pytest.raises(FatalError, match="ended by itself"):
+        service.run()
+
+
+@pytest.mark.parametrize("roles", [["ingest", "detect"], ["detect"]])
+def test_an_error_of_the_tick_loop_ends_the_service_and_is_raised(
+    made: tree.Settings, roles: list[root.Role], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug in detection")
+
+    monkeypatch.setattr("sentiment_monitor.watch.tick.Ticker.tick", broken)
+    service = _build(made, roles=roles)
+    with pytest.raises(ZeroDivisionError, match="a bug in detection"):
+        service.run()
+
+
+def test_an_error_of_the_hot_loop_ends_the_service_and_is_raised(made: tree.Settings) -> None:
+    class Broken(StubClassifier):
+        def score(self, texts: Any) -> Any:
+            raise FatalError("the engine is gone")
+
+    service = root.build(made, classifier=Broken(), source=_source(5))
+    with pytest.raises(FatalError, match="the engine is gone"):
+        service.run()
+    assert service.live is not None
+    assert not service.live._scheduler.running
+
+
+@pytest.mark.parametrize("roles", [["ingest"], ["detect"], ["ingest", "detect"]])
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_stop_ends_every_role_also_one_that_comes_before_the_start(
+    made: tree.Settings, roles: list[root.Role], when: str
+) -> None:
+    service = _build(made, roles=roles)
+    if when == "before":
+        service.stop()
+    else:
+        threading.Timer(0.3, service.stop).start()
+    thread = threading.Thread(target=service.run, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_the_first_signal_drains_and_the_second_aborts(made: tree.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = _build(made)
+    called: list[str] = []
+    monkeypatch.setattr(root.App, "stop", lambda self: called.append("stop"))
+    monkeypatch.setattr(root.App, "abort", lambda self: called.append("abort"))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with root.signals(service):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert called == ["stop", "abort"]
+    assert {number: signal.getsignal(number) for number in before} == before
+    service.close()
+
+
+def test_a_drain_that_takes_too_long_is_aborted(made: tree.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = _build(made)
+    aborted = threading.Event()
+    monkeypatch.setattr(root, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(root.App, "abort", lambda self: aborted.set())
+    with root.signals(service):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert aborted.wait(10)
+    service.close()
+
+
+HOLDING_ON = """
+import time, types
+from sentiment_monitor.app import build as root
+root.ABORT_SECONDS = 0.3
+with root.signals(types.SimpleNamespace(stop=lambda: None, abort=lambda: None)):
+    print("ready", flush=True)
+    while True:
+        time.sleep(60)
+"""
+
+
+def test_after_the_second_signal_the_process_ends_whatever_holds_on() -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDING_ON], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 1

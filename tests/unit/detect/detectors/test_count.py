@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulate import HOURS, baseline, clumpy, names, window
+
+from sentiment_monitor.detect.baseline import Baseline
+from sentiment_monitor.detect.detectors.count import Evaluation, Reason, evaluate
+from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
+
+DAY = next(rule for rule in DEFAULT_RULES if rule.name == "company-day")
+MOOD = next(rule for rule in DEFAULT_RULES if rule.basis == "share")
+
+
+def feed(seed: int = 0) -> Baseline:
+    """Forty companies over 28 days: a few giants, most rarely in the news, a quarter of it negative."""
+    rng = np.random.default_rng(seed)
+    means = np.concatenate([[12.0, 8.0, 6.0, 4.0], np.full(16, 0.4), np.full(20, 0.1)])
+    pairs = [clumpy(rng, mean, 1.8, 0.25, 0.08, (28,)) for mean in means]
+    return baseline(np.array([n for n, _ in pairs]), np.array([v for _, v in pairs]))
+
+
+def one(
+    negative: float, volume: float, series: str = "ticker:new", *, rule: Rule = DAY, usual: Baseline | None = None
+) -> Evaluation:
+    dimension = series.partition(":")[0]
+    [result] = evaluate(
+        rule, {dimension: usual or feed()}, window([series], [negative], [volume], sources=3, family=30)
+    )
+    return result
+
+
+def test_a_bank_never_seen_before_spikes_under_a_modest_classifier() -> None:
+    for negative, volume in ((5, 20), (7, 18), (10, 20)):
+        result = one(negative, volume)
+        assert result.beyond, result.sentence
+        assert result.reason is Reason.SPIKE_BURST
+        assert result.expected < 0.1
+
+
+def test_an_earnings_day_doubles_the_volume_at_the_usual_mood_and_pages_nobody() -> None:
+    assert one(6, 24, "ticker:0").reason is Reason.SMALL_EFFECT
+    loose = replace(DAY, min_ratio=1.0)
+    assert one(6, 24, "ticker:0", rule=loose).reason in (Reason.USUAL_MOOD, Reason.NOT_UNUSUAL)
+
+
+def test_ten_times_the_stories_at_the_usual_mood_page_nobody() -> None:
+    result = one(30, 120, "ticker:0")
+    assert result.reason is Reason.USUAL_MOOD
+    assert "usual share" in result.sentence
+
+
+def test_a_giant_in_real_trouble_pages() -> None:
+    result = one(32, 40, "ticker:0")
+    assert result.beyond
+    assert result.p_share < 0.01
+
+
+def test_a_newcomer_with_good_press_pages_nobody() -> None:
+    assert not one(4, 60).beyond
+
+
+def test_two_or_three_bad_stories_on_a_rare_company_page_nobody() -> None:
+    assert one(3, 3).reason is Reason.TOO_FEW
+    assert not one(3, 3, "ticker:30", rule=replace(DAY, min_negative=1, surge=10.0)).beyond
+
+
+def test_one_source_is_not_enough_for_a_few_stories() -> None:
+    single = window(["ticker:new"], [4], [4], sources=1)
+    assert evaluate(DAY, {"ticker": feed()}, single)[0].reason is Reason.FEW_SOURCES
+
+
+def test_one_source_is_enough_from_five_negatives_on() -> None:
+    scandal = window(["ticker:new"], [5], [6], sources=1)
+    assert evaluate(DAY, {"ticker": feed()}, scandal)[0].beyond
+
+
+def test_one_source_is_enough_where_the_whole_feed_has_no_more() -> None:
+    agency = window(["ticker:new"], [4], [4], sources=1, feed_sources=1)
+    assert evaluate(DAY, {"ticker": feed()}, agency)[0].beyond
+    two = window(["ticker:new"], [4], [4], sources=2, feed_sources=2)
+    assert evaluate(replace(DAY, min_sources=3), {"ticker": feed()}, two)[0].beyond
+
+
+def test_a_series_that_is_a_source_is_not_asked_for_another() -> None:
+    rng = np.random.default_rng(1)
+    usual = baseline(*clumpy(rng, 40.0, 2.0, 0.2, 0.01, (5, 60)), dimension="source")
+    wire = window(["source:0"], [45], [60], sources=1)
+    assert evaluate(MOOD, {"source": usual}, wire)[0].reason is Reason.SPIKE_MOOD
+
+
+def test_the_market_is_judged_by_share_not_by_total() -> None:
+    rng = np.random.default_rng(2)
+    negative, volume = clumpy(rng, 90.0, 2.0, 0.2, 0.005, (1, 56))
+    usual = {"all": baseline(negative, volume, "all")}
+    usual["all"] = replace(usual["all"], index={"all": 0})
+
+    def market(bad: float, total: float) -> Evaluation:
+        return evaluate(MOOD, usual, window(["all"], [bad], [total]))[0]
+
+    assert market(40, 90).beyond  # flat volume, twice the share
+    assert not market(45, 225).beyond  # a busy day
+    half_the_feed_away = market(12, 30)
+    assert half_the_feed_away.p_share < 0.1
+    assert half_the_feed_away.p_value == 1.0
+
+
+def test_an_alert_holds_at_half_the_floor_and_not_on_a_single_story() -> None:
+    assert not one(2, 6).beyond
+    assert one(2, 6).holds
+    assert not one(1, 1).holds
+    assert not one(3, 12, "ticker:0").holds
+
+
+def test_silence_is_no_data_and_not_quiet() -> None:
+    result = evaluate(DAY, {"ticker": feed()}, window(["ticker:0"], [0], [0], feed=0))[0]
+    assert result.reason is Reason.NO_DATA
+    assert not result.holds
+
+
+def test_without_history_the_rule_warms_up() -> None:
+    empty = baseline(np.zeros((0, 0)), np.zeros((0, 0)))
+    assert one(20, 20, usual=empty).reason is Reason.WARMING_UP
+    assert evaluate(DAY, {}, window(["ticker:x"], [20], [20]))[0].reason is Reason.WARMING_UP
+    young = baseline(np.zeros((1, 2)), np.zeros((1, 2)))
+    assert one(20, 20, usual=young).reason is Reason.WARMING_UP
+
+
+def test_a_short_history_fires_on_much_and_not_on_little() -> None:
+    rng = np.random.default_rng(3)
+    thin = baseline(*clumpy(rng, 0.5, 1.5, 0.25, 0.1, (10, 4)))
+    assert one(15, 18, usual=thin).beyond
+    assert not one(4, 8, usual=thin).beyond
+
+
+def test_series_that_are_no_candidates_count_as_tests() -> None:
+    few = evaluate(DAY, {"ticker": feed()}, window(["ticker:new"], [5], [8], family=1))[0]
+    many = evaluate(DAY, {"ticker": feed()}, window(["ticker:new"], [5], [8], family=500))[0]
+    assert many.p_value == few.p_value
+    assert many.q_value == pytest.approx(min(1.0, 500 * few.q_value))
+
+
+def test_a_busy_hour_expects_more() -> None:
+    quiet = evaluate(DAY, {"ticker": feed()}, window(["ticker:0"], [9], [12], exposure=0.3))[0]
+    busy = evaluate(DAY, {"ticker": feed()}, window(["ticker:0"], [9], [12], exposure=2.0))[0]
+    assert quiet.expected < busy.expected
+    assert quiet.p_count < busy.p_count
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 45)), min_size=1, max_size=8),
+    st.floats(0, 5),
+    st.sampled_from([DAY, replace(MOOD, dimensions=("ticker",)), HOURS]),
+)
+def test_no_input_gives_nan_or_leaves_the_unit_interval(
+    rows: list[tuple[int, int, int]], exposure: float, rule: Rule
+) -> None:
+    candidates = window(
+        [f"ticker:{place}" for _, _, place in rows],
+        [float(n) for n, _, _ in rows],
+        [float(n + rest) for n, rest, _ in rows],
+        exposure=exposure,
+    )
+    for result in evaluate(rule, {"ticker": feed()}, candidates):
+        for value in (result.p_count, result.p_share, result.p_burst, result.p_value, result.q_value):
+            assert 0 <= value <= 1
+        assert np.isfinite([result.expected, result.effect, result.dispersion, result.expected_share]).all()
+        assert result.sentence
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 44), st.integers(1, 60))
+def test_one_more_negative_story_is_never_less_surprising(place: int, volume: int) -> None:
+    steps = np.arange(volume + 1.0)
+    same = [f"ticker:{place}"] * len(steps)
+    results = evaluate(DAY, {"ticker": feed()}, window(same, steps, np.full(len(steps), float(volume))))
+    for before, after in pairwise(results):
+        assert after.p_count <= before.p_count * (1 + 1e-9)
+        assert after.p_share <= before.p_share * (1 + 1e-9)
+        assert after.p_value <= before.p_value * (1 + 1e-9)
+
+
+def test_probability_mass_is_as_good_as_a_count() -> None:
+    result = one(6.4, 18)
+    assert one(7, 18).p_count < result.p_count < one(6, 18).p_count
+    assert result.beyond
+
+
+@pytest.mark.parametrize(("mean", "fano"), [(3.0, 1.5), (12.0, 3.0)])
+def test_p_values_are_calibrated_on_null_series(mean: float, fano: float) -> None:
+    """4,000 null windows: at 5 % about 200 small p-values; discreteness makes it fewer."""
+    rng = np.random.default_rng(7)
+    count, share, moods = [], [], []
+    for _ in range(40):
+        negative, volume = clumpy(rng, mean / 0.3, fano, 0.3, 0.05, (100, 81))
+        usual = {"ticker": baseline(negative[:, :80], volume[:, :80])}
+        results = evaluate(HOURS, usual, window(names(100), negative[:, 80], volume[:, 80]))
+        count += [r.p_count for r in results]
+        share += [r.p_share for r in results]
+        moods += [r.p_value for r in results]
+    for p in (count, share):
+        assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.065
+        assert np.mean(np.array(p) <= 0.01) < 0.015
+    assert np.mean(np.array(moods) <= 0.05) < 0.05
+
+
+def test_a_thin_baseline_widens_the_p_value_instead_of_lying() -> None:
+    rng = np.random.default_rng(8)
+    honest, plugged = [], []
+    for _ in range(60):
+        negative, volume = clumpy(rng, 6.0, 2.0, 0.3, 0.05, (50, 4))
+        usual = baseline(negative[:, :3], volume[:, :3])
+        own = np.append(negative[:, :3].mean(axis=1), 1.0)  # each series' own mean, taken as the truth
+        naive = replace(usual, rate=own, rate_variance=np.zeros(51))
+        now = window(names(50), negative[:, 3], volume[:, 3])
+        honest += [r.p_count <= 0.05 for r in evaluate(HOURS, {"ticker": usual}, now)]
+        plugged += [r.p_count <= 0.05 for r in evaluate(HOURS, {"ticker": naive}, now)]
+    assert np.mean(honest) < 0.07 < np.mean(plugged)

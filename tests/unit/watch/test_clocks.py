@@ -1,0 +1,464 @@
+"""The tick loop: who leads, what is delivered, what ends the process, and history replayed as it was lived."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+import writing
+from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.domain import payload
+from sentiment_monitor.domain.payload import Notification
+from sentiment_monitor.errors import DatabaseAway, Fenced
+from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
+from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.leases import Lease
+from sentiment_monitor.store.schema import alert_events, alerts
+from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.watch.clocks import EventClock, LiveClock
+from sentiment_monitor.watch.deliver import Delivery
+from sentiment_monitor.watch.lease import Leadership
+from sentiment_monitor.watch.tick import Ticker
+from writing import Alerts
+
+NOW = 1_678_468_860_000
+HOUR_MS = 3_600_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Alerts]:
+    database = Database(f"sqlite:///{tmp_path / 'a.sqlite'}")
+    database.migrate()
+    yield Alerts(database)
+    database.close()
+
+
+# -- leadership -------------------------------------------------------------------------------------
+
+
+def test_of_two_holders_one_leads_until_its_lease_expires(store: Alerts, clock: Clock) -> None:
+    one, two = (Leadership(store.leases, name, 60_000, clock) for name in ("one", "two"))
+    first = one.lease()
+    assert first is not None
+    assert two.lease() is None
+    clock.now += 59_999
+    assert one.lease() is not None  # renewed
+    clock.now += 59_999
+    assert two.lease() is None
+    clock.now += 1
+    taken = two.lease()
+    assert taken is not None
+    assert taken.token > first.token
+    assert (one.leading, two.leading) == (False, True)  # not longer than the lease, even unasked
+    assert one.lease() is None
+    with pytest.raises(Fenced):
+        store.apply(first, 5, [], clock())
+
+
+def test_a_leader_that_goes_lets_the_other_lead_at_once(store: Alerts, clock: Clock) -> None:
+    one, two = (Leadership(store.leases, name, 60_000, clock) for name in ("one", "two"))
+    two.release()  # leads nothing: nothing happens
+    assert one.lease() is not None
+    two.release()
+    assert two.lease() is None
+    one.release()
+    one.release()
+    assert two.lease() is not None
+
+
+# -- delivery ---------------------------------------------------------------------------------------
+
+
+class Desk:
+    """A notifier that does what it is told to."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        self.answers = list(answers)
+        self.got: list[Notification] = []
+
+    def send(self, notification: Notification, now_ms: int) -> None:
+        self.got.append(notification)
+        if self.answers and (answer := self.answers.pop(0)):
+            raise answer
+
+    def close(self) -> None:
+        pass
+
+
+def _payload() -> str:
+    return payload.encode(payload.group("desk", [_alert()], external_url="http://x")).decode()
+
+
+def _alert() -> payload.Alert:
+    detail = payload.Sentiment(
+        rule="r", series="all", window_minutes=60, observed=5.0, expected=0.5, p_value=0.001, q_value=0.01, effect=10.0,
+        volume=9.0, expected_share=0.1, top_stories=(), sources=("a",), copies_collapsed=0, reason="fired",
+    )  # fmt: skip
+    return payload.Alert(
+        status="firing", labels={}, annotations={}, startsAt=payload.rfc3339(NOW), endsAt=payload.NOT_ENDED,
+        generatorURL="http://x", fingerprint="f", sentiment=detail,
+    )  # fmt: skip
+
+
+def _queue(store: Alerts, *places: tuple[str, int]) -> Lease:
+    lease = store.leases.acquire("me", NOW, HOUR_MS)
+    assert lease is not None
+    outgoing = [Outgoing(receiver, place, f"{receiver}-{place}", _payload(), "t", "b") for receiver, place in places]
+    event = AlertEvent("fired", "x", 5, 9, 0.5, 0.001, 0.01, "{}", "because", outgoing)
+    store.apply(lease, 1, [AlertChange(None, "f", "r", "all", "info", "firing", "{}", "t", 1, 1, None, event)], NOW)
+    return lease
+
+
+def _states(store: Alerts) -> list[tuple[str, str, int, str | None]]:
+    shown = store.show(1)
+    assert shown is not None
+    return [(row["receiver"], row["state"], row["attempts"], row["last_error"]) for row in shown[2]]
+
+
+def _delivery(store: Alerts, clock: Clock, **receivers: Sequence[Notifier]) -> Delivery:
+    return Delivery(store.outbox, receivers, now_ms=clock, give_up_ms=HOUR_MS)
+
+
+def test_what_is_due_is_handed_over_once(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", 0))
+    desk = Desk()
+    delivery = _delivery(store, clock, desk=[desk])
+    assert delivery.deliver() == 1
+    assert delivery.deliver() == 0
+    (got,) = desk.got
+    assert (got.key, got.receiver, got.status, got.title, got.text) == ("desk-0", "desk", "firing", "t", "b")
+    assert got.body.decode() == _payload()
+
+
+def test_a_receiver_that_is_away_is_tried_again_later_with_the_same_key(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", 0))
+    desk = Desk(DeliveryLater("busy"), DeliveryLater("busy"))
+    delivery = _delivery(store, clock, desk=[desk])
+    assert delivery.deliver() == 0
+    assert delivery.deliver() == 0  # not due yet
+    assert len(desk.got) == 1
+    clock.now += 2_000
+    assert delivery.deliver() == 0
+    clock.now += 4_000
+    assert delivery.deliver() == 1
+    assert {one.key for one in desk.got} == {"desk-0"}
+    assert len({one.body for one in desk.got}) == 1
+    assert _states(store) == [("desk", "sent", 3, None)]
+
+
+def test_a_wait_that_the_receiver_asked_for_is_kept(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", 0))
+    desk = Desk(DeliveryLater("slow down", 600))
+    delivery = _delivery(store, clock, desk=[desk])
+    delivery.deliver()
+    clock.now += 599_999
+    assert delivery.deliver() == 0
+    clock.now += 1
+    assert delivery.deliver() == 1
+
+
+def test_a_refusal_is_final_and_a_long_outage_is_given_up(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("a", 0), ("b", 0))
+    delivery = _delivery(store, clock, a=[Desk(NotifyRejected("refused", "401"))], b=[Desk(*[DeliveryLater("x")] * 99)])
+    delivery.deliver()
+    assert _states(store)[0][:3] == ("a", "failed", 1)
+    for _ in range(99):
+        clock.now += 15 * 60_000
+        delivery.deliver()
+    assert _states(store)[1][1] == "failed"
+    assert store.outbox.queued() == 0
+
+
+def test_one_receiver_that_fails_does_not_keep_the_others_waiting(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("a", 0), ("b", 0), ("b", 1))
+    one, two = Desk(), Desk()
+    assert _delivery(store, clock, a=[Desk(DeliveryLater("x"))], b=[one, two]).deliver() == 2
+    assert (len(one.got), len(two.got)) == (1, 1)
+
+
+def test_a_notifier_with_a_bug_fails_alone_and_its_message_is_told_to_nobody(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("a", 0), ("b", 0))
+    desk = Desk()
+    assert _delivery(store, clock, a=[Desk(OverflowError("https://hooks/SECRET"))], b=[desk]).deliver() == 1
+    (_, state, attempts, error), _ = _states(store)
+    assert (state, attempts) == ("queued", 1)
+    assert error is not None
+    assert "OverflowError" in error
+    assert "SECRET" not in error
+
+
+def test_in_a_hurry_nothing_new_is_begun_and_nothing_lost(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", 0), ("desk", 1))
+    delivery = _delivery(store, clock, desk=[Desk(), Desk()])
+    delivery.hurry(0)
+    assert delivery.deliver() == 0
+    assert store.outbox.queued() == 2
+    delivery.hurry(60)
+    assert delivery.deliver() == 2
+
+
+def test_a_notifier_that_left_the_settings_fails_with_the_reason(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("gone", 0), ("desk", 1))
+    _delivery(store, clock, desk=[Desk()]).deliver()
+    assert [(state, error is not None and "no longer has it" in error) for _, state, _, error in _states(store)] == [
+        ("failed", True), ("failed", True),
+    ]  # fmt: skip
+
+
+# -- live -------------------------------------------------------------------------------------------
+
+
+class FakeTicker:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.minutes: list[int] = []
+        self.ticked = threading.Event()
+
+    def tick(self, minute: int, lease: Lease, now_ms: int, **_: object) -> Any:
+        from sentiment_monitor.watch.tick import TickReport
+
+        self.minutes.append(minute)
+        self.ticked.set()
+        if self.error:
+            raise self.error
+        return TickReport(minute)
+
+
+def _live(
+    store: Alerts, ticker: FakeTicker, failed: Callable[[BaseException], None], *, holder: str = "me"
+) -> LiveClock:
+    def now() -> int:
+        return NOW
+
+    return LiveClock(
+        cast(Ticker, ticker),
+        Delivery(store.outbox, {"desk": [Desk()]}, now_ms=now, give_up_ms=HOUR_MS),
+        Leadership(store.leases, holder, 60_000, now),
+        now_ms=now,
+        failed=failed,
+        delivery_seconds=0.05,
+    )
+
+
+def test_the_live_clock_ticks_at_once_delivers_and_gives_the_lease_away(store: Alerts) -> None:
+    _queue(store, ("desk", 0))
+    store.leases.release(Lease("detect", 1, None))
+    failures: list[BaseException] = []
+    ticker = FakeTicker()
+    live = _live(store, ticker, failures.append)
+    live.start()
+    assert ticker.ticked.wait(10)
+    deadline = time.monotonic() + 10
+    while store.outbox.queued() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    live.stop()
+    assert ticker.minutes[0] == NOW // MINUTE_MS
+    assert (store.outbox.queued(), failures) == (0, [])
+    assert store.leases.acquire("other", NOW, 1) is not None
+
+
+def test_what_is_still_queued_is_delivered_at_the_stop(store: Alerts) -> None:
+    ticker = FakeTicker()
+    live = _live(store, ticker, lambda error: None)
+    live._scheduler.remove_job("deliver")
+    live.start()
+    assert ticker.ticked.wait(10)
+    store.leases.release(Lease("detect", 1, None))
+    _queue(store, ("desk", 0))
+    store.leases.release(Lease("detect", 2, None))
+    live.stop()
+    assert store.outbox.queued() == 0
+
+
+def test_an_error_of_a_job_is_reported_so_that_the_process_ends(store: Alerts) -> None:
+    failed = threading.Event()
+    failures: list[BaseException] = []
+
+    def report(error: BaseException) -> None:
+        failures.append(error)
+        failed.set()
+
+    live = _live(store, FakeTicker(ZeroDivisionError("a bug")), report)
+    live.start()
+    assert failed.wait(10)
+    live.stop()
+    assert [type(error) for error in failures] == [ZeroDivisionError]
+
+
+@pytest.mark.parametrize("error", [DatabaseAway("gone"), Fenced("taken")])
+def test_an_outage_or_a_lost_lease_is_no_failure(store: Alerts, error: Exception) -> None:
+    failures: list[BaseException] = []
+    ticker = FakeTicker(error)
+    live = _live(store, ticker, failures.append)
+    live.start()
+    assert ticker.ticked.wait(10)
+    live.stop()
+    assert failures == []
+
+
+def test_without_the_lease_nothing_is_decided_or_delivered(store: Alerts) -> None:
+    _queue(store, ("desk", 0))  # "me" leads
+    ticker = FakeTicker()
+    live = _live(store, ticker, lambda error: None, holder="other")
+    live.start()
+    time.sleep(0.2)
+    live.stop()
+    assert ticker.minutes == []
+    assert store.outbox.queued() == 1
+
+
+# -- history ----------------------------------------------------------------------------------------
+
+START = 27_974_400  # a full hour
+RULES = (
+    Rule(name="short", dimensions=("ticker", "all"), window_minutes=10, baseline_days=1, warmup_minutes=120,
+         min_negative=2, min_sources=1, keep_firing_minutes=15, max_staleness_minutes=30, repeat_minutes=40),
+    Rule(name="long", dimensions=("ticker",), window_minutes=60, baseline_days=1, warmup_minutes=180, for_minutes=3,
+         min_negative=3, min_sources=2, keep_firing_minutes=0, max_staleness_minutes=60),
+)  # fmt: skip
+
+
+class World:
+    """One database with its writer, ticker and clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(f"sqlite:///{folder / 'world.sqlite'}")
+        self.database.migrate()
+        self.alerts = Alerts(self.database)
+        self.desk = writing.Desk(self.database)
+        self.ticker = Ticker(
+            database=self.database, alerts=self.alerts, rules=RULES, compose=lambda receiver, told: [], names={}
+        )
+
+    def write(self, stories: Sequence[tuple[int, str, str, str]]) -> None:
+        self.desk.write(
+            *(
+                writing.scored(str(n), source=source, minute=START + minute, label=label, tickers=(ticker,))
+                for n, (minute, ticker, source, label) in enumerate(stories, self.desk.next)
+            )
+        )
+
+    def clock(self) -> EventClock:
+        return EventClock(
+            self.ticker,
+            Delivery(self.alerts.outbox, {}, now_ms=lambda: NOW, give_up_ms=HOUR_MS),
+            Leadership(self.alerts.leases, "me", HOUR_MS, lambda: NOW),
+            self.database,
+            windows=sorted({rule.window_minutes for rule in RULES}),
+            now_ms=lambda: NOW,
+        )
+
+    def decided(self) -> list[tuple[str, str, int, str]]:
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(alerts.c.rule, alerts.c.series, alert_events.c.minute, alert_events.c.transition).join(
+                    alert_events, alert_events.c.alert_id == alerts.c.id
+                )
+            )
+            return sorted((rule, series, minute - START, kind) for rule, series, minute, kind in rows)
+
+
+_burst = st.tuples(st.integers(150, 460), st.integers(2, 8), st.sampled_from("AB"), st.integers(1, 4))
+
+
+@st.composite
+def _days(draw: st.DrawFn) -> list[tuple[int, str, str, str]]:
+    """Eight hours of quiet news with bursts of bad news and pauses."""
+    quiet = draw(st.lists(st.integers(0, 480), min_size=10, max_size=60))
+    told = [(minute, "ABCD"[n % 4], "xyz"[n % 3], "neutral") for n, minute in enumerate(quiet)]
+    for begin, count, ticker, gap in draw(st.lists(_burst, max_size=4)):
+        told += [(begin + n * gap, ticker, "xyz"[n % 3], "negative") for n in range(count)]
+    return sorted(told)
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+)  # shrinking takes minutes
+@given(history=_days(), data=st.data())
+def test_a_replay_decides_what_ticking_every_minute_decided(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[int, str, str, str]], data: st.DataObject
+) -> None:
+    end = history[-1][0] + 1
+    live, replayed = (World(tmp_path_factory.mktemp("world")) for _ in range(2))
+    live.write(history)
+    for minute in range(START, START + end + 1):
+        lease = live.alerts.leases.acquire("me", NOW, HOUR_MS)
+        assert lease is not None
+        live.ticker.tick(minute, lease, NOW)
+    clock = replayed.clock()
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(history)), max_size=6)) | {len(history)})
+    before = 0
+    for cut in cuts:
+        replayed.write(history[before:cut])
+        before = cut
+        if data.draw(st.booleans()):
+            clock = replayed.clock()  # a restart
+        clock.advance(START + history[cut - 1][0])
+    clock.advance(START + end)
+    assert replayed.decided() == live.decided()
+    for world in (live, replayed):
+        world.database.close()
+
+
+def test_the_histories_above_do_fire_and_resolve(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    quiet = [(n * 5, "ABCD"[n % 4], "xyz"[n % 3], "neutral") for n in range(96)]
+    world.write(sorted([*quiet, *((200 + n, "A", "xyz"[n % 3], "negative") for n in range(6))]))
+    clock = world.clock()
+    clock.advance(START + 400)
+    kinds = {kind for _, _, _, kind in world.decided()}
+    assert {"fired", "resolved"} <= kinds
+    decided = world.decided()
+    clock.advance(START + 400)
+    clock.advance(START + 300)  # nothing is decided twice, or backwards
+    clock.advance(None)
+    assert world.decided() == decided
+    world.database.close()
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_without_the_lease_history_waits_until_it_is_free_or_it_is_told_to_stop(
+    tmp_path: Path, freed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiment_monitor.watch.clocks._WAIT_SECONDS", 0.02)
+    world = World(tmp_path)
+    world.write([(n, "A", "x", "negative") for n in range(20)])
+    other = world.alerts.leases.acquire("another", NOW, HOUR_MS)
+    assert other is not None
+    clock = world.clock()
+    thread = threading.Thread(target=clock.advance, args=(START + 30,), daemon=True)
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    if freed:
+        world.alerts.leases.release(other)
+    else:
+        clock.stop()
+    thread.join(30)
+    assert not thread.is_alive()
+    lease = world.alerts.leases.acquire("me" if freed else "another", NOW, HOUR_MS)
+    assert lease is not None
+    assert lease.progress_minute == (START + 30 if freed else None)
+    world.database.close()
