@@ -78,7 +78,33 @@ class Alert:
     id: int | None = None  # in SQL; None: not stored yet
 
     @property
-    def fingerprint(self) -> str:
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one notification: a row of the delivery log."""
+
+    receiver: str
+    notifier: str
+    key: str
+    title: str
+    state: str  # queued, sent or failed
+    attempts: int
+    created_ms: int
+    sent_ms: int | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One alert with all that happened to it, oldest first."""
+
+    alert: Alert
+    events: tuple[Event, ...]
+    deliveries: tuple[Delivery, ...]
+
+
+def fingerprint(self) -> str:
         """The same for the same rule and series for ever."""
         return fingerprint(self.rule, self.series)
 
@@ -125,24 +151,42 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class TopStory:
-    """One negative story of a window, without its copies. This shape from the store to the page."""
+    """One negative story of a window, without its copies. It has this shape from the store to receivers and page."""
 
     id: str
     headline: str
     source: str
     url: str
-    published_ms: int
+    published_at: str  # RFC 3339 UTC
     p_negative: float
     copies: int = 0  # collapsed into this one
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What lies behind one evaluation."""
+    """What lies behind one decision; kept with its event as JSON of these fields."""
 
-    stories: tuple[TopStory, ...] = ()  # most telling first, at most ``TOP_STORIES``
+    sentence: str = ""  # what was seen, in words
+    top_stories: tuple[TopStory, ...] = ()  # most telling first, at most ``TOP_STORIES``
     sources: tuple[str, ...] = ()  # of all negative stories in the window, most frequent first
     copies: int = 0  # collapsed in the window, all negative stories together
+    statistics: Mapping[str, float] = field(default_factory=dict)  # the detector's own numbers, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One transition of an alert and what it was decided on: a row of ``alert_events``."""
+
+    transition: Kind
+    minute: int
+    reason: str
+    observed: float
+    volume: float
+    expected: float
+    p_value: float | None
+    q_value: float | None
+    evidence: Evidence
+    explanation: str  # the text that receivers were given
 
 
 @dataclass(frozen=True, slots=True)
