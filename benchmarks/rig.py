@@ -18,11 +18,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sentiment_monitor import settings
 from sentiment_monitor.app import build as root
 from sentiment_monitor.bench.texts import built_in
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker, free_port
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
+from sentiment_monitor.settings.load import Settings, load
 from sentiment_monitor.stream.pipeline import Pipeline
 from sentiment_monitor.telemetry import log
 
@@ -59,9 +59,9 @@ def stories(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def settings_for(broker: str, database: str, classifier: str, topic: str) -> settings.Settings:
+def settings_for(broker: str, database: str, classifier: str, topic: str) -> Settings:
     """Settings of a service as it comes, but for where things are."""
-    return settings.load(
+    return load(
         kafka={"bootstrap_servers": [broker], "topics": [topic], "group": topic, **CONSUMER_PROFILE},
         database={"url": database},
         classifier={"name": classifier},

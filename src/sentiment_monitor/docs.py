@@ -26,9 +26,10 @@ from typing import Any, Literal
 from pydantic import AnyUrl, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from sentiment_monitor import settings
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
 from sentiment_monitor.errors import UsageError
+from sentiment_monitor.settings import alerting
+from sentiment_monitor.settings.load import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = Path(__file__).resolve().parent
@@ -141,16 +142,16 @@ def configuration() -> str:
     """docs/configuration.md."""
     parts = [_MADE, _SETTINGS_HEAD]
     plain = []
-    for name, field in settings.Settings.model_fields.items():
+    for name, field in Settings.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             parts.append(_section(f"[{name}]", inner, (name,)))
         else:
             plain.append(name)
-    own = {name: field for name, field in settings.Settings.model_fields.items() if name in plain}
+    own = {name: field for name, field in Settings.model_fields.items() if name in plain}
     top = "## At the top of the file\n\n" + _table(own, ())
-    receivers = [_section("[[receivers]]", settings.Receiver, None)]
-    for notifier in (settings.LogNotifier, settings.WebhookNotifier, settings.AppriseNotifier):
+    receivers = [_section("[[receivers]]", alerting.Receiver, None)]
+    for notifier in (alerting.LogNotifier, alerting.WebhookNotifier, alerting.AppriseNotifier):
         kind = typing.get_args(notifier.model_fields["type"].annotation)[0]
         receivers.append(_section(f'[[receivers.notifiers]]`, `type = "{kind}"', notifier, None))
     return "\n".join([*parts[:2], top, *parts[2:], *receivers, _RECEIVER_EXAMPLE, _rules()])
@@ -225,14 +226,14 @@ _TYPES: dict[Any, str] = {
     AnyUrl: "URL",
     NoneType: "unset",
     Rule: "`[[rules]]`",
-    settings.Receiver: "`[[receivers]]`",
+    alerting.Receiver: "`[[receivers]]`",
 }
 
 
 def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     limits = _limits(metadata)
-    if annotation == settings.Notifier:
+    if annotation == alerting.Notifier:
         told = "`[[receivers.notifiers]]`"
     elif origin is Literal:
         told = ", ".join(f"`{value}`" for value in inner)

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import select
 
 from integration.harness import Message, Results, Service, send, service, until
-from sentiment_monitor import settings
 from sentiment_monitor.app.build import rules_of
 from sentiment_monitor.ingest.embedded import EmbeddedBroker
+from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store import schema
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
@@ -207,7 +207,7 @@ def _outlive_the_lease() -> None:
 
 def test_ticks_of_every_minute_decide_the_same(replays: Service, at_once: list[dict[str, Any]]) -> None:
     assert replays.run("--classifier", "lexicon", "--roles", "ingest", "--exit-when-idle", "1s").wait(60) == 0
-    defaults = settings.Settings()
+    defaults = Settings()
     database = Database(replays.database)
     try:
         store = AlertStore(database)

@@ -14,9 +14,9 @@ import pytest
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from sentiment_monitor import settings
 from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.errors import MonitorError
+from sentiment_monitor.settings import load as loading
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -25,7 +25,7 @@ DEPLOY = ROOT / "deploy"
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(settings, "SECRETS_DIR", tmp_path / "secrets")
+    monkeypatch.setattr(loading, "SECRETS_DIR", tmp_path / "secrets")
     monkeypatch.chdir(tmp_path)
 
 
@@ -43,7 +43,7 @@ def _check_schema(file: Path) -> subprocess.CompletedProcess[str]:
 
 def _is_setting(variable: str) -> bool:
     """Whether MONITOR_A__B names a field of the settings tree."""
-    model: Any = settings.Settings
+    model: Any = loading.Settings
     for name in variable.removeprefix("MONITOR_").lower().split("__"):
         if not (isinstance(model, type) and issubclass(model, BaseModel) and name in model.model_fields):
             return False
@@ -70,7 +70,7 @@ def test_every_monitor_variable_is_a_setting_that_loads(
         assert name == "MONITOR_CONFIG" or _is_setting(name), f"{name} is not a setting"
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MONITOR_CONFIG", str(DEPLOY / "monitor.toml"))
-    loaded = settings.load()
+    loaded = loading.load()
     assert loaded.kafka.bootstrap_servers == ["kafka:19092"]
     listeners = compose["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert f"://{loaded.kafka.bootstrap_servers[0]}" in listeners
@@ -89,7 +89,7 @@ def test_the_database_url_comes_from_the_secret_file(compose: dict[str, Any], tm
     folder.mkdir()
     (folder / names[0]).write_text("postgresql+psycopg://monitor:secret@postgres/monitor\n")
     (folder / "postgres_password").write_text("secret")  # another program's
-    url = settings.load(DEPLOY / "monitor.toml").database.url.get_secret_value()
+    url = loading.load(DEPLOY / "monitor.toml").database.url.get_secret_value()
     assert url == "postgresql+psycopg://monitor:secret@postgres/monitor"
 
 
@@ -171,7 +171,7 @@ def test_exit_codes_that_must_not_restart_are_those_of_the_error_tree() -> None:
 def test_the_example_settings_load_with_nothing_unknown() -> None:
     from sentiment_monitor.app.build import rules_of
 
-    loaded = settings.load(DEPLOY / "monitor.toml")
+    loaded = loading.load(DEPLOY / "monitor.toml")
     assert [rule.name for rule in rules_of(loaded)] == ["company-hour", "company-day", "market-mood"]
     assert json.loads(loaded.model_dump_json())["kafka"]["topics"] == ["news"]
 
@@ -183,7 +183,7 @@ def test_every_commented_example_in_the_settings_file_loads_too(tmp_path: Path) 
     assert everything != text
     file = tmp_path / "all.toml"
     file.write_text(everything)
-    loaded = settings.load(file)
+    loaded = loading.load(file)
     assert loaded.kafka.sasl_mechanism == "SCRAM-SHA-512"
     assert loaded.news.mapping["headline"] == "title"
     assert [notifier.type for notifier in loaded.receivers[0].notifiers] == ["log", "webhook", "apprise"]
@@ -194,7 +194,7 @@ def test_the_example_rules_are_the_built_in_ones() -> None:
 
     from sentiment_monitor.detect.rules import DEFAULT_RULES
 
-    loaded = settings.load(DEPLOY / "monitor.toml").rules
+    loaded = loading.load(DEPLOY / "monitor.toml").rules
     assert loaded
     for built_in, example in zip(DEFAULT_RULES, loaded, strict=True):
         assert {**asdict(example), "receivers": ()} == {**asdict(built_in), "receivers": ()}

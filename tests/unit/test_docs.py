@@ -16,13 +16,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from sentiment_monitor import docs, settings
+from sentiment_monitor import docs
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.news import Position, Record
 from sentiment_monitor.errors import SettingsError, UsageError
 from sentiment_monitor.ingest.decode import FIELDS, Decoder, instant_ms
 from sentiment_monitor.notify.signature import sign
+from sentiment_monitor.settings.load import load
 from sentiment_monitor.store.database import Database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,12 +100,12 @@ def test_every_setting_and_every_field_of_a_rule_is_explained() -> None:
 def test_every_name_of_the_environment_works(monkeypatch: pytest.MonkeyPatch) -> None:
     names = re.findall(r"`(MONITOR_[A-Z_]+)`", "\n".join(re.findall(r"^\|.*$", docs.configuration(), re.MULTILINE)))
     assert len(names) > 30
-    usual = settings.load()
+    usual = load()
     for name in names:
         path = name.removeprefix("MONITOR_").lower().split("__")
         monkeypatch.setenv(name, "7")
         try:
-            heard = settings.load() != usual
+            heard = load() != usual
         except SettingsError as error:  # 7 is not what it wants, and it says so
             heard = path[-1] in str(error) or path[0] in str(error)
         assert heard, name
@@ -245,4 +246,4 @@ def test_settings_shown_as_toml_can_be_read(page: Path, tmp_path: Path, monkeypa
     for number, text in enumerate(blocks(page.read_text(encoding="utf-8"), "toml")):
         file = tmp_path / f"{number}.toml"
         file.write_text(text, encoding="utf-8")
-        settings.load(file)
+        load(file)

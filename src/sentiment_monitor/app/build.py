@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import structlog
 from fastapi import FastAPI
 
-from sentiment_monitor import settings as tree
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule, check_rules
 from sentiment_monitor.dispatch.compose import composer
 from sentiment_monitor.enrich.copies import is_copy
@@ -36,6 +35,8 @@ from sentiment_monitor.notify.webhook import WebhookNotifier
 from sentiment_monitor.score import load as load_classifier
 from sentiment_monitor.score.classifier import Classifier
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.settings import alerting
+from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import LeaseStore
@@ -67,7 +68,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def open_database(settings: tree.Settings, *, migrate: bool | None = None) -> Database:
+def open_database(settings: Settings, *, migrate: bool | None = None) -> Database:
     """Connects, and brings the schema up to date unless told not to. Raises DatabaseAway, FatalError."""
     database = Database(settings.database.url.get_secret_value())
     _bring_up_to_date(database, settings.database.migrate if migrate is None else migrate)
@@ -86,7 +87,7 @@ def _bring_up_to_date(database: Database, migrate: bool) -> None:
             )
 
 
-def rules_of(settings: tree.Settings) -> tuple[Rule, ...]:
+def rules_of(settings: Settings) -> tuple[Rule, ...]:
     """The rules in force: those of the settings, or the built-in ones for every receiver there is."""
     if settings.rules is not None:
         return check_rules(tuple(settings.rules))
@@ -197,7 +198,7 @@ class App:
         self.database.close()
 
 
-def check(settings: tree.Settings) -> None:
+def check(settings: Settings) -> None:
     """Raises SettingsError or UsageError for what ``monitor run`` would refuse, as far as no other system is needed."""
     parts = _parts(settings)
     for notifier in parts.notifiers:
@@ -220,7 +221,7 @@ class _Parts:
         return [notifier for several in self.receivers.values() for notifier in several]
 
 
-def _parts(settings: tree.Settings) -> _Parts:
+def _parts(settings: Settings) -> _Parts:
     watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
     decoder = Decoder(
         settings.news.mapping,
@@ -241,7 +242,7 @@ def _parts(settings: tree.Settings) -> _Parts:
 
 
 def build(
-    settings: tree.Settings,
+    settings: Settings,
     *,
     roles: Collection[Role] = ROLES,
     clock: Clock = "wall",
@@ -266,7 +267,7 @@ def build(
 
 
 def _assembled(
-    settings: tree.Settings,
+    settings: Settings,
     parts: _Parts,
     server: WebServer | None,
     roles: Collection[Role],
@@ -349,7 +350,7 @@ def _assembled(
     return app
 
 
-def _web(settings: tree.Settings, app: App, server: WebServer, watchlist: Watchlist) -> Web:
+def _web(settings: Settings, app: App, server: WebServer, watchlist: Watchlist) -> Web:
     clock = app.live or app.event
     parts = Parts(
         pipeline=app.pipeline,
@@ -367,7 +368,7 @@ def _web(settings: tree.Settings, app: App, server: WebServer, watchlist: Watchl
     return Web(server, made, reader)
 
 
-def _kafka(settings: tree.Settings, writer: StoryWriter) -> KafkaSource:
+def _kafka(settings: Settings, writer: StoryWriter) -> KafkaSource:
     kafka = settings.kafka
     return KafkaSource(
         kafka.client_options(),
@@ -383,25 +384,25 @@ def _kafka(settings: tree.Settings, writer: StoryWriter) -> KafkaSource:
     )
 
 
-def _notifier(receiver: str, one: tree.LogNotifier | tree.WebhookNotifier | tree.AppriseNotifier) -> Notifier:
+def _notifier(receiver: str, one: alerting.Notifier) -> Notifier:
     try:
         return _made(one)
     except SettingsError as error:
         raise SettingsError(f"receiver {receiver}: {error}") from None
 
 
-def _made(one: tree.LogNotifier | tree.WebhookNotifier | tree.AppriseNotifier) -> Notifier:
+def _made(one: alerting.Notifier) -> Notifier:
     match one:
-        case tree.WebhookNotifier():
+        case alerting.WebhookNotifier():
             return WebhookNotifier(
                 str(one.url),
                 secret=one.secret.get_secret_value() if one.secret else "",
                 token=one.token.get_secret_value() if one.token else "",
                 timeout_s=one.timeout_seconds,
             )
-        case tree.AppriseNotifier():
+        case alerting.AppriseNotifier():
             return AppriseNotifier(one.url.get_secret_value())
-        case tree.LogNotifier():
+        case alerting.LogNotifier():
             return LogNotifier()
 
 

@@ -13,7 +13,7 @@ from sentiment_monitor.errors import UsageError
 
 if TYPE_CHECKING:
     from sentiment_monitor.score.classifier import Classifier
-    from sentiment_monitor.settings import Settings
+    from sentiment_monitor.settings.load import Settings
     from sentiment_monitor.store.database import Database
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (TOML).", show_default=False)]
@@ -28,7 +28,7 @@ ClassifierOption = Annotated[
 
 def load_settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
     """The settings in force, with what the command line says above all others."""
-    from sentiment_monitor.settings import load
+    from sentiment_monitor.settings.load import load
 
     return load(config, **overrides)
 

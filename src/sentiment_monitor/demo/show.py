@@ -15,12 +15,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sentiment_monitor import settings
 from sentiment_monitor.app import build as root
 from sentiment_monitor.demo import news
 from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
+from sentiment_monitor.settings.load import Settings, load
 from sentiment_monitor.store import reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
@@ -63,10 +63,10 @@ def play(stories: int, keep: Path | None) -> None:
         _summary(console, chosen, len(sent), end, time.monotonic() - began, folder if keep else None)
 
 
-def _settings(folder: Path, address: str) -> settings.Settings:
+def _settings(folder: Path, address: str) -> Settings:
     watchlist = folder / "watchlist.csv"
     watchlist.write_text("".join(f"{ticker}, {', '.join(names)}\n" for ticker, names in news.WATCHLIST))
-    return settings.load(
+    return load(
         isolated=True,  # nobody's receivers hear of an invented bank run
         kafka={"bootstrap_servers": [address], **CONSUMER_PROFILE},
         database={"url": f"sqlite:///{folder / 'demo.sqlite'}"},
@@ -89,7 +89,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-def _publish(chosen: settings.Settings, sent: list[news.Sent]) -> None:
+def _publish(chosen: Settings, sent: list[news.Sent]) -> None:
     publisher = Publisher(chosen.kafka.client_options(), "news")
     try:
         for one in sent:
@@ -163,9 +163,7 @@ def _view(service: root.App, reader: Database, total: int, end: int, seconds: fl
     return Panel(Group(table, *lines), title="sentiment-monitor demo", border_style="red" if firing else "dim")
 
 
-def _summary(
-    console: Console, chosen: settings.Settings, total: int, end: int, seconds: float, kept: Path | None
-) -> None:
+def _summary(console: Console, chosen: Settings, total: int, end: int, seconds: float, kept: Path | None) -> None:
     database = Database(chosen.database.url.get_secret_value())
     try:
         alerts = AlertStore(database)

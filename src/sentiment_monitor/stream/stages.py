@@ -300,7 +300,7 @@ def _position_of(item: ScoredStory | DeadLetter) -> tuple[str, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterCeiling:
-    """When broken records are no longer an accident: see settings.DeadLetters."""
+    """When broken records are no longer an accident: see settings.service.DeadLetters."""
 
     max_ratio: float = 0.5
     window: int = 1_000

@@ -18,11 +18,13 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from sentiment_monitor import settings as tree
 from sentiment_monitor.app import build as root
 from sentiment_monitor.errors import FatalError, SettingsError, UsageError
 from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.score.lexicon import StubClassifier
+from sentiment_monitor.settings import alerting, feed
+from sentiment_monitor.settings import service as service_tables
+from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import leases, stories
 from sentiment_monitor.store.stories.transaction import StoryWriter
@@ -31,11 +33,11 @@ MINUTE = 27_974_400
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> tree.Settings:
-    return tree.Settings(
-        database=tree.Database.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
-        detect=tree.Detect(delivery_seconds=0.05),
-        web=tree.Web(port=0),
+def made(tmp_path: Path) -> Settings:
+    return Settings(
+        database=service_tables.Database.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
+        detect=alerting.Detect(delivery_seconds=0.05),
+        web=service_tables.Web(port=0),
     )
 
 
@@ -53,11 +55,11 @@ def _source(count: int) -> Callable[[StoryWriter], MemorySource]:
     return make
 
 
-def _build(settings: tree.Settings, **options: Any) -> root.App:
+def _build(settings: Settings, **options: Any) -> root.App:
     return root.build(settings, classifier=StubClassifier(), **{"source": _source(20), **options})
 
 
-def _one(settings: tree.Settings, query: Any) -> Any:
+def _one(settings: Settings, query: Any) -> Any:
     database = Database(settings.database.url.get_secret_value())
     try:
         with database.read() as connection:
@@ -70,18 +72,18 @@ def _one(settings: tree.Settings, query: Any) -> Any:
 
 
 @pytest.mark.parametrize("roles", [["ingest"], ["detect"], []])
-def test_event_time_needs_both_loops_in_one_process(made: tree.Settings, roles: list[root.Role]) -> None:
+def test_event_time_needs_both_loops_in_one_process(made: Settings, roles: list[root.Role]) -> None:
     with pytest.raises(UsageError, match="--clock event"):
         root.build(made, clock="event", roles=roles)
 
 
-def test_a_mapping_that_cannot_work_is_refused_before_anything_is_opened(made: tree.Settings) -> None:
+def test_a_mapping_that_cannot_work_is_refused_before_anything_is_opened(made: Settings) -> None:
     with pytest.raises(SettingsError, match="unknown field"):
-        _build(made.model_copy(update={"news": tree.News(mapping={"titel": "x"})}))
+        _build(made.model_copy(update={"news": feed.News(mapping={"titel": "x"})}))
     assert not Path(str(Database(made.database.url.get_secret_value()).url.database)).exists()
 
 
-def test_without_migrations_an_old_schema_is_refused_with_the_remedy(made: tree.Settings) -> None:
+def test_without_migrations_an_old_schema_is_refused_with_the_remedy(made: Settings) -> None:
     with pytest.raises(FatalError, match="monitor migrate"):
         root.open_database(made, migrate=False)
     root.open_database(made).close()
@@ -91,14 +93,14 @@ def test_without_migrations_an_old_schema_is_refused_with_the_remedy(made: tree.
 # -- how a service ends -----------------------------------------------------------------------------
 
 
-def test_a_replay_stores_everything_decides_to_the_end_and_gives_the_lease_away(made: tree.Settings) -> None:
+def test_a_replay_stores_everything_decides_to_the_end_and_gives_the_lease_away(made: Settings) -> None:
     _build(made, clock="event", exit_when_idle=0.05).run()
     assert _one(made, select(func.count()).select_from(stories)) == 20
     assert _one(made, select(leases.c.progress_minute)) == MINUTE + 1
     assert _one(made, select(leases.c.holder)) == ""
 
 
-def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(made: tree.Settings) -> None:
+def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(made: Settings) -> None:
     class Stopping(StubClassifier):
         def score(self, texts: Any) -> Any:
             service.stop()
@@ -120,7 +122,7 @@ def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(
     assert _one(made, select(leases.c.progress_minute)) == MINUTE + 200
 
 
-def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(made: tree.Settings) -> None:
+def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(made: Settings) -> None:
     root.open_database(made).close()
     service = root.build(made.model_copy(update={"external_url": "https://desk.example/monitor"}), roles=["web"])
     assert service.web is not None
@@ -141,16 +143,16 @@ def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(
         httpx.get(url)
 
 
-def test_a_port_that_is_taken_is_refused(made: tree.Settings) -> None:
+def test_a_port_that_is_taken_is_refused(made: Settings) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        taken = made.model_copy(update={"web": tree.Web(port=other.getsockname()[1])})
+        taken = made.model_copy(update={"web": service_tables.Web(port=other.getsockname()[1])})
         with pytest.raises(SettingsError, match=r"web\.port"):
             _build(taken)
 
 
-def test_a_page_that_cannot_be_served_any_more_ends_the_service(made: tree.Settings) -> None:
+def test_a_page_that_cannot_be_served_any_more_ends_the_service(made: Settings) -> None:
     service = _build(made, exit_when_idle=None)
     assert service.web is not None
     service.web.server.start = lambda site, failed: failed(FatalError("the web server ended by itself"))  # type: ignore[method-assign]
@@ -160,7 +162,7 @@ def test_a_page_that_cannot_be_served_any_more_ends_the_service(made: tree.Setti
 
 @pytest.mark.parametrize("roles", [["ingest", "detect"], ["detect"]])
 def test_an_error_of_the_tick_loop_ends_the_service_and_is_raised(
-    made: tree.Settings, roles: list[root.Role], monkeypatch: pytest.MonkeyPatch
+    made: Settings, roles: list[root.Role], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug in detection")
@@ -171,7 +173,7 @@ def test_an_error_of_the_tick_loop_ends_the_service_and_is_raised(
         service.run()
 
 
-def test_an_error_of_the_hot_loop_ends_the_service_and_is_raised(made: tree.Settings) -> None:
+def test_an_error_of_the_hot_loop_ends_the_service_and_is_raised(made: Settings) -> None:
     class Broken(StubClassifier):
         def score(self, texts: Any) -> Any:
             raise FatalError("the engine is gone")
@@ -186,7 +188,7 @@ def test_an_error_of_the_hot_loop_ends_the_service_and_is_raised(made: tree.Sett
 @pytest.mark.parametrize("roles", [["ingest"], ["detect"], ["ingest", "detect"]])
 @pytest.mark.parametrize("when", ["before", "during"])
 def test_a_stop_ends_every_role_also_one_that_comes_before_the_start(
-    made: tree.Settings, roles: list[root.Role], when: str
+    made: Settings, roles: list[root.Role], when: str
 ) -> None:
     service = _build(made, roles=roles)
     if when == "before":
@@ -199,7 +201,7 @@ def test_a_stop_ends_every_role_also_one_that_comes_before_the_start(
     assert not thread.is_alive()
 
 
-def test_the_first_signal_drains_and_the_second_aborts(made: tree.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_signal_drains_and_the_second_aborts(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     service = _build(made)
     called: list[str] = []
     monkeypatch.setattr(root.App, "stop", lambda self: called.append("stop"))
@@ -213,7 +215,7 @@ def test_the_first_signal_drains_and_the_second_aborts(made: tree.Settings, monk
     service.close()
 
 
-def test_a_drain_that_takes_too_long_is_aborted(made: tree.Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drain_that_takes_too_long_is_aborted(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     service = _build(made)
     aborted = threading.Event()
     monkeypatch.setattr(root, "DRAIN_SECONDS", 0.05)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from simulate import baseline, clumpy, names
 
 from sentiment_monitor.detect.baseline import History, exposures, fit, hour_profile, masked_bins
 from sentiment_monitor.times import DAY_MINUTES
+from simulate import baseline, clumpy, names
 
 FIELDS = ("rate", "rate_variance", "fano", "share", "share_precision", "own_mood")
 MONDAY = 4 * DAY_MINUTES  # 1970-01-05

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from simulate import baseline, clumpy, names, window
 
 from sentiment_monitor.detect.baseline import Floats
 from sentiment_monitor.detect.detectors.count import evaluate
 from sentiment_monitor.detect.rules import Rule
+from simulate import baseline, clumpy, names, window
 
 SERIES, PAST, QUIET, BURST = 60, 28, 300, 12
 RULE = Rule(name="delay", window_minutes=1440, warmup_minutes=0, min_negative=1, min_sources=1, min_ratio=1)

@@ -5,11 +5,11 @@ from dataclasses import asdict, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulate import evaluation
 
 from sentiment_monitor.detect.detectors.count import Evaluation, Reason
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.states import AlertState, Decision, Kind, Status, Why, step
+from simulate import evaluation
 
 RULE = Rule(name="r", for_minutes=5, keep_firing_minutes=30, max_staleness_minutes=60, repeat_minutes=240)
 NOW = 1000

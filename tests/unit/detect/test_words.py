@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from simulate import evaluation
 
 from sentiment_monitor.detect.detectors.count import Reason
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.states import AlertState, Kind, Status
 from sentiment_monitor.detect.words import Evidence, TopStory, clock, explain
+from simulate import evaluation
 
 RULE = Rule(name="company-day", window_minutes=360)
 START = 27_974_481  # 2023-03-10 17:21 UTC

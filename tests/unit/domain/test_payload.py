@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from receiver import START_MS, alert, notification
 
+from receiver import START_MS, alert, notification
 from sentiment_monitor.domain.payload import decode, encode, fingerprint, group, idempotency_key, rfc3339
 
 

@@ -6,8 +6,8 @@ import logging
 import msgspec
 import pytest
 import structlog
-from receiver import Answer, notification, receiver
 
+from receiver import Answer, notification, receiver
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.notify.apprise import AppriseNotifier
 from sentiment_monitor.notify.contract import DeliveryLater, LogNotifier, Notifier

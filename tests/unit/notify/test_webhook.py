@@ -8,8 +8,8 @@ import threading
 import time
 
 import pytest
-from receiver import Answer, notification, receiver
 
+from receiver import Answer, notification, receiver
 from sentiment_monitor.errors import RecordError, RetryLater, SettingsError
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.notify.signature import HEADER, verify

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from sentiment_monitor import settings as tree
 from sentiment_monitor.app.build import rules_of
 from sentiment_monitor.errors import SettingsError
-from sentiment_monitor.settings import Settings, load
+from sentiment_monitor.settings import load as loading
+from sentiment_monitor.settings.feed import Kafka
+from sentiment_monitor.settings.load import Settings, load
+from sentiment_monitor.settings.service import Web
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +25,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("MONITOR_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tree, "SECRETS_DIR", tmp_path / "secrets")
+    monkeypatch.setattr(loading, "SECRETS_DIR", tmp_path / "secrets")
 
 
 def _toml(folder: Path, text: str, name: str = "some.toml") -> Path:
@@ -81,7 +83,7 @@ def test_isolated_settings_are_those_given_and_the_defaults(tmp_path: Path, monk
     monkeypatch.setenv("MONITOR_KAFKA__TOPICS", "environment")
     monkeypatch.setenv("MONITOR_BOGUS", "1")
     found = load(isolated=True, web={"port": 1})
-    assert found.model_dump() == Settings.model_construct(web=tree.Web(port=1)).model_dump()
+    assert found.model_dump() == Settings.model_construct(web=Web(port=1)).model_dump()
 
 
 def test_the_file_is_named_by_the_variable_or_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,4 +278,4 @@ def test_a_secret_stays_a_secret_type() -> None:
     "address", ["localhost", "localhost:9092", "[::1]:9092", "[::1]", "10.0.0.1:9092", "SASL_SSL://b:9093"]
 )
 def test_addresses_of_brokers(address: str) -> None:
-    assert tree.Kafka(bootstrap_servers=[address]).bootstrap_servers == [address]
+    assert Kafka(bootstrap_servers=[address]).bootstrap_servers == [address]

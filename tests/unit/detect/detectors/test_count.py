@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulate import HOURS, baseline, clumpy, names, window
 
 from sentiment_monitor.detect.baseline import Baseline
 from sentiment_monitor.detect.detectors.count import Evaluation, Reason, evaluate
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
+from simulate import HOURS, baseline, clumpy, names, window
 
 DAY = next(rule for rule in DEFAULT_RULES if rule.name == "company-day")
 MOOD = next(rule for rule in DEFAULT_RULES if rule.basis == "share")

@@ -1,0 +1,60 @@
+"""Settings of alerts: the tick loop, who is told, and by which notifiers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AnyUrl, Field, SecretStr, field_serializer
+
+from sentiment_monitor.settings.section import Section
+
+
+class Detect(Section):
+    """The tick loop."""
+
+    tick_offset_seconds: int = Field(5, ge=0, le=59, description="Seconds after the full minute when a tick runs.")
+    lease_seconds: int = Field(
+        60, ge=5, le=86_400, description="A detector silent this long loses its lease to another replica."
+    )
+    delivery_seconds: float = Field(2.0, gt=0, le=3_600, description="Pause between looks into the outbox.")
+    give_up_hours: int = Field(24, ge=1, le=8_784, description="A notification that fails this long is marked failed.")
+
+
+class LogNotifier(Section):
+    """Writes the alert to the log."""
+
+    type: Literal["log"] = "log"
+
+
+class WebhookNotifier(Section):
+    """Posts the alert as JSON, signed with HMAC-SHA256 when a secret is set."""
+
+    type: Literal["webhook"]
+    url: AnyUrl = Field(description="http or https. Redirects are refused.", repr=False)
+    secret: SecretStr | None = Field(None, description="Key of the signature; without one nothing is signed.")
+    token: SecretStr | None = Field(None, description="Sent as a bearer token.")
+    timeout_seconds: float = Field(
+        10.0, gt=0, le=120, description="For one delivery, from connecting to the last byte of the answer."
+    )
+
+    @field_serializer("url")
+    def _without_secrets(self, url: AnyUrl) -> str:
+        """Scheme and host: the rest of a webhook's address is often the key to it."""
+        return f"{url.scheme}://{url.host}/**********"
+
+
+class AppriseNotifier(Section):
+    """Slack, e-mail, Telegram, DingTalk, PagerDuty and a hundred more, by apprise URL."""
+
+    type: Literal["apprise"]
+    url: SecretStr = Field(description="An apprise URL, e.g. slack://…; secret as a whole.")
+
+
+Notifier = Annotated[LogNotifier | WebhookNotifier | AppriseNotifier, Field(discriminator="type")]
+
+
+class Receiver(Section):
+    """Who is told, and by which notifiers."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="What rules call it.")
+    notifiers: list[Notifier] = Field(min_length=1, description="Each one is told, on its own.")

@@ -1,0 +1,132 @@
+"""Settings of what comes in: Kafka, its topics, and how a message becomes a story."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from sentiment_monitor.settings.section import Section
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+class Kafka(Section):
+    """Where the news comes from. Security settings are passed to the client as they are."""
+
+    bootstrap_servers: Annotated[list[str], NoDecode] = Field(
+        ["localhost:9092"], min_length=1, description="Broker addresses, host:port; a list or a comma-separated text."
+    )
+    topics: Annotated[list[str], NoDecode] = Field(
+        ["news"], min_length=1, description="Topics to consume; a list or a comma-separated text."
+    )
+    group: str = Field("sentiment-monitor", min_length=1, description="Consumer group; replicas share its partitions.")
+    start: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where to begin in a partition that SQL does not know yet."
+    )
+    on_lost_position: Literal["stop", "earliest", "latest"] = Field(
+        "stop", description="What to do when the broker no longer holds the next offset recorded in SQL."
+    )
+    session_timeout_ms: int = Field(
+        45_000, ge=1_000, le=1_800_000, description="A member silent this long loses its partitions."
+    )
+    heartbeat_interval_ms: int = Field(3_000, ge=100, description="How often a member says that it lives; shorter.")
+    max_poll_records: int = Field(500, ge=1, le=10_000, description="Records taken from the client at once.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="Transport and authentication."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = Field(
+        None, description="SASL mechanism."
+    )
+    sasl_username: str | None = Field(None, description="SASL user.")
+    sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    ssl_cafile: Path | None = Field(None, description="Certificate authority that signed the brokers' certificates.")
+    ssl_certfile: Path | None = Field(None, description="Client certificate, for mutual TLS.")
+    ssl_keyfile: Path | None = Field(None, description="Client key, for mutual TLS.")
+    ssl_password: SecretStr | None = Field(None, description="Password of the client key.")
+    ssl_check_hostname: bool = Field(True, description="Check that the certificate names the host.")
+
+    @field_validator("bootstrap_servers", "topics", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):  # from the environment; a value that is not JSON is a ValueError, as wanted
+            return json.loads(value)
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        for address in value:
+            port = address.rpartition(":")[2]
+            if ":" in address and not address.endswith("]") and not (port.isascii() and port.isdigit()):
+                raise ValueError(f"{address!r} is not host:port")
+        return value
+
+    @field_validator("topics")
+    @classmethod
+    def _topic_names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not _TOPIC.fullmatch(name) or name in (".", ".."):
+                raise ValueError(f"{name!r} is no topic name (letters, digits, . _ -; at most 249)")
+        return value
+
+    @model_validator(mode="after")
+    def _heart_beats_within_the_session(self) -> Kafka:
+        if self.heartbeat_interval_ms >= self.session_timeout_ms:
+            raise ValueError(
+                f"heartbeat_interval_ms ({self.heartbeat_interval_ms}) must be shorter than session_timeout_ms "
+                f"({self.session_timeout_ms}), a third of it or less"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sasl_is_asked_for_twice_or_not_at_all(self) -> Kafka:
+        asked, mechanism = self.security_protocol.startswith("SASL"), self.sasl_mechanism
+        if asked != bool(mechanism):
+            missing = "sasl_mechanism" if asked else "security_protocol SASL_SSL"
+            given = f"security_protocol {self.security_protocol}" if asked else f"sasl_mechanism {mechanism}"
+            raise ValueError(f"{given} needs {missing}")
+        return self
+
+    def client_options(self) -> dict[str, Any]:
+        """Connection options under kafka-python's names, without group or consumer options."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": list(self.bootstrap_servers),
+            "security_protocol": self.security_protocol,
+        }
+        if self.sasl_mechanism:
+            options["sasl_mechanism"] = self.sasl_mechanism
+            options["sasl_plain_username"] = self.sasl_username
+            options["sasl_plain_password"] = self.sasl_password.get_secret_value() if self.sasl_password else None
+        if "SSL" in self.security_protocol:
+            options["ssl_check_hostname"] = self.ssl_check_hostname
+            for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+                if path := getattr(self, name):
+                    options[name] = str(path)
+            if self.ssl_password:
+                options["ssl_password"] = self.ssl_password.get_secret_value()
+        return options
+
+
+class News(Section):
+    """How a message becomes a story."""
+
+    mapping: dict[str, str] = Field(
+        default_factory=dict,
+        description='JMESPath per field for feeds with other names, e.g. headline = "title".',
+    )
+    default_source: str = Field("unknown", description="Source of messages that name none.")
+    watchlist: Path | None = Field(None, description="File of companies, one a line: AAPL, Apple, Apple Inc.")
+    max_message_bytes: int = Field(
+        1_000_000, ge=1_000, le=100_000_000, description="A larger message is dead-lettered."
+    )
+    future_tolerance_minutes: int = Field(
+        10, ge=0, le=525_600, description="A story dated further ahead than this counts at the time it was received."
+    )
+    copy_window_hours: int = Field(72, ge=1, le=8_784, description="Copies are looked for this far back.")

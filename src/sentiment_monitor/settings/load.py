@@ -1,0 +1,159 @@
+"""The settings tree: defaults here, then the TOML file, then secrets from files, then ``MONITOR_`` variables.
+
+Only :mod:`app` and the command line read it; every other part receives plain values. Nested names join
+with two underscores in the environment: ``MONITOR_KAFKA__BOOTSTRAP_SERVERS='["broker:9092"]'``. A file in
+the secrets directory bears the same name as the variable would (``monitor_kafka__sasl_password``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as SourceError
+
+from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.settings.alerting import Detect, LogNotifier, Receiver
+from sentiment_monitor.settings.feed import Kafka, News
+from sentiment_monitor.settings.service import Classifier, Database, DeadLetters, Log, Web
+
+DEFAULT_FILE = Path("monitor.toml")
+SECRETS_DIR = Path("/run/secrets")
+_PREFIX = "MONITOR_"
+_NO_SETTINGS = {"MONITOR_CONFIG", "MONITOR_VENV"}  # read here and by the launcher
+# What Kubernetes sets in every container for a service whose name begins with "monitor".
+_SERVICE_LINK = re.compile(
+    r"MONITOR_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. ``load`` is how to get one."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    kafka: Kafka = Kafka()
+    news: News = News()
+    classifier: Classifier = Classifier()
+    database: Database = Database()
+    dead_letters: DeadLetters = DeadLetters()
+    detect: Detect = Detect()
+    rules: list[Rule] | None = Field(None, description="None: the built-in rules, see docs/detection.md.")
+    receivers: list[Receiver] = Field(
+        [Receiver(name="default", notifiers=[LogNotifier()])], description="Who is told; rules name them."
+    )
+    web: Web = Web()
+    external_url: str = Field(
+        "http://localhost:8080", description="Where people find the page; links in alerts begin so."
+    )
+    log: Log = Log()
+
+    @field_validator("external_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        AnyHttpUrl(value)  # raises ValidationError
+        return value
+
+    @model_validator(mode="after")
+    def _names_are_known_and_unique(self) -> Settings:
+        rules = self.rules or []
+        for what, names in (("rule", [r.name for r in rules]), ("receiver", [r.name for r in self.receivers])):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two {what}s are named {', '.join(twice)}")
+        known = {receiver.name for receiver in self.receivers}
+        if missing := sorted({name for rule in rules for name in rule.receivers} - known):
+            raise ValueError(f"rules name receivers that do not exist: {', '.join(missing)}")
+        return self
+
+
+def load(path: Path | None = None, *, isolated: bool = False, **overrides: Any) -> Settings:
+    """Reads the settings once.
+
+    ``path`` is the TOML file; None looks at ``$MONITOR_CONFIG`` and then for ``monitor.toml`` here. Keyword
+    arguments win over everything; ``isolated`` leaves nothing but them and the defaults. Raises SettingsError with
+    one line a problem, naming the setting.
+    """
+    file = None if isolated else _file(path)
+
+    class Loaded(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            if isolated:
+                return (init_settings,)
+            sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
+            if SECRETS_DIR.is_dir():
+                sources.append(NestedSecretsSettingsSource(file_secret_settings, SECRETS_DIR))
+            if file:
+                sources.append(TomlConfigSettingsSource(settings_cls, file))
+            return tuple(sources)
+
+    try:
+        return Loaded(**overrides)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from None
+    except SourceError as error:
+        raise SettingsError(f"settings are wrong in the environment: {error}: {error.__cause__}") from None
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        where = f" in {file} or the environment" if file else " in the environment or the command line"
+        raise SettingsError(f"settings are wrong{where}:\n" + "\n".join(lines)) from None
+
+
+def _file(path: Path | None) -> Path | None:
+    if misspelt := list(_misspelt(os.environ)):
+        raise SettingsError("settings are wrong in the environment:\n" + "\n".join(misspelt))
+    given = path or (Path(os.environ["MONITOR_CONFIG"]) if os.environ.get("MONITOR_CONFIG") else None)
+    if given and not given.is_file():
+        raise SettingsError(f"settings file {given} does not exist")
+    return given or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+
+
+def _misspelt(environment: Iterable[str]) -> Iterator[str]:
+    """One line for each variable that names no setting and no table, which pydantic would pass over in silence."""
+    known = {name.upper(): field.annotation for name, field in Settings.model_fields.items()}
+    inner = [
+        f"{name}__{part}".upper()
+        for name, table in known.items()
+        if isinstance(table, type) and issubclass(table, BaseModel)
+        for part in table.model_fields
+    ]
+    for name in sorted(environment):
+        variable = name.upper()
+        setting = variable.removeprefix(_PREFIX)
+        if variable == setting or variable in _NO_SETTINGS or setting.partition("__")[0] in known:
+            continue
+        if not _SERVICE_LINK.fullmatch(variable):
+            near = difflib.get_close_matches(setting, [*known, *inner], n=1)
+            yield f"  {name}: no such setting" + (f"; is {_PREFIX}{near[0]} meant?" if near else "")

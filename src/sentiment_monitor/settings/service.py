@@ -1,0 +1,55 @@
+"""Settings of the service itself: classifier, database, dead letters, page, log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from sentiment_monitor.settings.section import Section
+
+
+class Classifier(Section):
+    """The neural model, and how it runs."""
+
+    name: str = Field("bundled", description="bundled, lexicon, a directory, or a hub name such as ProsusAI/finbert.")
+    engine: Literal["auto", "openvino", "torch"] = Field("auto", description="auto picks by hardware.")
+    cache_dir: Path | None = Field(None, description="Compiled engines. Default: the user's cache directory.")
+    max_windows: int = Field(
+        16, ge=1, le=1_000, description="Text windows read of one story before it is marked truncated."
+    )
+
+
+class Database(Section):
+    """Where results live."""
+
+    url: SecretStr = Field(
+        SecretStr("sqlite:///monitor.sqlite"),
+        description="SQLAlchemy URL: sqlite:///file or postgresql+psycopg://user:password@host/name.",
+    )
+    migrate: bool = Field(True, description="Bring the schema up to date at start.")
+
+
+class DeadLetters(Section):
+    """When broken records stop being an accident. The daemon stops; the records stay in Kafka."""
+
+    max_ratio: float = Field(0.5, gt=0, le=1, description="Share of broken records among the last `window`.")
+    window: int = Field(
+        1_000, ge=10, le=1_000_000, description="Records looked back on; the ratio counts once they are full."
+    )
+    max_consecutive: int = Field(200, ge=1, le=1_000_000, description="Broken records in a row.")
+
+
+class Web(Section):
+    """The page, its JSON, metrics and health. Whoever reaches the port reads everything: see docs/operations.md."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes any free one, see the log.")
+
+
+class Log(Section):
+    """Logging."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event written.")
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto is console on a terminal, else JSON.")
