@@ -78,33 +78,7 @@ class Alert:
     id: int | None = None  # in SQL; None: not stored yet
 
     @property
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of one notification: a row of the delivery log."""
-
-    receiver: str
-    notifier: str
-    key: str
-    title: str
-    state: str  # queued, sent or failed
-    attempts: int
-    created_ms: int
-    sent_ms: int | None
-    last_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """One alert with all that happened to it, oldest first."""
-
-    alert: Alert
-    events: tuple[Event, ...]
-    deliveries: tuple[Delivery, ...]
-
-
-def fingerprint(self) -> str:
+    def fingerprint(self) -> str:
         """The same for the same rule and series for ever."""
         return fingerprint(self.rule, self.series)
 
@@ -207,6 +181,30 @@ class Notification:
     title: str
     text: str
     body: bytes  # the encoded ``payload.Payload``
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one notification: a row of the delivery log."""
+
+    receiver: str
+    notifier: str
+    key: str
+    title: str
+    state: str  # queued, sent or failed
+    attempts: int
+    created_ms: int
+    sent_ms: int | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One alert with all that happened to it, oldest first."""
+
+    alert: Alert
+    events: tuple[Event, ...]
+    deliveries: tuple[Delivery, ...]
 
 
 def fingerprint(rule: str, series: str) -> str:
