@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sentiment_monitor import score, train
 from sentiment_monitor.domain.news import SENTIMENTS, Text
-from sentiment_monitor.score.classifier import Classifier
+from sentiment_monitor.score.contract import Classifier
 from sentiment_monitor.telemetry import log
 from sentiment_monitor.train import data, metrics, recipe, thresholds
 from sentiment_monitor.train.evaluate import NEGATIVE, evaluate, from_rows, truth_and_chances

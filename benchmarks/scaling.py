@@ -23,7 +23,8 @@ from sentiment_monitor.bench.texts import built_in
 from sentiment_monitor.domain.news import Text
 from sentiment_monitor.score import load
 from sentiment_monitor.score.checkpoint import load_tokenizer
-from sentiment_monitor.score.classifier import Classifier, NeuralClassifier
+from sentiment_monitor.score.classifier import NeuralClassifier
+from sentiment_monitor.score.contract import Classifier
 
 TOKENS = (8, 16, 31, 64, 128, 256, 512, 1_024)
 TOGETHER = (1, 2, 4, 8, 16, 32, 64, 256, 1_024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import importlib.metadata
 import subprocess
 import sys
@@ -145,6 +146,54 @@ def test_the_rooms_make_no_circle() -> None:
 
     for room in MAY_IMPORT:
         visit(room, ())
+
+
+def circles(sources: dict[str, tuple[str, bool]]) -> list[list[str]]:
+    """Files that import one another round about; ``sources`` gives text, and whether it is a package, by dotted name.
+
+    An import inside a function or under TYPE_CHECKING counts like any other: files that cannot be read one after the
+    other are a circle, whenever Python runs them.
+    """
+    imported: dict[str, set[str]] = {}
+    for module, (source, is_package) in sources.items():
+        imported[module] = set()
+        for _, target in imports(source, f"{PACKAGE}.{module}".rstrip("."), is_package):
+            root, _, file = target.partition(".")
+            while file and file not in sources:
+                file = file.rpartition(".")[0]
+            if root == PACKAGE and file != module:
+                imported[module].add(file)
+    try:
+        graphlib.TopologicalSorter(imported).prepare()
+    except graphlib.CycleError as error:
+        circle: list[str] = error.args[1]
+        rest = {module: source for module, source in sources.items() if module not in circle}
+        return [circle, *circles(rest)]
+    return []
+
+
+def test_no_files_import_one_another_round_about() -> None:
+    sources = {module: (path.read_text(), path.name == "__init__.py") for module, path in modules().items()}
+    assert [" -> ".join(circle) for circle in circles(sources)] == []
+
+
+def test_a_circle_through_a_function_is_found() -> None:
+    def picks(engine: str) -> str:
+        return f"def start():\n    from {PACKAGE}.score.{engine} import Engine\n    return Engine()"
+
+    sources = {
+        "score": ("", True),
+        "score.engines": (picks("torch_engine") + "\n" + picks("openvino_engine"), False),
+        "score.torch_engine": (f"from {PACKAGE}.score.engines import Logits", False),
+        "score.openvino_engine": ("from . import contract", False),
+        "score.contract": ("", False),
+        "store.rows": ("from .schema import metadata", False),
+        "store.schema": ("if TYPE_CHECKING:\n    from .rows import Row", False),
+    }
+    assert sorted(sorted(set(circle)) for circle in circles(sources)) == [
+        ["score.engines", "score.torch_engine"],
+        ["store.rows", "store.schema"],
+    ]
 
 
 def test_the_table_has_a_row_for_each_room_and_allows_nothing_that_nobody_uses() -> None:

@@ -33,7 +33,7 @@ from sentiment_monitor.notify.apprise import AppriseNotifier
 from sentiment_monitor.notify.contract import LogNotifier, Notifier
 from sentiment_monitor.notify.webhook import WebhookNotifier
 from sentiment_monitor.score import load as load_classifier
-from sentiment_monitor.score.classifier import Classifier
+from sentiment_monitor.score.contract import Classifier
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.settings import alerting
 from sentiment_monitor.settings.load import Settings

@@ -12,7 +12,7 @@ import typer
 from sentiment_monitor.errors import UsageError
 
 if TYPE_CHECKING:
-    from sentiment_monitor.score.classifier import Classifier
+    from sentiment_monitor.score.contract import Classifier
     from sentiment_monitor.settings.load import Settings
     from sentiment_monitor.store.database import Database
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sentiment_monitor.score.classifier import Classifier
+    from sentiment_monitor.score.contract import Classifier
     from sentiment_monitor.score.engines import EngineName
 
 __all__ = ["load"]

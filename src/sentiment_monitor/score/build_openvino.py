@@ -23,7 +23,7 @@ from sentiment_monitor.domain.news import SENTIMENTS, Sentiment
 from sentiment_monitor.score import manifest
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
 from sentiment_monitor.score.classifier import decide, softmax
-from sentiment_monitor.score.engines import Logits
+from sentiment_monitor.score.contract import Logits
 from sentiment_monitor.score.hardware import usable_cpus
 from sentiment_monitor.score.openvino_engine import NETWORK, RECORD, OpenVinoEngine, probe_file
 from sentiment_monitor.score.windows import WINDOW_TOKENS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sentiment_monitor.domain.news import SENTIMENTS, Score, Sentiment, Text
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer
-from sentiment_monitor.score.engines import Engine
+from sentiment_monitor.score.contract import Engine
 from sentiment_monitor.score.remembered import ScoreMemory
 from sentiment_monitor.score.windows import WINDOW_TOKENS, Plan, plan
 
@@ -26,47 +26,6 @@ CHUNK = 4_096  # stories tokenised at a time: bounds memory for a long file
 # Most characters read of one part, per token it may use. English has 4 to 5 characters a token, so only text far
 # beyond the window ceiling is left untokenised; it is marked truncated.
 CHARACTERS_PER_TOKEN = 16
-
-
-class Classifier(Protocol):
-    """Anything that scores stories: the neural classifier, the lexicon, a stub."""
-
-    @property
-    def id(self) -> str:
-        """``name@hash12``; differs whenever scores may differ."""
-        ...
-
-    @property
-    def calibration(self) -> str:
-        """How its probabilities were calibrated, e.g. ``temperature 1.21``; ``none``."""
-        ...
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Everything its manifest says; {} without one."""
-        ...
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """ISO 639-1 codes it was trained on; () when unknown."""
-        ...
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """Topics it knows; () for none."""
-        ...
-
-    def score(self, texts: Sequence[Text]) -> list[Score]:
-        """Return one score per text, in order. Texts are clean (see text.clean). Safe to call from several threads."""
-        ...
-
-    def check_golden(self) -> None:
-        """Score the golden texts; ClassifierError when one differs from what the classifier's maker saw."""
-        ...
-
-    def close(self) -> None:
-        """Free engine and memory."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

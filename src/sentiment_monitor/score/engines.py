@@ -1,42 +1,19 @@
-"""Engines turn token windows into logits. ``start`` picks one; torch and OpenVINO are only imported when chosen."""
+"""Picks the engine that runs a checkpoint here; torch and OpenVINO are only imported when chosen."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score.checkpoint import Checkpoint
+from sentiment_monitor.score.contract import Engine, EngineUnavailable
 
 EngineName = Literal["auto", "openvino", "torch"]
-Logits = NDArray[np.float32]  # [windows, labels]
 
 _LOG = logging.getLogger(__name__)
-
-
-class EngineUnavailable(Exception):
-    """This engine cannot serve here: wheel missing, processor unsupported, or its answers differ from fp32."""
-
-
-class Engine(Protocol):
-    """Runs one checkpoint. Not safe for concurrent calls."""
-
-    name: str  # "openvino", "torch"
-    tolerance: float  # how far a probability may lie from fp32 on a golden text
-
-    def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
-        """Return the logits of each window (token ids with special tokens), in input order."""
-        ...
-
-    def close(self) -> None:
-        """Free what the engine holds."""
-        ...
 
 
 def start(checkpoint: Checkpoint, engine: EngineName, cache_dir: Path, threads: int) -> Engine:

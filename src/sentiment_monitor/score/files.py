@@ -12,7 +12,7 @@ from sentiment_monitor.score.text import clean
 from sentiment_monitor.tables import read_cells
 
 if TYPE_CHECKING:
-    from sentiment_monitor.score.classifier import Classifier
+    from sentiment_monitor.score.contract import Classifier
 
 BATCH = 1_024  # rows scored at a time
 

@@ -23,7 +23,7 @@ import numpy as np
 from sentiment_monitor.score import manifest
 from sentiment_monitor.score.batching import batches
 from sentiment_monitor.score.checkpoint import Checkpoint
-from sentiment_monitor.score.engines import EngineUnavailable, Logits
+from sentiment_monitor.score.contract import EngineUnavailable, Logits
 from sentiment_monitor.score.hardware import cpu_flags
 from sentiment_monitor.score.windows import WINDOW_TOKENS
 

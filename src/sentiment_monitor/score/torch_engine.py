@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score.batching import batches, within
 from sentiment_monitor.score.checkpoint import Checkpoint
-from sentiment_monitor.score.engines import Logits
+from sentiment_monitor.score.contract import Logits
 
 CPU_BUDGET, CPU_ROWS = 2_048, 32  # padded tokens and windows a batch
 CUDA_BUDGET, CUDA_ROWS = 65_536, 2_048

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sentiment_monitor.domain.news import SENTIMENTS, Score, Text
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.score.classifier import Classifier
+from sentiment_monitor.score.contract import Classifier
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.tables import read_cells
 from sentiment_monitor.train import metrics

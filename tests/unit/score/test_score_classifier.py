@@ -12,7 +12,7 @@ from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import load, manifest
 from sentiment_monitor.score.checkpoint import open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier, decide
-from sentiment_monitor.score.engines import Logits
+from sentiment_monitor.score.contract import Logits
 from sentiment_monitor.score.files import as_record, score_file
 from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
 from sentiment_monitor.score.text import clean

@@ -12,11 +12,10 @@ import pytest
 
 from sentiment_monitor import score
 from sentiment_monitor.errors import ClassifierError
-from sentiment_monitor.score import engines as engines
-from sentiment_monitor.score import manifest, openvino_engine
+from sentiment_monitor.score import engines, manifest, openvino_engine
 from sentiment_monitor.score.build_openvino import choose, judge, labels_of, with_long
 from sentiment_monitor.score.checkpoint import open_checkpoint
-from sentiment_monitor.score.engines import EngineUnavailable
+from sentiment_monitor.score.contract import EngineUnavailable
 from sentiment_monitor.score.hardware import usable_cpus
 from sentiment_monitor.score.windows import WINDOW_TOKENS
 

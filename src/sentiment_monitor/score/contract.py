@@ -1,0 +1,73 @@
+"""What scores stories, a classifier, and what runs a neural one, an engine: what each promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentiment_monitor.domain.news import Score, Text
+
+Logits = NDArray[np.float32]  # [windows, labels]
+
+
+class Classifier(Protocol):
+    """Anything that scores stories: the neural classifier, the lexicon, a stub."""
+
+    @property
+    def id(self) -> str:
+        """``name@hash12``; differs whenever scores may differ."""
+        ...
+
+    @property
+    def calibration(self) -> str:
+        """How its probabilities were calibrated, e.g. ``temperature 1.21``; ``none``."""
+        ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Everything its manifest says; {} without one."""
+        ...
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1 codes it was trained on; () when unknown."""
+        ...
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics it knows; () for none."""
+        ...
+
+    def score(self, texts: Sequence[Text]) -> list[Score]:
+        """Return one score per text, in order. Texts are clean (see text.clean). Safe to call from several threads."""
+        ...
+
+    def check_golden(self) -> None:
+        """Score the golden texts; ClassifierError when one differs from what the classifier's maker saw."""
+        ...
+
+    def close(self) -> None:
+        """Free engine and memory."""
+        ...
+
+
+class EngineUnavailable(Exception):
+    """This engine cannot serve here: wheel missing, processor unsupported, or its answers differ from fp32."""
+
+
+class Engine(Protocol):
+    """Runs one checkpoint. Not safe for concurrent calls."""
+
+    name: str  # "openvino", "torch"
+    tolerance: float  # how far a probability may lie from fp32 on a golden text
+
+    def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
+        """Return the logits of each window (token ids with special tokens), in input order."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        ...
