@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def figures(name: str, engine: Literal["auto", "openvino", "torch"], split: data.Split) -> dict[str, Any]:
-    """Everything the card and docs/classifier.md say of one classifier."""
+    """Everything the card and docs/experiments say of one classifier."""
     classifier = score.load(name, engine=engine)
     try:
         result: dict[str, Any] = {

@@ -254,7 +254,7 @@ def _batches(
 
 
 def figures(flat: torch.Tensor, members: Members, split: data.Split, banks: NDArray[np.bool_]) -> dict[str, float]:
-    """Return what docs/classifier.md says of one classifier, headlines only, by thresholds across the halves."""
+    """Return what docs/experiments says of one classifier, headlines only, by thresholds across the halves."""
 
     def sentiments(rows: Sequence[data.Row]) -> tuple[NDArray[np.float32], NDArray[np.int64], list[data.Row]]:
         rows = [row for row in rows if row.sentiment]

@@ -197,42 +197,7 @@ def test_the_documented_check_of_a_signature_works() -> None:
         assert not is_genuine("secret", header, body)
 
 
-# -- names and links ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if "://" in target:
-            continue
-        name, _, anchor = target.partition("#")
-        file = (page.parent / name).resolve() if name else page
-        assert file.exists(), f"{page.name} links to {target}"
-        if anchor and file.suffix == ".md":
-            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-            assert anchor in {re.sub(r"[^\w -]", "", head).strip().lower().replace(" ", "-") for head in headings}, (
-                target
-            )
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_and_options_exist(page: Path) -> None:
-    known = docs.commands()
-    first = {command[0] for command in known}
-    reference = docs.command_line()
-    text = page.read_text(encoding="utf-8")
-    quoted = re.findall(r"`(?:\./)?monitor ([^`\n]+)`", text) + re.findall(
-        r"^ *(?:\./)?monitor ([a-z][^\n]*)$", text, re.M
-    )
-    for call in quoted:
-        words = call.split()
-        if not re.fullmatch(r"[a-z-]+", words[0]):
-            continue  # monitor --help, monitor …
-        assert words[0] in first, f"{page.name}: monitor {call}"
-        if words[0] == "alerts" and len(words) > 1 and words[1][0].isalpha():
-            assert ("alerts", words[1].split("|")[0]) in known, f"{page.name}: monitor {call}"
-        for option in re.findall(r"(?<!\S)--[a-z-]+", call):
-            assert option in reference or option == "--setup-only", f"{page.name}: monitor {call}"
+# -- names and settings ------------------------------------------------------------------------------------------
 
 
 def test_the_readme_names_every_command() -> None:

@@ -32,7 +32,7 @@ Labels = NDArray[np.int64]
 
 CALIBRATION = 300  # probe texts that set the ranges; the rest compare
 # SmoothQuant's alpha (Xiao et al., arXiv:2211.10438): how much of the activations' range moves into the weights. After
-# one that passes no other is tried; measured on the bundled classifier, see docs/performance.md.
+# one that passes no other is tried; measured on the bundled classifier, see docs/experiments/engine-variants.md.
 SMOOTHING = (0.9, 0.98, 0.95)
 MIN_AGREEMENT = 0.985
 MAX_F1_LOSS = 0.005

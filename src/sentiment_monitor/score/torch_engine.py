@@ -52,7 +52,7 @@ class TorchEngine:
         self._pad = checkpoint.pad_token
         self._cuda = torch.cuda.is_available()
         self._device = torch.device("cuda" if self._cuda else "cpu")
-        # Eager attention is the faster of the two on CPUs for windows this short (measured, see docs/classifier.md).
+        # Eager attention is the faster of the two on CPUs for windows this short (docs/experiments/training-step.md).
         network = load_network(checkpoint, "sdpa" if self._cuda else "eager").to(self._device)
         self._network = network.to(torch.bfloat16) if self._cuda else network
         self._budget, self._rows = (CUDA_BUDGET, CUDA_ROWS) if self._cuda else (CPU_BUDGET, CPU_ROWS)
