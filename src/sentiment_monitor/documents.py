@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sentiment_monitor.store.alerts import StoredAlert
+from sentiment_monitor.domain.alerts import Alert, History
 from sentiment_monitor.store.reading import SeriesChange, StoredDeadLetter, StoryFact, TrendPoint
 from sentiment_monitor.times import iso
 
 
-def alert(stored: StoredAlert) -> dict[str, Any]:
+def alert(stored: Alert) -> dict[str, Any]:
     """One alert without its history."""
-    record = {name: value for name, value in asdict(stored).items() if not name.endswith(("_minute", "_json"))}
-    return record | {
+    return {
+        "id": stored.id,
+        "fingerprint": stored.fingerprint,
+        **{name: getattr(stored, name) for name in ("rule", "series", "severity", "state", "title")},
         "pending_at": iso(stored.pending_minute),
         "fired_at": iso(stored.fired_minute),
         "resolved_at": iso(stored.resolved_minute),
     }
 
 
-def alert_history(
-    stored: StoredAlert, events: Sequence[Mapping[str, Any]], sent: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def alert_history(history: History) -> dict[str, Any]:
     """One alert with its events and deliveries, oldest first."""
-    return alert(stored) | {
-        "events": [
-            {**event, "at": iso(event["minute"]), "evidence": json.loads(event["evidence"])} for event in events
-        ],
+    alert_id = history.alert.id
+    return alert(history.alert) | {
+        "events": [{**asdict(event), "alert_id": alert_id, "at": iso(event.minute)} for event in history.events],
         "notifications": [
-            {name: row[name] for name in ("receiver", "state", "attempts", "idempotency_key", "last_error")}
-            for row in sent
+            {
+                **{name: getattr(record, name) for name in ("receiver", "notifier", "state", "attempts", "last_error")},
+                "idempotency_key": record.key,
+            }
+            for record in history.deliveries
         ],
     }
 

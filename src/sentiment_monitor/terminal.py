@@ -21,7 +21,7 @@ from sentiment_monitor import documents
 from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
 
 if TYPE_CHECKING:
-    from sentiment_monitor.store.alerts import StoredAlert
+    from sentiment_monitor.domain.alerts import Alert, History
     from sentiment_monitor.store.reading import StoredDeadLetter, TrendPoint
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
@@ -153,7 +153,7 @@ def print_training(facts: Mapping[str, Any], output: Path, *, as_json: bool) -> 
     )
 
 
-def print_alerts(alerts: Sequence[StoredAlert], *, as_json: bool) -> None:
+def print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
     """Alerts, one a line."""
     if as_json:
         dump([documents.alert(alert) for alert in alerts])
@@ -175,24 +175,22 @@ def print_alerts(alerts: Sequence[StoredAlert], *, as_json: bool) -> None:
     console().print(table)
 
 
-def print_alert(
-    alert: StoredAlert, events: Sequence[Mapping[str, Any]], sent: Sequence[Mapping[str, Any]], *, as_json: bool
-) -> None:
+def print_alert(history: History, *, as_json: bool) -> None:
     """One alert with its history and deliveries."""
     if as_json:
-        dump(documents.alert_history(alert, events, sent))
+        dump(documents.alert_history(history))
         return
-    out = console()
+    out, alert = console(), history.alert
     out.print(Text(plain(alert.title), style="bold"))
     out.print(Text(f"{alert.state}, {alert.severity}, fingerprint {alert.fingerprint}"))
-    for event in events:
-        out.print(Text(f"\n{clock(event['minute'])} UTC  {event['transition']} ({event['reason']})", style="bold"))
-        for line in event["explanation"].splitlines():
+    for event in history.events:
+        out.print(Text(f"\n{clock(event.minute)} UTC  {event.transition} ({event.reason})", style="bold"))
+        for line in event.explanation.splitlines():
             out.print(Text(plain(line)))
     out.print()
-    for row in sent:
-        detail = f": {row['last_error']}" if row["last_error"] else ""
-        out.print(Text(plain(f"{row['receiver']}: {row['state']}, attempt {row['attempts']}{detail}")))
+    for record in history.deliveries:
+        detail = f": {record.last_error}" if record.last_error else ""
+        out.print(Text(plain(f"{record.receiver}: {record.state}, attempt {record.attempts}{detail}")))
 
 
 def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json: bool) -> None:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
+import click
 import typer
 
 from sentiment_monitor.cli import options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
+from sentiment_monitor.domain.alerts import STORED_STATES, State
 from sentiment_monitor.errors import UsageError
-
-
-class StateName(StrEnum):
-    """Of an alert."""
-
-    pending = "pending"
-    firing = "firing"
-    resolved = "resolved"
-    dropped = "dropped"
-
 
 app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,7 +18,12 @@ app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode
 @app.command("list")
 def list_alerts(
     state: Annotated[
-        StateName | None, typer.Option(help="Only those in this state; default: all that fired.", show_default=False)
+        str | None,
+        typer.Option(
+            click_type=click.Choice(STORED_STATES),
+            help="Only those in this state; default: all that fired.",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     config: ConfigOption = None,
@@ -39,7 +35,8 @@ def list_alerts(
     from sentiment_monitor.store.alerts import AlertStore
 
     with options.opened(config, database) as opened:
-        terminal.print_alerts(AlertStore(opened).listing(state=state, limit=limit), as_json=as_json)
+        alerts = AlertStore(opened).listing(state=State(state) if state else None, limit=limit)
+        terminal.print_alerts(alerts, as_json=as_json)
 
 
 @app.command("show")
@@ -54,7 +51,7 @@ def show(
     from sentiment_monitor.store.alerts import AlertStore
 
     with options.opened(config, database) as opened:
-        found = AlertStore(opened).show(alert)
-        if found is None:
+        history = AlertStore(opened).history(alert)
+        if history is None:
             raise UsageError(f"there is no alert {alert}; see monitor alerts list")
-        terminal.print_alert(*found, as_json=as_json)
+        terminal.print_alert(history, as_json=as_json)

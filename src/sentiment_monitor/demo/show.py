@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sentiment_monitor.app import build as root
 from sentiment_monitor.demo import news
+from sentiment_monitor.domain.alerts import Kind
 from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
@@ -174,14 +175,14 @@ def _summary(console: Console, chosen: Settings, total: int, end: int, seconds: 
             exact = recompute_buckets(connection) == stored_buckets(connection)
             day = reading.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
         for alert in reversed(listing):
-            found = alerts.show(alert.id)
-            if found is None:
+            history = alerts.history(alert.id) if alert.id is not None else None
+            if history is None:
                 continue
-            fired = next((event for event in found[1] if event["transition"] == "fired"), None)
+            fired = next((event for event in history.events if event.transition is Kind.FIRED), None)
             if fired is not None:
                 console.print(
                     Panel(
-                        Text(fired["explanation"]),
+                        Text(fired.explanation),
                         title=Text(alert.title, style="bold red"),
                         subtitle=f"fired {clock(alert.fired_minute)} UTC, rule {alert.rule}, now {alert.state}",
                         title_align="left",

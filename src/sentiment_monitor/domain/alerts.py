@@ -55,6 +55,7 @@ class Why(StrEnum):
     NO_DATA = "no_data"  # nothing can be said: the state stays as it is
     ALREADY_DECIDED = "already_decided"  # this minute, or a later one, has been decided before
     RULE_GONE = "rule_gone"  # no rule of that name watches the series any more
+    RECEIVER_JOINED = "receiver_joined"  # it fires already, and a receiver has not heard of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,7 @@ class Event:
     q_value: float | None
     evidence: Evidence
     explanation: str  # the text that receivers were given
+    id: int | None = None  # in SQL; None: not stored yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +186,8 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of one notification: a row of the delivery log."""
+class DeliveryRecord:
+    """What became of one notification: a row of ``notifications``."""
 
     receiver: str
     notifier: str
@@ -204,7 +206,7 @@ class History:
 
     alert: Alert
     events: tuple[Event, ...]
-    deliveries: tuple[Delivery, ...]
+    deliveries: tuple[DeliveryRecord, ...]
 
 
 def fingerprint(rule: str, series: str) -> str:

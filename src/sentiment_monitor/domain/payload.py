@@ -1,4 +1,4 @@
-"""The one JSON shape of an alert, and the notification that carries it.
+"""The one JSON shape of an alert.
 
 Field names and their meaning are those of Alertmanager's webhook version 4
 (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config), so that whatever understands Alertmanager
@@ -15,33 +15,23 @@ from typing import Literal
 
 import msgspec
 
+from sentiment_monitor.domain.alerts import TopStory
+
 Status = Literal["firing", "resolved"]
 
 NOT_ENDED = "0001-01-01T00:00:00Z"  # Go's zero time: what Alertmanager sends while an alert fires
 
 
-class TopStory(msgspec.Struct, frozen=True, kw_only=True):
-    """One negative story of the window."""
-
-    id: str
-    headline: str
-    source: str
-    url: str
-    published_at: str  # RFC 3339 UTC
-    p_negative: float
-    copies: int
-
-
-class Sentiment(msgspec.Struct, frozen=True, kw_only=True):
+class PayloadSentiment(msgspec.Struct, frozen=True, kw_only=True):
     """What the alert rests on."""
 
     rule: str
     series: str
-    window_minutes: int
+    window_minutes: int | None  # None: the rule is gone
     observed: float  # negative stories in the window, copies collapsed
     expected: float
-    p_value: float
-    q_value: float
+    p_value: float | None
+    q_value: float | None
     effect: float
     volume: float  # stories in the window
     expected_share: float
@@ -51,7 +41,7 @@ class Sentiment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str  # why this notification: fired, repeated or resolved, and by what
 
 
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
+class PayloadAlert(msgspec.Struct, frozen=True, kw_only=True):
     """One alert of a group."""
 
     status: Status
@@ -61,7 +51,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     endsAt: str  # noqa: N815
     generatorURL: str  # noqa: N815
     fingerprint: str
-    sentiment: Sentiment
+    sentiment: PayloadSentiment
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,22 +66,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     commonLabels: dict[str, str]  # noqa: N815
     commonAnnotations: dict[str, str]  # noqa: N815
     externalURL: str  # noqa: N815
-    alerts: tuple[Alert, ...]
-
-
-class Notification(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery to one receiver, as the outbox keeps it. Every attempt sends the same bytes under the same key."""
-
-    key: str  # idempotency key: a receiver that has seen it drops the second copy
-    receiver: str
-    status: Status
-    title: str
-    text: str
-    body: bytes  # the encoded ``Payload``
-
-    def payload(self) -> Payload:
-        """The body, decoded; ``msgspec.ValidationError`` when it is not ours."""
-        return decode(self.body)
+    alerts: tuple[PayloadAlert, ...]
 
 
 _encoder = msgspec.json.Encoder()
@@ -110,7 +85,7 @@ def decode(body: bytes) -> Payload:
 
 def group(
     receiver: str,
-    alerts: Iterable[Alert],
+    alerts: Iterable[PayloadAlert],
     *,
     external_url: str = "",
     group_by: tuple[str, ...] = ("alertname", "series"),
@@ -141,11 +116,6 @@ def labels(rule: str, series: str, severity: str) -> dict[str, str]:
     """The labels of one alert. ``alertname`` is the rule, as Alertmanager expects; dimension and value apart."""
     dimension, _, value = series.partition(":")
     return {"alertname": rule, "dimension": dimension, "series": series, "severity": severity, "value": value}
-
-
-def fingerprint(rule: str, series: str) -> str:
-    """Sixteen hexadecimal digits, the same for the same rule and series for ever."""
-    return hashlib.blake2b(msgspec.json.encode((rule, series)), digest_size=8).hexdigest()
 
 
 def idempotency_key(fingerprint: str, started_ms: int, transition: str, minute: int, receiver: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 
-from sentiment_monitor.domain.payload import Notification
+from sentiment_monitor.domain.alerts import Notification
+from sentiment_monitor.domain.payload import decode
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.notify.contract import DeliveryLater
 
@@ -40,7 +41,7 @@ class AppriseNotifier:
     def send(self, notification: Notification, now_ms: int) -> None:
         """See ``Notifier.send``; never raises ``NotifyRejected``, since apprise does not tell why."""
         formats, types = self._formats
-        kind = types.SUCCESS if notification.status == "resolved" else types.WARNING
+        kind = types.SUCCESS if decode(notification.body).status == "resolved" else types.WARNING
         try:
             taken = self._apprise.notify(
                 title=_tame(notification.title),

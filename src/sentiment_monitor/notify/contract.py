@@ -6,7 +6,8 @@ from typing import Protocol
 
 import structlog
 
-from sentiment_monitor.domain.payload import Notification
+from sentiment_monitor.domain.alerts import Notification
+from sentiment_monitor.domain.payload import decode
 from sentiment_monitor.errors import RecordError, RetryLater
 
 
@@ -47,7 +48,7 @@ class LogNotifier:
 
     def send(self, notification: Notification, now_ms: int) -> None:
         """Log every alert of the notification."""
-        payload = notification.payload()
+        payload = decode(notification.body)
         for alert in payload.alerts:
             detail = alert.sentiment
             fields = {

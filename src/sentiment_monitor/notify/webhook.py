@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from sentiment_monitor.domain.payload import Notification
+from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.notify.contract import DeliveryLater, NotifyRejected
 from sentiment_monitor.notify.signature import HEADER, sign

@@ -1,98 +1,61 @@
-"""Alert state. A decision and everything that follows from it is one transaction."""
+"""Alerts and what happened to them. A decision and everything that follows from it is one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, func, insert, select, update
+import msgspec
+from sqlalchemy import Column, Connection, RowMapping, func, insert, select, update
 
+from sentiment_monitor.domain.alerts import (
+    OPEN_STATES,
+    Alert,
+    DeliveryRecord,
+    Event,
+    Evidence,
+    History,
+    Kind,
+    Notification,
+    State,
+)
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease, advance
 from sentiment_monitor.store.schema import alert_events, alerts, notifications
 
-CLOSED_STATES = ("resolved", "dropped")
+_evidence = msgspec.json.Decoder(Evidence)
+_ALERT = (
+    *("id", "rule", "series", "severity", "title"),
+    *("pending_minute", "fired_minute", "quiet_minute", "silent_minute", "resolved_minute", "decided_minute"),
+)
+_EVENT = ("id", "minute", "reason", "observed", "volume", "expected", "p_value", "q_value", "explanation")
+_DELIVERY = ("receiver", "notifier", "title", "state", "attempts", "created_ms", "sent_ms", "last_error")
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAlert:
-    """One alert as the tick loop continues it."""
+class Change:
+    """What one tick does to one alert."""
 
-    id: int
-    fingerprint: str
-    rule: str
-    series: str
-    severity: str
-    state: str
-    state_json: str
-    title: str
-    pending_minute: int
-    fired_minute: int | None
-    resolved_minute: int | None
-    updated_minute: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A notification to put into the outbox."""
-
-    receiver: str
-    notifier: int
-    idempotency_key: str
-    payload: str
-    title: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class AlertEvent:
-    """One transition, with the numbers it was decided on."""
-
-    transition: str
-    reason: str
-    observed: float
-    volume: float
-    expected: float
-    p_value: float
-    q_value: float
-    evidence: str  # JSON
-    explanation: str
-    outgoing: Sequence[Outgoing] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AlertChange:
-    """What one tick does to one alert. ``alert_id`` None makes a new one."""
-
-    alert_id: int | None
-    fingerprint: str
-    rule: str
-    series: str
-    severity: str
-    state: str
-    state_json: str
-    title: str
-    pending_minute: int
-    fired_minute: int | None
-    resolved_minute: int | None
-    event: AlertEvent | None  # None: only the state machine's value moved
+    alert: Alert  # its value from now on; id None: a new one
+    event: Event | None = None  # None: only its value moved
+    notifications: Sequence[Notification] = ()  # that tell of the event
 
 
 class AlertStore:
-    """Reads and writes alerts for the holder of the ``detect`` lease."""
+    """Reads alerts, and writes them for the holder of the lease."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # -- alerts -----------------------------------------------------------------------------------
+    # -- for the tick loop ------------------------------------------------------------------------
 
-    def open(self) -> list[StoredAlert]:
+    def open(self) -> list[Alert]:
         """Alerts that are pending or firing."""
         with self._database.read() as connection:
-            return _alerts(connection, alerts.c.state.not_in(CLOSED_STATES))
+            return _alerts(connection, alerts.c.state.in_(OPEN_STATES))
 
-    def fired_since(self, minute: int) -> list[StoredAlert]:
+    def fired_since(self, minute: int) -> list[Alert]:
         """Alerts that fired and were not resolved before ``minute``: windows that a baseline must leave out."""
         with self._database.read() as connection:
             return _alerts(
@@ -101,85 +64,48 @@ class AlertStore:
                 & (alerts.c.resolved_minute.is_(None) | (alerts.c.resolved_minute >= minute)),
             )
 
-    def apply(self, lease: Lease, minute: int, changes: Sequence[AlertChange], now_ms: int) -> None:
-        """Stores one tick: states, events, notifications and the tick's minute, or nothing.
+    def told(self, alert_ids: Collection[int]) -> dict[int, dict[str, int]]:
+        """By alert and receiver: the minute of the newest event of which the receiver has been told."""
+        book: dict[int, dict[str, int]] = {alert_id: {} for alert_id in alert_ids}
+        query = (
+            select(alert_events.c.alert_id, notifications.c.receiver, func.max(alert_events.c.minute))
+            .join(notifications, notifications.c.event_id == alert_events.c.id)
+            .where(alert_events.c.alert_id.in_(alert_ids))
+            .group_by(alert_events.c.alert_id, notifications.c.receiver)
+        )
+        with self._database.read() as connection:
+            for alert_id, receiver, minute in connection.execute(query):
+                book[alert_id][receiver] = minute
+        return book
+
+    def newest_events(self, alert_ids: Collection[int]) -> dict[int, Event]:
+        """The newest event of each alert that has one."""
+        newest = select(func.max(alert_events.c.id)).group_by(alert_events.c.alert_id)
+        query = select(alert_events).where(
+            alert_events.c.id.in_(newest.where(alert_events.c.alert_id.in_(alert_ids)).scalar_subquery())
+        )
+        with self._database.read() as connection:
+            return {row["alert_id"]: _event(row) for row in connection.execute(query).mappings()}
+
+    def apply(self, lease: Lease, minute: int, changes: Sequence[Change], now_ms: int) -> None:
+        """Stores one tick: alerts, events, notifications and the tick's minute, or nothing.
 
         Raises Fenced when the lease was lost, DatabaseAway.
         """
         with self._database.write() as connection:
             advance(connection, lease, minute)
             for change in changes:
-                self._apply(connection, change, minute, now_ms)
-
-    def _apply(self, connection: Connection, change: AlertChange, minute: int, now_ms: int) -> None:
-        values = {
-            "fingerprint": change.fingerprint,
-            "rule": change.rule,
-            "series": change.series,
-            "severity": change.severity,
-            "state": change.state,
-            "state_json": change.state_json,
-            "title": change.title,
-            "pending_minute": change.pending_minute,
-            "fired_minute": change.fired_minute,
-            "resolved_minute": change.resolved_minute,
-            "updated_minute": minute,
-        }
-        alert_id = change.alert_id
-        if alert_id is None:
-            alert_id = connection.scalar(insert(alerts).values(values).returning(alerts.c.id))
-        else:
-            connection.execute(update(alerts).where(alerts.c.id == alert_id).values(values))
-        event = change.event
-        if event is None:
-            return
-        event_id = connection.scalar(
-            insert(alert_events)
-            .values(
-                alert_id=alert_id,
-                minute=minute,
-                transition=event.transition,
-                reason=event.reason,
-                observed=event.observed,
-                volume=event.volume,
-                expected=event.expected,
-                p_value=event.p_value,
-                q_value=event.q_value,
-                evidence=event.evidence,
-                explanation=event.explanation,
-            )
-            .returning(alert_events.c.id)
-        )
-        if event.outgoing:
-            connection.execute(
-                insert(notifications),
-                [
-                    {
-                        "event_id": event_id,
-                        "receiver": one.receiver,
-                        "notifier": one.notifier,
-                        "idempotency_key": one.idempotency_key,
-                        "payload": one.payload,
-                        "title": one.title,
-                        "body": one.body,
-                        "state": "queued",
-                        "attempts": 0,
-                        "created_ms": now_ms,
-                        "next_attempt_ms": now_ms,
-                    }
-                    for one in event.outgoing
-                ],
-            )
+                _apply(connection, change, minute, now_ms)
 
     # -- for people -------------------------------------------------------------------------------
 
-    def listing(self, *, state: str | None = None, limit: int = 50) -> list[StoredAlert]:
+    def listing(self, *, state: State | None = None, limit: int = 50) -> list[Alert]:
         """Alerts that fired, newest first; ``state`` narrows (``pending`` shows those that have not fired yet)."""
         condition = alerts.c.fired_minute.is_not(None) if state is None else alerts.c.state == state
         with self._database.read() as connection:
             return _alerts(connection, condition, newest_first=True, limit=limit)
 
-    def of_series(self, series: str, start: int, end: int) -> list[StoredAlert]:
+    def of_series(self, series: str, start: int, end: int) -> list[Alert]:
         """Alerts of one series that were firing at some time of the minutes [start, end), oldest first."""
         with self._database.read() as connection:
             return _alerts(
@@ -202,22 +128,59 @@ class AlertStore:
         with self._database.read() as connection:
             return _count_by(connection, alerts.c.state), _count_by(connection, notifications.c.state)
 
-    def show(self, alert_id: int) -> tuple[StoredAlert, list[dict[str, Any]], list[dict[str, Any]]] | None:
-        """One alert with its events and its notifications, oldest first; None when there is none."""
+    def history(self, alert_id: int) -> History | None:
+        """One alert with its events and the deliveries that told of them; None when there is none."""
         with self._database.read() as connection:
-            found = _alerts(connection, alerts.c.id == alert_id)
-            if not found:
+            rows = _alerts(connection, alerts.c.id == alert_id)
+            if not rows:
                 return None
             events = connection.execute(
                 select(alert_events).where(alert_events.c.alert_id == alert_id).order_by(alert_events.c.id)
             ).mappings()
-            sent = connection.execute(
+            deliveries = connection.execute(
                 select(notifications)
                 .join(alert_events, alert_events.c.id == notifications.c.event_id)
                 .where(alert_events.c.alert_id == alert_id)
                 .order_by(notifications.c.id)
             ).mappings()
-            return found[0], [dict(event) for event in events], [dict(row) for row in sent]
+            return History(rows[0], tuple(map(_event, events)), tuple(map(_delivery, deliveries)))
+
+
+def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> None:
+    alert = change.alert
+    values = {name: getattr(alert, name) for name in _ALERT if name != "id"}
+    values |= {"fingerprint": alert.fingerprint, "state": alert.state, "decided_minute": minute}
+    alert_id = alert.id
+    if alert_id is None:
+        alert_id = connection.scalar(insert(alerts).values(values).returning(alerts.c.id))
+    else:
+        connection.execute(update(alerts).where(alerts.c.id == alert_id).values(values))
+    if change.event is None:
+        return
+    event = {name: getattr(change.event, name) for name in _EVENT if name != "id"}
+    event |= {"alert_id": alert_id, "transition": change.event.transition}
+    event["evidence"] = msgspec.json.encode(change.event.evidence).decode()
+    event_id = connection.scalar(insert(alert_events).values(event).returning(alert_events.c.id))
+    if change.notifications:
+        connection.execute(
+            insert(notifications),
+            [
+                {
+                    "event_id": event_id,
+                    "receiver": notification.receiver,
+                    "notifier": notification.notifier,
+                    "idempotency_key": notification.key,
+                    "payload": notification.body.decode(),
+                    "title": notification.title,
+                    "body": notification.text,
+                    "state": "queued",
+                    "attempts": 0,
+                    "created_ms": now_ms,
+                    "next_attempt_ms": now_ms,
+                }
+                for notification in change.notifications
+            ],
+        )
 
 
 def _count_by(connection: Connection, column: Column[str]) -> dict[str, int]:
@@ -226,10 +189,19 @@ def _count_by(connection: Connection, column: Column[str]) -> dict[str, int]:
 
 def _alerts(
     connection: Connection, condition: Any, *, newest_first: bool = False, limit: int | None = None
-) -> list[StoredAlert]:
+) -> list[Alert]:
     order = (func.coalesce(alerts.c.fired_minute, alerts.c.pending_minute).desc(), alerts.c.id.desc())
     query = select(alerts).where(condition).order_by(*order if newest_first else (alerts.c.id,)).limit(limit)
     return [
-        StoredAlert(**{name: row[name] for name in StoredAlert.__dataclass_fields__})
+        Alert(**{name: row[name] for name in _ALERT}, state=State(row["state"]))
         for row in connection.execute(query).mappings()
     ]
+
+
+def _event(row: RowMapping | Mapping[str, Any]) -> Event:
+    values = {name: row[name] for name in _EVENT}
+    return Event(**values, transition=Kind(row["transition"]), evidence=_evidence.decode(row["evidence"]))
+
+
+def _delivery(row: RowMapping | Mapping[str, Any]) -> DeliveryRecord:
+    return DeliveryRecord(**{name: row[name] for name in _DELIVERY}, key=row["idempotency_key"])

@@ -5,26 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import RowMapping, func, select, update
 
+from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import alert_events, notifications
 
 
 @dataclass(frozen=True, slots=True)
-class QueuedNotification:
-    """A notification that is due."""
+class Due:
+    """A notification whose time has come."""
 
     id: int
-    event_id: int
-    receiver: str
-    notifier: int
-    idempotency_key: str
-    payload: str
-    title: str
-    body: str
-    attempts: int
+    attempts: int  # that have failed
     created_ms: int
+    notification: Notification
 
 
 class Outbox:
@@ -33,7 +28,7 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def due(self, now_ms: int, limit: int = 50) -> list[QueuedNotification]:
+    def due(self, now_ms: int, limit: int = 50) -> list[Due]:
         """Queued notifications whose time has come, oldest first.
 
         One waits while the same notifier has not yet been told of an earlier event of the same alert: "resolved" must
@@ -59,10 +54,7 @@ class Outbox:
                 .order_by(notifications.c.id)
                 .limit(limit)
             ).mappings()
-            return [
-                QueuedNotification(**{name: row[name] for name in QueuedNotification.__dataclass_fields__})
-                for row in rows
-            ]
+            return [Due(row["id"], row["attempts"], row["created_ms"], _notification(row)) for row in rows]
 
     def queued(self) -> int:
         """How many notifications are still to be delivered."""
@@ -87,3 +79,14 @@ class Outbox:
                 .where(notifications.c.id == notification_id)
                 .values(attempts=notifications.c.attempts + 1, **values)
             )
+
+
+def _notification(row: RowMapping) -> Notification:
+    return Notification(
+        key=row["idempotency_key"],
+        receiver=row["receiver"],
+        notifier=row["notifier"],
+        title=row["title"],
+        text=row["body"],
+        body=row["payload"].encode(),
+    )

@@ -144,17 +144,31 @@ def active_minutes(connection: Connection, start: int, end: int) -> list[int]:
     return list(rows)
 
 
-def top_negative(connection: Connection, series: str, start: int, end: int, limit: int) -> tuple[list[StoryFact], int]:
-    """The most negative originals of a series in [start, end), newest of equals first, and how many copies it had."""
+def top_negative(connection: Connection, series: str, start: int, end: int, limit: int) -> list[StoryFact]:
+    """The most negative originals of a series in [start, end), newest of equals first."""
     chosen = _facts(series, start, end, "negative")
     order = (scores.c.negative.desc(), stories.c.minute.desc(), stories.c.id)
-    facts = _read_facts(connection, chosen.order_by(*order).limit(limit))
-    collapsed = connection.scalar(
-        select(func.coalesce(func.sum(buckets.c.copies), 0)).where(
-            buckets.c.series == series, buckets.c.minute >= start, buckets.c.minute < end
-        )
+    return _read_facts(connection, chosen.order_by(*order).limit(limit))
+
+
+def negative_sources(connection: Connection, series: str, start: int, end: int) -> list[str]:
+    """The sources of all negative originals of a series in [start, end), most frequent first."""
+    query = (
+        select(stories.c.source)
+        .join(scores, scores.c.story_id == stories.c.id)
+        .where(*_living(start, end), _ORIGINAL, _in_series(series), scores.c.label == "negative")
+        .group_by(stories.c.source)
+        .order_by(func.count().desc(), stories.c.source)
     )
-    return facts, int(collapsed or 0)
+    return list(connection.scalars(query))
+
+
+def copies(connection: Connection, series: str, start: int, end: int) -> int:
+    """How many copies a series had in the minutes [start, end)."""
+    query = select(func.coalesce(func.sum(buckets.c.copies), 0)).where(
+        buckets.c.series == series, buckets.c.minute >= start, buckets.c.minute < end
+    )
+    return int(connection.scalar(query) or 0)
 
 
 def latest(

@@ -6,16 +6,16 @@ import math
 import random
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from sentiment_monitor.domain.payload import Notification, decode
+from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import RecordError, RetryLater
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier
 from sentiment_monitor.notify.retry import next_attempt
-from sentiment_monitor.store.outbox import Outbox, QueuedNotification
+from sentiment_monitor.store.outbox import Due, Outbox
 
 _log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class Delivery:
     def __init__(
         self,
         outbox: Outbox,
-        receivers: Mapping[str, Sequence[Notifier]],
+        receivers: Mapping[str, Mapping[str, Notifier]],
         *,
         now_ms: Callable[[], int],
         give_up_ms: int,
@@ -62,35 +62,28 @@ class Delivery:
 
     def _deliver_round(self) -> int:
         sent = 0
-        for queued in self._outbox.due(self._now_ms()):
+        for due in self._outbox.due(self._now_ms()):
             if time.monotonic() >= self._until:
                 break
             try:
-                self._send(queued)
+                self._send(due.notification)
             except DeliveryLater as error:
-                self._failed(queued, str(error), error.retry_after_s, final=False)
+                self._failed(due, str(error), error.retry_after_s, final=False)
             except RecordError as error:
-                self._failed(queued, str(error), None, final=True)
+                self._failed(due, str(error), None, final=True)
             else:
-                self._outbox.record_sent(queued.id, self._now_ms())
+                self._outbox.record_sent(due.id, self._now_ms())
                 self.deliveries.sent += 1
                 sent += 1
         return sent
 
-    def _send(self, queued: QueuedNotification) -> None:
-        notifiers = self._receivers.get(queued.receiver, ())
-        if queued.notifier >= len(notifiers):
-            raise RecordError("no_such_notifier", f"receiver {queued.receiver} no longer has it in the settings")
-        notification = Notification(
-            key=queued.idempotency_key,
-            receiver=queued.receiver,
-            status=decode(queued.payload.encode()).status,
-            title=queued.title,
-            text=queued.body,
-            body=queued.payload.encode(),
-        )
+    def _send(self, notification: Notification) -> None:
+        notifier = _named(self._receivers.get(notification.receiver, {}), notification.notifier)
+        if notifier is None:
+            where = f"receiver {notification.receiver} has no notifier {notification.notifier}"
+            raise RecordError("no_such_notifier", f"{where} in the settings any more")
         try:
-            notifiers[queued.notifier].send(notification, self._now_ms())
+            notifier.send(notification, self._now_ms())
         except (RetryLater, RecordError):
             raise
         except Exception as error:  # a receiver's answer, whatever it is, must not end the service
@@ -100,25 +93,38 @@ class Delivery:
                 f"unforeseen {type(error).__name__} at {place.filename}:{place.lineno} (please report it)"
             ) from error
 
-    def _failed(self, queued: QueuedNotification, error: str, retry_after_s: float | None, *, final: bool) -> None:
+    def _failed(self, due: Due, error: str, retry_after_s: float | None, *, final: bool) -> None:
         now = self._now_ms()
         following = (
             None
             if final
             else next_attempt(
-                queued.attempts + 1,
+                due.attempts + 1,
                 now,
                 retry_after_s,
-                first_ms=queued.created_ms,
+                first_ms=due.created_ms,
                 random=self._random,
                 give_up_ms=self._give_up_ms,
             )
         )
-        self._outbox.record_failure(queued.id, error, following)
-        fields = {"receiver": queued.receiver, "attempt": queued.attempts + 1, "error": error}
+        self._outbox.record_failure(due.id, error, following)
+        fields = {
+            "receiver": due.notification.receiver,
+            "notifier": due.notification.notifier,
+            "attempt": due.attempts + 1,
+            "error": error,
+        }
         if following is None:
             self.deliveries.failed += 1
             _log.error("notification.failed", **fields)
         else:
             self.deliveries.retried += 1
             _log.warning("notification.retry", in_seconds=round((following - now) / 1000, 1), **fields)
+
+
+def _named(notifiers: Mapping[str, Notifier], name: str) -> Notifier | None:
+    """The notifier of that name; ``#0``, from before there were names, is the first of the list."""
+    place = name.removeprefix("#")
+    if name != place and place.isdigit():
+        return dict(enumerate(notifiers.values())).get(int(place))
+    return notifiers.get(name)

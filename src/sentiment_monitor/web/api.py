@@ -8,6 +8,7 @@ from typing import Any, Literal
 from fastapi import FastAPI, HTTPException
 
 from sentiment_monitor import documents
+from sentiment_monitor.domain.alerts import State as AlertState
 from sentiment_monitor.store import reading
 from sentiment_monitor.web.pages import Pages
 from sentiment_monitor.web.parameters import Label, Limit, SeriesName, Since, Span, State, Step, Until
@@ -52,15 +53,18 @@ def add_api(made: FastAPI, pages: Pages) -> None:
     @made.get("/api/v1/alerts")
     def alerts(state: State = "", limit: Limit = 50) -> list[dict[str, Any]]:
         """Alerts, newest first: what ``monitor alerts list --json`` prints."""
-        return [documents.alert(one) for one in pages.alerts.listing(state=state or None, limit=limit)]
+        return [
+            documents.alert(one)
+            for one in pages.alerts.listing(state=AlertState(state) if state else None, limit=limit)
+        ]
 
     @made.get("/api/v1/alerts/{number}")
     def alert(number: int) -> dict[str, Any]:
         """One alert with events, evidence and deliveries: what ``monitor alerts show --json`` prints."""
-        found = pages.alerts.show(number) if 0 < number < 2**63 else None
-        if found is None:
+        history = pages.alerts.history(number) if 0 < number < 2**63 else None
+        if history is None:
             raise HTTPException(404, "there is no such alert")
-        return documents.alert_history(*found)
+        return documents.alert_history(history)
 
 
 def schema(usual: Callable[[], dict[str, Any]]) -> dict[str, Any]:

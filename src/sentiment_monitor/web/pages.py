@@ -6,7 +6,6 @@ import functools
 import gzip
 import importlib.metadata
 import importlib.util
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +17,11 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from sentiment_monitor import __version__, documents
+from sentiment_monitor.domain.alerts import Alert
+from sentiment_monitor.domain.alerts import State as AlertState
 from sentiment_monitor.domain.series import dimension_of
 from sentiment_monitor.store import reading
-from sentiment_monitor.store.alerts import AlertStore, StoredAlert
+from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection, Database
 from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
 from sentiment_monitor.web.parameters import NO_NUL, Label, SeriesName, Since, Span, State, Until
@@ -51,6 +52,7 @@ class Pages:
         self._templates.filters |= {
             "clock": clock,
             "ms_clock": lambda ms: clock(ms // MINUTE_MS),
+            "rfc3339_clock": lambda instant: instant[:16].replace("T", " "),
             "name": self.name,
             "web_link": web_link,
             "spark": spark,
@@ -112,7 +114,7 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
             last=last,
             age=pages.age(last),
             **_sums(points),
-            firing=pages.alerts.listing(state="firing", limit=_FIRING),
+            firing=pages.alerts.listing(state=AlertState.FIRING, limit=_FIRING),
             firing_count=pages.alerts.counts()[0].get("firing", 0),
             chart=chart(points, chosen, pages.alerts.of_series("all", *within)),
             tables=tables,
@@ -151,7 +153,7 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
 
     @made.get("/alerts", response_class=HTMLResponse, include_in_schema=False)
     def alerts(state: State = "") -> Response:
-        listing = pages.alerts.listing(state=state or None, limit=_ALERTS)
+        listing = pages.alerts.listing(state=AlertState(state) if state else None, limit=_ALERTS)
         return pages.html("alerts.html", here="alerts", state=state, alerts=listing, limit=_ALERTS)
 
     @made.get("/alert", response_class=HTMLResponse, include_in_schema=False)
@@ -161,17 +163,17 @@ def add_pages(made: FastAPI, pages: Pages) -> None:
     ) -> Response:
         # Notifications know the fingerprint only: its newest alert is the one meant, or one that came after it.
         wanted = number or pages.alerts.newest_of(fingerprint)
-        found = pages.alerts.show(wanted) if wanted else None
-        if found is None:
+        history = pages.alerts.history(wanted) if wanted else None
+        if history is None:
             raise HTTPException(404, "there is no such alert")
-        stored, events, sent = found
-        decided = [{**event, "evidence": json.loads(event["evidence"])} for event in events]
-        told = [event for event in decided if event["evidence"].get("top_stories")]
-        last = stored.resolved_minute or stored.updated_minute
-        around = {"since": iso(max(0, stored.pending_minute - DAY_MINUTES)), "until": iso(last + DAY_MINUTES // 2)}
+        stored = history.alert
+        evidence = next((event.evidence for event in reversed(history.events) if event.evidence.top_stories), None)
+        first = stored.pending_minute or 0
+        last = stored.resolved_minute or stored.decided_minute or first
+        around = {"since": iso(max(0, first - DAY_MINUTES)), "until": iso(last + DAY_MINUTES // 2)}
         return pages.html(
-            "alert.html", here="alerts", alert=stored, events=decided, sent=sent, around=around,
-            evidence=told[-1]["evidence"] if told else None,
+            "alert.html", here="alerts", alert=stored, events=history.events, sent=history.deliveries, around=around,
+            evidence=evidence,
         )  # fmt: skip
 
     @made.get("/dead-letters", response_class=HTMLResponse, include_in_schema=False)
@@ -209,7 +211,7 @@ def _like(connection: Connection, names: Mapping[str, Sequence[str]], text: str)
     return list(dict.fromkeys([*named, *reading.series_like(connection, text.partition(":")[2] or text, 20)]))
 
 
-def chart(points: Sequence[reading.TrendPoint], chosen: Span, alerts: Sequence[StoredAlert]) -> dict[str, Any]:
+def chart(points: Sequence[reading.TrendPoint], chosen: Span, alerts: Sequence[Alert]) -> dict[str, Any]:
     """What ``monitor.js`` draws: one bar a step, the mean score as a line, alerts as bands."""
     return {
         "step_ms": chosen.step * MINUTE_MS,

@@ -1,0 +1,90 @@
+"""A minute's evaluations: every rule asked of every series that could answer. No lease, no writing, no clock.
+
+The live tick, a replay and the question why there was no alert are this one function; what they read the past from is
+the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from sentiment_monitor.detect.baseline import Baseline
+from sentiment_monitor.detect.detectors import detector_of
+from sentiment_monitor.detect.detectors.contract import Window
+from sentiment_monitor.detect.gates import NOBODY, Tellers, evaluate, screen
+from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.domain.alerts import Evaluation
+
+
+class Count(NamedTuple):
+    """One series within one window, copies collapsed."""
+
+    stories: int
+    negative: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What is usual for a rule at one minute."""
+
+    baselines: Mapping[str, Baseline]  # by dimension
+    exposure: float  # hour-of-week factor of the window that ends there
+
+
+class Reader(Protocol):
+    """The past, as far as one minute may know it."""
+
+    def counts(self, start: int, end: int) -> Mapping[str, Count]:
+        """Every series with a story in the minutes [start, end)."""
+        ...
+
+    def usual(self, rule: Rule, minute: int) -> Usual:
+        """What is usual for the rule's series, as of ``minute``."""
+        ...
+
+    def tellers(self, series: Collection[str], start: int, end: int) -> Tellers:
+        """Who told the stories of these series in [start, end), and how new the newest negative one is."""
+        ...
+
+
+class Judgement(NamedTuple):
+    """One evaluation and the rule that asked for it."""
+
+    rule: Rule
+    evaluation: Evaluation
+
+
+def judge(
+    minute: int, rules: Sequence[Rule], reader: Reader, watched: Mapping[str, Collection[str]]
+) -> Iterator[Judgement]:
+    """Evaluate the candidates of each rule at ``minute``, which sees the minutes before it and not its own.
+
+    Candidates are the series with enough negatives in the window, and those in ``watched`` (series by rule): what is
+    pending or firing must be looked at however quiet it has become.
+    """
+    for rule in rules:
+        start = minute - rule.window_minutes
+        counts = reader.counts(start, minute)
+        matching = [series for series in counts if rule.matches(series)]
+        enough = {series for series in matching if counts[series].negative >= rule.min_negative}
+        candidates = sorted(enough | set(watched.get(rule.name, ())))
+        if not candidates:
+            continue
+        usual = reader.usual(rule, minute)
+        nothing = Count(0, 0)
+        window = Window(
+            names=tuple(candidates),
+            negative=np.array([counts.get(series, nothing).negative for series in candidates], np.float64),
+            volume=np.array([counts.get(series, nothing).stories for series in candidates], np.float64),
+            family=len(matching),
+            feed_volume=float(counts.get("all", nothing).stories),
+            exposure=usual.exposure,
+        )
+        screening = screen(rule, detector_of(rule).measure(rule, usual.baselines, window), window)
+        # Who tells it, and how long ago, can only hold a spike back: they are read only where there is one.
+        tellers = reader.tellers(screening.beyond, start, minute) if screening.beyond else NOBODY
+        yield from (Judgement(rule, evaluation) for evaluation in evaluate(rule, screening, tellers))
