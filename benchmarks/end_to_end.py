@@ -82,7 +82,7 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
                 values = [json.dumps({**message, "published_at": now}).encode() for message in part]
                 made.append(("news", partition), values)
         else:
-            made = root._kafka(settings, writer)
+            made = root.kafka_source(settings, writer)
         poll = made.poll
 
         def timed(*arguments: Any, **named: Any) -> Any:

@@ -19,6 +19,7 @@ from random import Random
 from typing import Any
 
 from sentiment_monitor.app import build as root
+from sentiment_monitor.app.service import Service
 from sentiment_monitor.bench.texts import built_in
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker, free_port
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
@@ -171,7 +172,7 @@ def _postgres(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def running(service: root.App) -> Iterator[Pipeline]:
+def running(service: Service) -> Iterator[Pipeline]:
     """The service in a thread of this process; stopped and joined at the end, what it raises is raised."""
     raised: list[BaseException] = []
 

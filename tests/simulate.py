@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentiment_monitor.detect.baseline import Baseline, Floats, History, fit
-from sentiment_monitor.detect.detectors.count import Evaluation, Reason, Window
-from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.detect.detectors import detector_of
+from sentiment_monitor.detect.detectors.contract import Reason, Window
+from sentiment_monitor.detect.gates import Tellers, evaluate, screen
+from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.domain.alerts import Evaluation
 
-HOURS = Rule(name="hours", warmup_minutes=0, min_ratio=1, min_negative=1, min_sources=1)
+HOURS = CountRule(name="hours", warmup_minutes=0, min_ratio=1, min_negative=1, min_sources=1)
 
 
 def window(
@@ -19,24 +22,27 @@ def window(
     negative: Sequence[float] | Floats,
     volume: Sequence[float] | Floats,
     *,
-    sources: int = 3,
-    newest: int = 0,
     family: int = 0,
     feed: float = 1000.0,
-    feed_sources: int = 9,
     exposure: float = 1.0,
 ) -> Window:
     return Window(
         names=tuple(names),
         negative=np.asarray(negative, np.float64),
         volume=np.asarray(volume, np.float64),
-        sources=np.full(len(names), sources),
-        newest_minute=np.full(len(names), newest),
         family=family or len(names),
         feed_volume=feed,
-        feed_sources=feed_sources,
         exposure=exposure,
     )
+
+
+def evaluations(
+    rule: Rule, usual: Mapping[str, Baseline], window: Window, *, sources: int = 3, feed_sources: int = 9
+) -> list[Evaluation]:
+    """What a tick makes of a window whose series are each told by so many sources."""
+    screening = screen(rule, detector_of(rule).measure(rule, usual, window), window)
+    tellers = Tellers(dict.fromkeys(window.names, sources), dict.fromkeys(window.names, 0), feed_sources)
+    return evaluate(rule, screening, tellers)
 
 
 def evaluation(
@@ -50,11 +56,7 @@ def evaluation(
         sources=3,
         newest_minute=newest,
         expected=0.93,
-        dispersion=1.5,
         expected_share=0.22,
-        p_count=2e-9,
-        p_share=1e-4,
-        p_burst=1e-9,
         p_value=2e-9,
         q_value=3e-8,
         effect=15.05,
@@ -62,6 +64,7 @@ def evaluation(
         holds=holds,
         reason=reason,
         sentence="",
+        statistics={"p_count": 2e-9, "p_share": 1e-4, "p_burst": 1e-9, "dispersion": 1.5},
     )
 
 

@@ -26,6 +26,16 @@ def duration_minutes(text: str) -> float | None:
     return min(float(match[1]) * _MINUTES[match[2].lower()], _LONGEST_MINUTES) if match else None
 
 
+def spell_minutes(minutes: int) -> str:
+    """``45 min``, ``6 h``, ``24 h``, ``3 d``, ``1 d 1 h 5 min``."""
+    if minutes == DAY_MINUTES:
+        return "24 h"
+    days, rest = divmod(minutes, DAY_MINUTES)
+    hours, left = divmod(rest, HOUR_MINUTES)
+    parts = ((days, "d"), (hours, "h"), (left, "min"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 min"
+
+
 def clock(minute: int | None) -> str:
     """``2023-03-10 17:21`` UTC for an event-time minute, a dash for None."""
     if minute is None:

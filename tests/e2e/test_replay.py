@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 
 from integration.harness import Message, Results, Service, send, service, until
-from sentiment_monitor.app.build import rules_of
+from sentiment_monitor.app.policy import rules_of
 from sentiment_monitor.ingest.embedded import EmbeddedBroker
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store import schema

@@ -149,7 +149,7 @@ def test_the_unit_sets_real_settings_and_gives_the_drain_its_time() -> None:
     assert {"2", "3"} <= set(service["RestartPreventExitStatus"].split())
     for name in re.findall(r"^Environment=(\w+)=", text, re.MULTILINE):
         assert name == "MONITOR_CONFIG" or _is_setting(name), f"{name} is not a setting"
-    from sentiment_monitor.app.build import DRAIN_SECONDS
+    from sentiment_monitor.app.signals import DRAIN_SECONDS
 
     assert int(service["TimeoutStopSec"]) > DRAIN_SECONDS
     compose_file = YAML(typ="safe").load(COMPOSE.read_text())
@@ -169,7 +169,7 @@ def test_exit_codes_that_must_not_restart_are_those_of_the_error_tree() -> None:
 
 
 def test_the_example_settings_load_with_nothing_unknown() -> None:
-    from sentiment_monitor.app.build import rules_of
+    from sentiment_monitor.app.policy import rules_of
 
     loaded = loading.load(DEPLOY / "monitor.toml")
     assert [rule.name for rule in rules_of(loaded)] == ["company-hour", "company-day", "market-mood"]

@@ -56,7 +56,7 @@ def given(**tables: dict[str, Any]) -> dict[str, Any]:
 def opened(config: Path | None, url: str | None) -> Iterator[Database]:
     """The database for a command that only reads; it must exist and be of this version."""
     settings = load_settings(config, given(database={"url": url}))
-    from sentiment_monitor.app.build import open_database
+    from sentiment_monitor.app.migrated import open_database
     from sentiment_monitor.store.database import Database
 
     where = Database(settings.database.url.get_secret_value())

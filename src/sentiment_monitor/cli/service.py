@@ -68,6 +68,7 @@ def run(
         ),
     )
     from sentiment_monitor.app import build as root
+    from sentiment_monitor.app.signals import signals
     from sentiment_monitor.telemetry import log
 
     log.configure(settings.log.level, settings.log.format)
@@ -84,7 +85,7 @@ def run(
         clock="event" if clock is ClockName.event else "wall",
         exit_when_idle=idle,
     )
-    with root.signals(service):
+    with signals(service):
         service.run()
 
 
@@ -106,7 +107,7 @@ def demo(
 def show_config(config: ConfigOption = None) -> None:
     """Check the settings and print the ones in force as JSON. Secrets are hidden."""
     settings = options.load_settings(config, {})
-    from sentiment_monitor.app.build import check
+    from sentiment_monitor.app.policy import check
 
     check(settings)
     typer.echo(settings.model_dump_json(indent=2))

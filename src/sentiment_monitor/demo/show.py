@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment_monitor.app import build as root
+from sentiment_monitor.app.service import Service
+from sentiment_monitor.app.signals import signals
 from sentiment_monitor.demo import news
 from sentiment_monitor.domain.alerts import Kind
 from sentiment_monitor.errors import FatalError, UsageError
@@ -55,7 +57,7 @@ def play(stories: int, keep: Path | None) -> None:
         with console.status("Starting the classifier (the first start compiles it for this machine) ..."):
             service = root.build(chosen, roles=["ingest", "detect"], clock="event", exit_when_idle=IDLE_SECONDS)
         publishing = threading.Thread(target=_publish, args=(chosen, sent), daemon=True)
-        with _running(service) as thread, root.signals(service):
+        with _running(service) as thread, signals(service):
             publishing.start()
             _watch(console, service, thread, len(sent), end)
         if service.stopped:
@@ -101,7 +103,7 @@ def _publish(chosen: Settings, sent: list[news.Sent]) -> None:
 
 
 @contextmanager
-def _running(service: root.App) -> Iterator[threading.Thread]:
+def _running(service: Service) -> Iterator[threading.Thread]:
     """Runs the service in a thread; what it raises is raised when the block ends."""
     raised: list[BaseException] = []
 
@@ -123,7 +125,7 @@ def _running(service: root.App) -> Iterator[threading.Thread]:
         raise raised[0]
 
 
-def _watch(console: Console, service: root.App, thread: threading.Thread, total: int, end: int) -> None:
+def _watch(console: Console, service: Service, thread: threading.Thread, total: int, end: int) -> None:
     """The live view until the service has ended; on a pipe only its last state is printed."""
     reader = Database(service.database.url.render_as_string(hide_password=False))
     began, shown = time.monotonic(), 0.0
@@ -140,7 +142,7 @@ def _watch(console: Console, service: root.App, thread: threading.Thread, total:
         console.print(view)
 
 
-def _view(service: root.App, reader: Database, total: int, end: int, seconds: float) -> Panel:
+def _view(service: Service, reader: Database, total: int, end: int, seconds: float) -> Panel:
     progress = service.pipeline.progress if service.pipeline else None
     records = progress.records if progress else 0
     queues = service.pipeline.queues if service.pipeline else {}

@@ -117,6 +117,14 @@ def hour_profile(hourly: Floats, first_minute: int) -> Floats:
     return np.asarray(np.maximum(1.0 + weight * (means / average - 1.0), 0.05))
 
 
+def past_end(minute: int, window_minutes: int) -> int:
+    """Where the past ends that a window ending at ``minute`` is judged by: the full hour before the window begins.
+
+    So a baseline is fitted once an hour.
+    """
+    return (minute - window_minutes) // HOUR_MINUTES * HOUR_MINUTES
+
+
 def exposures(profile: Floats, end_minute: int, window_minutes: int, bins: int) -> Floats:
     """Mean factor of each of ``bins`` windows that end at ``end_minute``, oldest first: (bins,)."""
     edges = end_minute + MONDAY_MINUTES - window_minutes * np.arange(bins, -1, -1, dtype=np.float64)

@@ -1,147 +1,147 @@
 """When a spike becomes an alert, and when the alert is over: a pure state machine over frozen values.
 
 The words are Prometheus's (``for``, ``keep_firing_for``) and the thresholds are two: an evaluation is *beyond* to
-fire and merely *holds* to keep firing. A state is all that the next tick needs: stored as columns it survives a
-restart, and a tick that runs twice, late or out of order decides nothing twice.
+fire and merely *holds* to keep firing. Time counts only while something can be said: minutes of a silent feed, and
+minutes that nobody decided, neither let an alert wait nor let it end. The value is all that the next tick needs: it
+survives a restart, and a tick that runs twice, late or out of order decides nothing twice.
 
-It does not decide who is told: a transition with ``notifies`` is what the outbox turns into notifications.
+Who is told, and how often, is decided elsewhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import NamedTuple
 
-from sentiment_monitor.detect.detectors.count import Evaluation, Reason
+from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import Rule
-
-
-class Status(StrEnum):
-    """Of one series under one rule."""
-
-    NORMAL = "normal"
-    PENDING = "pending"  # beyond, but not yet for ``for_minutes``
-    FIRING = "firing"
-    RESOLVED = "resolved"  # normal again after an alert
-
-
-class Kind(StrEnum):
-    """Of a transition."""
-
-    PENDING = "pending"
-    DROPPED = "dropped"  # pending came to nothing
-    FIRED = "fired"
-    REPEATED = "repeated"  # still firing, told again
-    RESOLVED = "resolved"
-
-
-class Why(StrEnum):
-    """The reason of one decision."""
-
-    QUIET = "quiet"
-    STALE = "stale"  # a spike of old news: never pages
-    WAITING = "waiting"  # pending, ``for`` is not over
-    BEYOND = "beyond"
-    ALREADY_FIRING = "already_firing"
-    REPEAT_DUE = "repeat_due"
-    HOLDING = "holding"  # under the bar to fire, over the bar to resolve
-    KEEPING = "keeping"  # quiet, ``keep_firing`` is not over
-    RECOVERED = "recovered"
-    NO_DATA = "no_data"  # nothing can be said: the state stays as it is
-    ALREADY_DECIDED = "already_decided"  # this minute, or a later one, has been decided before
-
-
-@dataclass(frozen=True, slots=True)
-class AlertState:
-    """What is remembered of one series under one rule. Minutes since 1970-01-01 UTC; None: not in this state."""
-
-    status: Status = Status.NORMAL
-    evaluated_minute: int | None = None  # newest tick decided
-    pending_minute: int | None = None  # beyond since, for the current pending or firing
-    started_minute: int | None = None  # of the current or newest alert
-    quiet_minute: int | None = None  # firing, but nothing holds it since
-    notified_minute: int | None = None  # of the current or newest alert: last fired or repeated
-    ended_minute: int | None = None  # of the newest alert
-
-
-class Transition(NamedTuple):
-    """A change of state, or a repetition, worth a row in ``alert_events``."""
-
-    kind: Kind
-    minute: int
-    why: Why
-
-    @property
-    def notifies(self) -> bool:
-        """Whether receivers are told."""
-        return self.kind in (Kind.FIRED, Kind.REPEATED, Kind.RESOLVED)
+from sentiment_monitor.domain.alerts import Alert, Evaluation, Kind, State, Transition, Why
 
 
 class Decision(NamedTuple):
     """What one tick makes of one series."""
 
-    state: AlertState
+    alert: Alert  # from now on
     transition: Transition | None
     why: Why
 
 
-def step(rule: Rule, state: AlertState, evaluation: Evaluation | None, now_minute: int) -> Decision:
+def step(rule: Rule, alert: Alert, evaluation: Evaluation | None, minute: int, missed: int = 0) -> Decision:
     """Decide one series at one tick.
 
-    ``evaluation`` is None when the series was no candidate: nothing to see. The caller must keep pending and firing
-    series among the candidates, and pass the evaluation with reason ``no_data`` when the feed is silent. Never
-    raises; the same arguments give the same decision, and a minute already decided gives the state back unchanged.
+    ``alert`` is the newest of the series under the rule; the spike after one that is over, or in state ``NORMAL``,
+    makes a new one. ``evaluation`` is None when the series was no candidate: nothing to see. The caller must keep
+    open alerts among the candidates, and pass the evaluation with reason ``no_data`` when the feed is silent.
+    ``missed`` is how many minutes before this one nobody decided.
+
+    Never raises; the same arguments give the same decision, and a minute already decided gives the value back
+    unchanged.
     """
-    if state.evaluated_minute is not None and now_minute <= state.evaluated_minute:
-        return Decision(state, None, Why.ALREADY_DECIDED)
-    seen = replace(state, evaluated_minute=now_minute)
-    if evaluation is not None and evaluation.reason is Reason.NO_DATA:
-        return Decision(seen, None, Why.NO_DATA)
+    if alert.decided_minute is not None and minute <= alert.decided_minute:
+        return Decision(alert, None, Why.ALREADY_DECIDED)
+    if evaluation is not None and evaluation.reason == Reason.NO_DATA:
+        return Decision(_silenced(alert, minute, missed), None, Why.NO_DATA)
     beyond = evaluation is not None and evaluation.beyond
-    holds = beyond or (evaluation is not None and evaluation.holds)
-    if state.status is Status.FIRING:
-        return _while_firing(rule, seen, beyond, holds, now_minute)
-    stale = beyond and evaluation is not None and now_minute - evaluation.newest_minute > rule.max_staleness_minutes
-    return _while_calm(rule, seen, beyond and not stale, stale, now_minute)
+    if alert.state is State.FIRING:
+        holds = beyond or (evaluation is not None and evaluation.holds)
+        return _while_firing(rule, _resumed(rule, alert, minute, missed), beyond, holds, minute)
+    stale = beyond and evaluation is not None and minute - evaluation.newest_minute > rule.max_staleness_minutes
+    if beyond and not stale:
+        return _while_beyond(rule, _resumed(rule, alert, minute, missed), minute)
+    why = Why.STALE if stale else Why.QUIET
+    if alert.state is State.PENDING:
+        return close(alert, minute, why)
+    return Decision(replace(alert, decided_minute=minute), None, why)
 
 
-def _while_calm(rule: Rule, state: AlertState, beyond: bool, stale: bool, now: int) -> Decision:
-    pending = state.status is Status.PENDING
-    if not beyond:
-        why = Why.STALE if stale else Why.QUIET
-        if not pending:
-            return Decision(state, None, why)
-        status = Status.NORMAL if state.ended_minute is None else Status.RESOLVED
-        return _decide(replace(state, status=status, pending_minute=None), Kind.DROPPED, now, why)
-    since = state.pending_minute if pending and state.pending_minute is not None else now
-    if now - since >= rule.for_minutes:
-        fired = AlertState(
-            status=Status.FIRING,
-            evaluated_minute=now,
-            pending_minute=since,
-            started_minute=now,
-            notified_minute=now,
+def close(alert: Alert, minute: int, why: Why) -> Decision:
+    """End an open alert: a firing one is resolved, a pending one dropped."""
+    fired = alert.state is State.FIRING
+    state, kind = (State.RESOLVED, Kind.RESOLVED) if fired else (State.DROPPED, Kind.DROPPED)
+    over = replace(
+        alert, state=state, quiet_minute=None, silent_minute=None, resolved_minute=minute, decided_minute=minute
+    )
+    return Decision(over, Transition(kind, minute, why), why)
+
+
+def rewound(alert: Alert, minute: int) -> Alert:
+    """The open alert of a clock that was ahead and has been set back, as if all of it had come by ``minute``.
+
+    Without this its minutes would count as decided, and it would neither hold nor end, until the clock was there again.
+    """
+
+    def bounded(noted: int | None) -> int | None:
+        return None if noted is None else min(noted, minute)
+
+    return replace(
+        alert,
+        pending_minute=bounded(alert.pending_minute),
+        fired_minute=bounded(alert.fired_minute),
+        quiet_minute=bounded(alert.quiet_minute),
+        silent_minute=bounded(alert.silent_minute),
+        decided_minute=bounded(alert.decided_minute),
+    )
+
+
+def _while_beyond(rule: Rule, alert: Alert, minute: int) -> Decision:
+    if alert.state is State.PENDING and alert.pending_minute is not None:
+        pending = replace(alert, decided_minute=minute)
+        since = alert.pending_minute
+    else:
+        pending = Alert(
+            rule=rule.name,
+            series=alert.series,
+            severity=rule.severity,
+            state=State.PENDING,
+            pending_minute=minute,
+            decided_minute=minute,
         )
-        return _decide(fired, Kind.FIRED, now, Why.BEYOND)
-    if pending:
-        return Decision(state, None, Why.WAITING)
-    return _decide(replace(state, status=Status.PENDING, pending_minute=now), Kind.PENDING, now, Why.WAITING)
+        since = minute
+    if minute - since >= rule.for_minutes:
+        fired = replace(pending, state=State.FIRING, fired_minute=minute)
+        return Decision(fired, Transition(Kind.FIRED, minute, Why.BEYOND), Why.BEYOND)
+    new = alert.state is not State.PENDING
+    return Decision(pending, Transition(Kind.PENDING, minute, Why.WAITING) if new else None, Why.WAITING)
 
 
-def _while_firing(rule: Rule, state: AlertState, beyond: bool, holds: bool, now: int) -> Decision:
-    if not holds:
-        quiet = now if state.quiet_minute is None else state.quiet_minute
-        if now - quiet < rule.keep_firing_minutes:
-            return Decision(replace(state, quiet_minute=quiet), None, Why.KEEPING)
-        over = replace(state, status=Status.RESOLVED, pending_minute=None, quiet_minute=None, ended_minute=now)
-        return _decide(over, Kind.RESOLVED, now, Why.RECOVERED)
-    state = replace(state, quiet_minute=None)
-    told = state.notified_minute if state.notified_minute is not None else now
-    if rule.repeat_minutes and now - told >= rule.repeat_minutes:
-        return _decide(replace(state, notified_minute=now), Kind.REPEATED, now, Why.REPEAT_DUE)
-    return Decision(state, None, Why.ALREADY_FIRING if beyond else Why.HOLDING)
+def _while_firing(rule: Rule, alert: Alert, beyond: bool, holds: bool, minute: int) -> Decision:
+    if holds:
+        firing = replace(alert, quiet_minute=None, decided_minute=minute)
+        return Decision(firing, None, Why.ALREADY_FIRING if beyond else Why.HOLDING)
+    quiet_minute = minute if alert.quiet_minute is None else alert.quiet_minute
+    if minute - quiet_minute >= rule.keep_firing_minutes:
+        return close(alert, minute, Why.RECOVERED)
+    return Decision(replace(alert, quiet_minute=quiet_minute, decided_minute=minute), None, Why.KEEPING)
 
 
-def _decide(state: AlertState, kind: Kind, now: int, why: Why) -> Decision:
-    return Decision(state, Transition(kind, now, why), why)
+def _silenced(alert: Alert, minute: int, missed: int) -> Alert:
+    """Nothing can be said; what is open remembers since when."""
+    if not alert.open:
+        return replace(alert, decided_minute=minute)
+    since = minute - _undecided(alert, minute, missed) if alert.silent_minute is None else alert.silent_minute
+    return replace(alert, silent_minute=since, decided_minute=minute)
+
+
+def _resumed(rule: Rule, alert: Alert, minute: int, missed: int) -> Alert:
+    """The open alert as if the minutes that do not count had not been: what it waits for begins later by as many."""
+    if not alert.open:
+        return alert
+    silent = alert.silent_minute
+    lost = _undecided(alert, minute, missed) if silent is None else minute - silent
+    return replace(
+        alert,
+        severity=rule.severity,
+        pending_minute=_later(alert.pending_minute, lost) if alert.state is State.PENDING else alert.pending_minute,
+        quiet_minute=_later(alert.quiet_minute, lost),
+        silent_minute=None,
+    )
+
+
+def _undecided(alert: Alert, minute: int, missed: int) -> int:
+    """``missed``, as far as the alert does not know better."""
+    most = missed if alert.decided_minute is None else min(missed, minute - alert.decided_minute - 1)
+    return max(0, most)
+
+
+def _later(minute: int | None, by: int) -> int | None:
+    return None if minute is None else minute + by

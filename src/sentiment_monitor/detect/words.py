@@ -7,39 +7,15 @@ advise, and it says nothing that the numbers do not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from sentiment_monitor.detect.detectors.count import Evaluation, Reason, spell_minutes, spell_number
-from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.detect.states import AlertState, Kind
+from sentiment_monitor.detect.detectors.contract import Reason
+from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, Kind, TopStory
 from sentiment_monitor.domain.series import dimension_of
-from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.times import clock, spell_minutes
 
-TOP_STORIES = 5
 HEADLINE_CHARACTERS = 160
 SOURCES_NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class TopStory:
-    """One negative story of the window, without its copies."""
-
-    id: str
-    headline: str
-    source: str
-    url: str
-    published_ms: int
-    negative: float  # the classifier's probability
-    copies: int = 0  # collapsed into this one
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What lies behind one evaluation: the store fills it when a transition needs it."""
-
-    stories: tuple[TopStory, ...]  # most telling first
-    sources: tuple[str, ...]  # of all negative stories in the window, most frequent first
-    copies: int  # collapsed in the window, all negative stories together
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +33,72 @@ class Explanation:
 
 
 def explain(
-    rule: Rule, evaluation: Evaluation, evidence: Evidence, state: AlertState, kind: Kind, name: str = ""
+    rule: Rule, evaluation: Evaluation, evidence: Evidence, alert: Alert, kind: Kind, name: str = ""
 ) -> Explanation:
-    """Say what one transition tells its receivers.
+    """Say what one transition, or repetition, tells its receivers.
 
-    ``state`` is the state after the transition; ``name`` is what people call the series (``Apple`` for
-    ``ticker:AAPL``), the series itself when empty.
+    ``alert`` is the alert after it; ``name`` is what people call the series (``Apple`` for ``ticker:AAPL``), the
+    series itself when empty.
     """
     who = _who(evaluation.series, name)
     number = f"{evaluation.observed:,.0f}"
-    span = spell_minutes(rule.window_minutes)
+    window = spell_minutes(rule.window_minutes)
     title = {
         Kind.RESOLVED: f"Resolved: negative news on {who}",
-        Kind.REPEATED: f"Still firing: {number} negative stories on {who} in {span}",
-    }.get(kind, f"{who}: {number} negative stories in {span} ({_unusual(rule, evaluation)})")
-    lines = [_what(rule, evaluation, span, kind), _why(rule, evaluation), _when(state, kind)]
+        Kind.REPEATED: f"Still firing: {number} negative stories on {who} in {window}",
+    }.get(kind, f"{who}: {number} negative stories in {window} ({_unusual(rule, evaluation)})")
+    lines = [_what(evaluation, window, kind), _why(rule, evaluation), _when(alert, kind)]
     if evidence.sources:
         lines.append(_sources(evidence))
     if evidence.copies:
         copies = "1 syndicated copy is" if evidence.copies == 1 else f"{evidence.copies} syndicated copies are"
         lines.append(f"Copies: {copies} left out of every figure.")
     lines.append(f"Rule {rule.name} on {evaluation.series}, severity {rule.severity}.")
-    stories = () if kind is Kind.RESOLVED else tuple(_story(story) for story in evidence.stories[:TOP_STORIES])
+    stories = () if kind is Kind.RESOLVED else tuple(_story(story) for story in evidence.top_stories[:TOP_STORIES])
     return Explanation(title, tuple(line for line in lines if line), stories)
 
 
+def sentence(rule: Rule, evaluation: Evaluation) -> str:
+    """One evaluation in one sentence: what was seen, and why it is beyond the rule or not."""
+    window = spell_minutes(rule.window_minutes)
+    if evaluation.reason == Reason.NO_DATA:
+        return f"no story at all in {window}: the feed is silent, nothing can be said"
+    if evaluation.reason == Reason.WARMING_UP:
+        return f"less than {spell_minutes(rule.warmup_minutes)} of history: too early to say"
+    counts = (
+        f"{evaluation.observed:,.0f} of {evaluation.volume:,.0f} stories in {window} are negative;"
+        f" {_number(evaluation.expected)} were expected"
+    )
+    usual = f"{evaluation.expected_share:.0%} is the usual share"
+    chance = "" if evaluation.p_value is None else f" (p = {evaluation.p_value:.1g})"
+    match evaluation.reason:
+        case Reason.SPIKE_MOOD:
+            return f"{counts}, {usual}{chance}"
+        case Reason.SPIKE_BURST:
+            return f"{counts}, {_busier(rule)}{chance}"
+        case Reason.TOO_FEW:
+            return f"{counts}; the rule asks for {rule.min_negative:g}"
+        case Reason.FEW_SOURCES:
+            return f"{counts}, from {evaluation.sources} source(s); the rule asks for {rule.min_sources}"
+        case Reason.SMALL_EFFECT:
+            return f"{counts}, {usual}; the rule asks for {_ratio(rule)} as much as expected"
+        case Reason.USUAL_MOOD:
+            return f"{counts}, but so is the rest of the news: {usual}"
+        case _:
+            return f"{counts}, {usual}: within what the past explains{chance}"
+
+
+def _busier(rule: Rule) -> str:
+    busy = f"{rule.surge:g} times as busy as usual" if isinstance(rule, CountRule) else "busier than usual"
+    return f"more than a day {busy} explains"
+
+
+def _ratio(rule: Rule) -> str:
+    return f"{rule.min_ratio:g} times" if isinstance(rule, CountRule) else "more than"
+
+
 def _unusual(rule: Rule, evaluation: Evaluation) -> str:
-    if rule.basis == "share":
+    if isinstance(rule, CountRule) and rule.basis == "share":
         return f"{evaluation.share:.0%} of all, usually {evaluation.expected_share:.0%}"
     if evaluation.expected < 0.1:
         return "usually none"
@@ -99,31 +114,36 @@ def _who(series: str, name: str) -> str:
     )
 
 
-def _what(rule: Rule, evaluation: Evaluation, span: str, kind: Kind) -> str:
+def _what(evaluation: Evaluation, window: str, kind: Kind) -> str:
     lead = "Now" if kind is Kind.RESOLVED else "What"
     return (
-        f"{lead}: {evaluation.observed:,.0f} negative of {evaluation.volume:,.0f} stories in {span}, where "
-        f"{spell_number(evaluation.expected)} negative were expected"
+        f"{lead}: {evaluation.observed:,.0f} negative of {evaluation.volume:,.0f} stories in {window}, where "
+        f"{_number(evaluation.expected)} negative were expected"
         f" (share {evaluation.share:.0%}, usually {evaluation.expected_share:.0%})."
     )
 
 
 def _why(rule: Rule, evaluation: Evaluation) -> str:
-    chance = f"p = {evaluation.p_value:.1g}, q = {evaluation.q_value:.1g} among the series tested"
-    if evaluation.reason is Reason.SPIKE_BURST:
-        return f"How unusual: {chance}; more than a day {rule.surge:g} times as busy as usual explains."
-    if evaluation.reason is Reason.SPIKE_MOOD:
-        return f"How unusual: {chance}; the mood is worse than usual, not only the volume higher."
-    return ""
-
-
-def _when(state: AlertState, kind: Kind) -> str:
-    if state.started_minute is None:
+    unusual = {
+        str(Reason.SPIKE_BURST): _busier(rule),
+        str(Reason.SPIKE_MOOD): "the mood is worse than usual, not only the volume higher",
+    }.get(evaluation.reason)
+    if unusual is None:
         return ""
-    since = f"Since: {clock(state.started_minute * MINUTE_MS)}"
-    if kind is Kind.RESOLVED and state.ended_minute is not None:
-        lasted = state.ended_minute - state.started_minute
-        return f"{since}, ended {clock(state.ended_minute * MINUTE_MS)} after {_lasted(lasted)}."
+    chances = [
+        *([] if evaluation.p_value is None else [f"p = {evaluation.p_value:.1g}"]),
+        *([] if evaluation.q_value is None else [f"q = {evaluation.q_value:.1g} among the series tested"]),
+    ]
+    return f"How unusual: {', '.join(chances)}{'; ' if chances else ''}{unusual}."
+
+
+def _when(alert: Alert, kind: Kind) -> str:
+    if alert.fired_minute is None:
+        return ""
+    since = f"Since: {clock(alert.fired_minute)} UTC"
+    if kind is Kind.RESOLVED and alert.resolved_minute is not None:
+        lasted = spell_minutes(alert.resolved_minute - alert.fired_minute)
+        return f"{since}, ended {clock(alert.resolved_minute)} UTC after {lasted}."
     return f"{since}."
 
 
@@ -137,25 +157,18 @@ def _story(story: TopStory) -> str:
     headline = " ".join(story.headline.split())
     if len(headline) > HEADLINE_CHARACTERS:
         headline = headline[: HEADLINE_CHARACTERS - 1].rstrip() + "…"
+    published = " ".join(story.published_at[:16].split("T"))
     copies = f", {story.copies} copies" if story.copies > 1 else ", 1 copy" if story.copies else ""
     link = f" {story.url}" if story.url else ""
-    return f"{headline} ({story.source}, {clock(story.published_ms)}, P(negative) {story.negative:.2f}{copies}){link}"
+    return f"{headline} ({story.source}, {published} UTC, P(negative) {story.p_negative:.2f}{copies}){link}"
 
 
 def _times(effect: float) -> str:
     return f"{effect:.0f}x" if effect >= 10 else f"{effect:.1f}x"
 
 
-def _lasted(minutes: int) -> str:
-    days, rest = divmod(minutes, 1440)
-    hours, left = divmod(rest, 60)
-    parts = ((days, "d"), (hours, "h"), (left, "min"))
-    return " ".join(f"{n} {unit}" for n, unit in parts if n) or "0 min"
-
-
-def clock(instant_ms: int) -> str:
-    """``2023-03-10 17:21 UTC``; "at an unknown time" outside the calendar."""
-    try:
-        return datetime.fromtimestamp(instant_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (OverflowError, OSError, ValueError):
-        return "at an unknown time"
+def _number(value: float) -> str:
+    """An expectation for people: ``0.9``, ``14``, ``fewer than 0.1``."""
+    if value < 0.1:
+        return "fewer than 0.1"
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"

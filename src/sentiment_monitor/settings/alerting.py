@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, Literal
 
-from pydantic import AnyUrl, Field, SecretStr, field_serializer
+from pydantic import (
+    AnyUrl,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from sentiment_monitor.detect.rules import CountRule
+from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.settings.section import Section
+from sentiment_monitor.times import DAY_MINUTES
 
 
 class Detect(Section):
@@ -58,3 +74,54 @@ class Receiver(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="What rules call it.")
     notifiers: list[Notifier] = Field(min_length=1, description="Each one is told, on its own.")
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RuleEntry(CountRule):
+    """One ``[[rules]]`` table: a rule, and who is told of its alerts."""
+
+    receivers: Annotated[tuple[str, ...], Field(min_length=1, description="Names of the receivers that are told.")] = (
+        "default",
+    )
+    repeat_minutes: Annotated[int, Field(ge=0, description="A firing alert is told again after this; 0: never.")] = (
+        DAY_MINUTES
+    )
+
+    @field_validator("receivers")
+    @classmethod
+    def _each_is_told_once(cls, receivers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(receivers)) < len(receivers):
+            raise ValueError("must not name one twice")
+        return receivers
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _problems_name_the_rule(cls, values: Any, build: Callable[[Any], RuleEntry]) -> RuleEntry:
+        """In a file the place of a rule says little."""
+        try:
+            return build(values)
+        except ValidationError as error:
+            name = values.get("name") if isinstance(values, dict) else None
+            if not isinstance(name, str):
+                raise
+            problems = [
+                InitErrorDetails(
+                    type=PydanticCustomError(
+                        "rule", "rule '{name}': {problem}", {"name": name, "problem": problem["msg"]}
+                    ),
+                    loc=problem["loc"],
+                    input=None,
+                )
+                for problem in error.errors(include_url=False, include_input=False)
+            ]
+            raise ValidationError.from_exception_data(error.title, problems) from None
+
+    @property
+    def rule(self) -> CountRule:
+        """What fires."""
+        return CountRule(**{field.name: getattr(self, field.name) for field in fields(CountRule)})
+
+    @property
+    def telling(self) -> Telling:
+        """Who is told of it, and how often."""
+        return Telling(self.receivers, self.repeat_minutes)

@@ -25,9 +25,8 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
-from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.errors import SettingsError
-from sentiment_monitor.settings.alerting import Detect, LogNotifier, Receiver
+from sentiment_monitor.settings.alerting import Detect, LogNotifier, Receiver, RuleEntry
 from sentiment_monitor.settings.feed import Kafka, News
 from sentiment_monitor.settings.service import Classifier, Database, DeadLetters, Log, Web
 
@@ -58,7 +57,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     dead_letters: DeadLetters = DeadLetters()
     detect: Detect = Detect()
-    rules: list[Rule] | None = Field(None, description="None: the built-in rules, see docs/detection.md.")
+    rules: list[RuleEntry] | None = Field(None, description="None: the built-in rules, see docs/detection.md.")
     receivers: list[Receiver] = Field(
         [Receiver(name="default", notifiers=[LogNotifier()])], description="Who is told; rules name them."
     )

@@ -19,6 +19,9 @@ import pytest
 from sqlalchemy import func, select
 
 from sentiment_monitor.app import build as root
+from sentiment_monitor.app.migrated import open_database
+from sentiment_monitor.app.service import Service
+from sentiment_monitor.app.signals import signals
 from sentiment_monitor.errors import FatalError, SettingsError, UsageError
 from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.score.lexicon import StubClassifier
@@ -55,7 +58,7 @@ def _source(count: int) -> Callable[[StoryWriter], MemorySource]:
     return make
 
 
-def _build(settings: Settings, **options: Any) -> root.App:
+def _build(settings: Settings, **options: Any) -> Service:
     return root.build(settings, classifier=StubClassifier(), **{"source": _source(20), **options})
 
 
@@ -85,9 +88,9 @@ def test_a_mapping_that_cannot_work_is_refused_before_anything_is_opened(made: S
 
 def test_without_migrations_an_old_schema_is_refused_with_the_remedy(made: Settings) -> None:
     with pytest.raises(FatalError, match="monitor migrate"):
-        root.open_database(made, migrate=False)
-    root.open_database(made).close()
-    root.open_database(made, migrate=False).close()
+        open_database(made, migrate=False)
+    open_database(made).close()
+    open_database(made, migrate=False).close()
 
 
 # -- how a service ends -----------------------------------------------------------------------------
@@ -123,7 +126,7 @@ def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(
 
 
 def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(made: Settings) -> None:
-    root.open_database(made).close()
+    open_database(made).close()
     service = root.build(made.model_copy(update={"external_url": "https://desk.example/monitor"}), roles=["web"])
     assert service.web is not None
     thread = threading.Thread(target=service.run)
@@ -204,10 +207,10 @@ def test_a_stop_ends_every_role_also_one_that_comes_before_the_start(
 def test_the_first_signal_drains_and_the_second_aborts(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     service = _build(made)
     called: list[str] = []
-    monkeypatch.setattr(root.App, "stop", lambda self: called.append("stop"))
-    monkeypatch.setattr(root.App, "abort", lambda self: called.append("abort"))
+    monkeypatch.setattr(Service, "stop", lambda self: called.append("stop"))
+    monkeypatch.setattr(Service, "abort", lambda self: called.append("abort"))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    with root.signals(service):
+    with signals(service):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
     assert called == ["stop", "abort"]
@@ -218,9 +221,9 @@ def test_the_first_signal_drains_and_the_second_aborts(made: Settings, monkeypat
 def test_a_drain_that_takes_too_long_is_aborted(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     service = _build(made)
     aborted = threading.Event()
-    monkeypatch.setattr(root, "DRAIN_SECONDS", 0.05)
-    monkeypatch.setattr(root.App, "abort", lambda self: aborted.set())
-    with root.signals(service):
+    monkeypatch.setattr("sentiment_monitor.app.signals.DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(Service, "abort", lambda self: aborted.set())
+    with signals(service):
         os.kill(os.getpid(), signal.SIGTERM)
         assert aborted.wait(10)
     service.close()
@@ -228,9 +231,9 @@ def test_a_drain_that_takes_too_long_is_aborted(made: Settings, monkeypatch: pyt
 
 HOLDING_ON = """
 import time, types
-from sentiment_monitor.app import build as root
-root.ABORT_SECONDS = 0.3
-with root.signals(types.SimpleNamespace(stop=lambda: None, abort=lambda: None)):
+from sentiment_monitor.app import signals
+signals.ABORT_SECONDS = 0.3
+with signals.signals(types.SimpleNamespace(stop=lambda: None, abort=lambda: None)):
     print("ready", flush=True)
     while True:
         time.sleep(60)

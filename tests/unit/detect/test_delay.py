@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from sentiment_monitor.detect.baseline import Floats
-from sentiment_monitor.detect.detectors.count import evaluate
-from sentiment_monitor.detect.rules import Rule
-from simulate import baseline, clumpy, names, window
+from sentiment_monitor.detect.rules import CountRule
+from simulate import baseline, clumpy, evaluations, names, window
 
 SERIES, PAST, QUIET, BURST = 60, 28, 300, 12
-RULE = Rule(name="delay", window_minutes=1440, warmup_minutes=0, min_negative=1, min_sources=1, min_ratio=1)
+RULE = CountRule(name="delay", window_minutes=1440, warmup_minutes=0, min_negative=1, min_sources=1, min_ratio=1)
 
 
 def scores(past: tuple[Floats, Floats], now: tuple[Floats, Floats]) -> dict[str, Floats]:
@@ -20,8 +19,8 @@ def scores(past: tuple[Floats, Floats], now: tuple[Floats, Floats]) -> dict[str,
     mean, spread = past[0].mean(axis=1), past[0].std(axis=1)
     ours = np.zeros(now[0].shape)
     for k in range(now[0].shape[1]):
-        results = evaluate(RULE, usual, window(names(len(mean)), now[0][:, k], now[1][:, k]))
-        ours[:, k] = [-np.log(r.p_value) for r in results]
+        results = evaluations(RULE, usual, window(names(len(mean)), now[0][:, k], now[1][:, k]))
+        ours[:, k] = [-np.log(r.p_value or np.nan) for r in results]
     return {
         "ours": ours,
         "sigma": (now[0] - mean[:, None]) / np.maximum(spread, 0.1)[:, None],

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from sentiment_monitor.app.build import rules_of
+from sentiment_monitor.app.policy import rules_of
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings import load as loading
 from sentiment_monitor.settings.feed import Kafka

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment_monitor.detect.baseline import Baseline
-from sentiment_monitor.detect.detectors.count import Evaluation, Reason, evaluate
-from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
-from simulate import HOURS, baseline, clumpy, names, window
+from sentiment_monitor.detect.baseline import Baseline, past_end
+from sentiment_monitor.detect.detectors import detector_of
+from sentiment_monitor.detect.detectors.contract import Reason
+from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule
+from sentiment_monitor.domain.alerts import Evaluation
+from simulate import HOURS, baseline, clumpy, evaluations, names, window
 
 DAY = next(rule for rule in DEFAULT_RULES if rule.name == "company-day")
 MOOD = next(rule for rule in DEFAULT_RULES if rule.basis == "share")
@@ -26,12 +28,10 @@ def feed(seed: int = 0) -> Baseline:
 
 
 def one(
-    negative: float, volume: float, series: str = "ticker:new", *, rule: Rule = DAY, usual: Baseline | None = None
+    negative: float, volume: float, series: str = "ticker:new", *, rule: CountRule = DAY, usual: Baseline | None = None
 ) -> Evaluation:
     dimension = series.partition(":")[0]
-    [result] = evaluate(
-        rule, {dimension: usual or feed()}, window([series], [negative], [volume], sources=3, family=30)
-    )
+    [result] = evaluations(rule, {dimension: usual or feed()}, window([series], [negative], [volume], family=30))
     return result
 
 
@@ -58,7 +58,7 @@ def test_ten_times_the_stories_at_the_usual_mood_page_nobody() -> None:
 def test_a_giant_in_real_trouble_pages() -> None:
     result = one(32, 40, "ticker:0")
     assert result.beyond
-    assert result.p_share < 0.01
+    assert result.statistics["p_share"] < 0.01
 
 
 def test_a_newcomer_with_good_press_pages_nobody() -> None:
@@ -70,30 +70,6 @@ def test_two_or_three_bad_stories_on_a_rare_company_page_nobody() -> None:
     assert not one(3, 3, "ticker:30", rule=replace(DAY, min_negative=1, surge=10.0)).beyond
 
 
-def test_one_source_is_not_enough_for_a_few_stories() -> None:
-    single = window(["ticker:new"], [4], [4], sources=1)
-    assert evaluate(DAY, {"ticker": feed()}, single)[0].reason is Reason.FEW_SOURCES
-
-
-def test_one_source_is_enough_from_five_negatives_on() -> None:
-    scandal = window(["ticker:new"], [5], [6], sources=1)
-    assert evaluate(DAY, {"ticker": feed()}, scandal)[0].beyond
-
-
-def test_one_source_is_enough_where_the_whole_feed_has_no_more() -> None:
-    agency = window(["ticker:new"], [4], [4], sources=1, feed_sources=1)
-    assert evaluate(DAY, {"ticker": feed()}, agency)[0].beyond
-    two = window(["ticker:new"], [4], [4], sources=2, feed_sources=2)
-    assert evaluate(replace(DAY, min_sources=3), {"ticker": feed()}, two)[0].beyond
-
-
-def test_a_series_that_is_a_source_is_not_asked_for_another() -> None:
-    rng = np.random.default_rng(1)
-    usual = baseline(*clumpy(rng, 40.0, 2.0, 0.2, 0.01, (5, 60)), dimension="source")
-    wire = window(["source:0"], [45], [60], sources=1)
-    assert evaluate(MOOD, {"source": usual}, wire)[0].reason is Reason.SPIKE_MOOD
-
-
 def test_the_market_is_judged_by_share_not_by_total() -> None:
     rng = np.random.default_rng(2)
     negative, volume = clumpy(rng, 90.0, 2.0, 0.2, 0.005, (1, 56))
@@ -101,12 +77,12 @@ def test_the_market_is_judged_by_share_not_by_total() -> None:
     usual["all"] = replace(usual["all"], index={"all": 0})
 
     def market(bad: float, total: float) -> Evaluation:
-        return evaluate(MOOD, usual, window(["all"], [bad], [total]))[0]
+        return evaluations(MOOD, usual, window(["all"], [bad], [total]))[0]
 
     assert market(40, 90).beyond  # flat volume, twice the share
     assert not market(45, 225).beyond  # a busy day
     half_the_feed_away = market(12, 30)
-    assert half_the_feed_away.p_share < 0.1
+    assert half_the_feed_away.statistics["p_share"] < 0.1
     assert half_the_feed_away.p_value == 1.0
 
 
@@ -118,7 +94,7 @@ def test_an_alert_holds_at_half_the_floor_and_not_on_a_single_story() -> None:
 
 
 def test_silence_is_no_data_and_not_quiet() -> None:
-    result = evaluate(DAY, {"ticker": feed()}, window(["ticker:0"], [0], [0], feed=0))[0]
+    result = evaluations(DAY, {"ticker": feed()}, window(["ticker:0"], [0], [0], feed=0))[0]
     assert result.reason is Reason.NO_DATA
     assert not result.holds
 
@@ -126,7 +102,7 @@ def test_silence_is_no_data_and_not_quiet() -> None:
 def test_without_history_the_rule_warms_up() -> None:
     empty = baseline(np.zeros((0, 0)), np.zeros((0, 0)))
     assert one(20, 20, usual=empty).reason is Reason.WARMING_UP
-    assert evaluate(DAY, {}, window(["ticker:x"], [20], [20]))[0].reason is Reason.WARMING_UP
+    assert evaluations(DAY, {}, window(["ticker:x"], [20], [20]))[0].reason is Reason.WARMING_UP
     young = baseline(np.zeros((1, 2)), np.zeros((1, 2)))
     assert one(20, 20, usual=young).reason is Reason.WARMING_UP
 
@@ -139,17 +115,18 @@ def test_a_short_history_fires_on_much_and_not_on_little() -> None:
 
 
 def test_series_that_are_no_candidates_count_as_tests() -> None:
-    few = evaluate(DAY, {"ticker": feed()}, window(["ticker:new"], [5], [8], family=1))[0]
-    many = evaluate(DAY, {"ticker": feed()}, window(["ticker:new"], [5], [8], family=500))[0]
+    few = evaluations(DAY, {"ticker": feed()}, window(["ticker:new"], [5], [8], family=1))[0]
+    many = evaluations(DAY, {"ticker": feed()}, window(["ticker:new"], [5], [8], family=500))[0]
     assert many.p_value == few.p_value
+    assert few.q_value is not None
     assert many.q_value == pytest.approx(min(1.0, 500 * few.q_value))
 
 
 def test_a_busy_hour_expects_more() -> None:
-    quiet = evaluate(DAY, {"ticker": feed()}, window(["ticker:0"], [9], [12], exposure=0.3))[0]
-    busy = evaluate(DAY, {"ticker": feed()}, window(["ticker:0"], [9], [12], exposure=2.0))[0]
+    quiet = evaluations(DAY, {"ticker": feed()}, window(["ticker:0"], [9], [12], exposure=0.3))[0]
+    busy = evaluations(DAY, {"ticker": feed()}, window(["ticker:0"], [9], [12], exposure=2.0))[0]
     assert quiet.expected < busy.expected
-    assert quiet.p_count < busy.p_count
+    assert quiet.statistics["p_count"] < busy.statistics["p_count"]
 
 
 @settings(max_examples=150, deadline=None)
@@ -159,7 +136,7 @@ def test_a_busy_hour_expects_more() -> None:
     st.sampled_from([DAY, replace(MOOD, dimensions=("ticker",)), HOURS]),
 )
 def test_no_input_gives_nan_or_leaves_the_unit_interval(
-    rows: list[tuple[int, int, int]], exposure: float, rule: Rule
+    rows: list[tuple[int, int, int]], exposure: float, rule: CountRule
 ) -> None:
     candidates = window(
         [f"ticker:{place}" for _, _, place in rows],
@@ -167,10 +144,14 @@ def test_no_input_gives_nan_or_leaves_the_unit_interval(
         [float(n + rest) for n, rest, _ in rows],
         exposure=exposure,
     )
-    for result in evaluate(rule, {"ticker": feed()}, candidates):
-        for value in (result.p_count, result.p_share, result.p_burst, result.p_value, result.q_value):
+    for result in evaluations(rule, {"ticker": feed()}, candidates):
+        asked = [value for name, value in result.statistics.items() if name.startswith("p_")]
+        assert len(asked) == 3
+        for value in (*asked, result.p_value, result.q_value):
+            assert value is not None
             assert 0 <= value <= 1
-        assert np.isfinite([result.expected, result.effect, result.dispersion, result.expected_share]).all()
+        numbers = [result.expected, result.effect, result.statistics["dispersion"], result.expected_share]
+        assert np.isfinite(numbers).all()
         assert result.sentence
 
 
@@ -179,16 +160,18 @@ def test_no_input_gives_nan_or_leaves_the_unit_interval(
 def test_one_more_negative_story_is_never_less_surprising(place: int, volume: int) -> None:
     steps = np.arange(volume + 1.0)
     same = [f"ticker:{place}"] * len(steps)
-    results = evaluate(DAY, {"ticker": feed()}, window(same, steps, np.full(len(steps), float(volume))))
+    results = evaluations(DAY, {"ticker": feed()}, window(same, steps, np.full(len(steps), float(volume))))
     for before, after in pairwise(results):
-        assert after.p_count <= before.p_count * (1 + 1e-9)
-        assert after.p_share <= before.p_share * (1 + 1e-9)
+        assert before.p_value is not None
+        assert after.p_value is not None
+        assert after.statistics["p_count"] <= before.statistics["p_count"] * (1 + 1e-9)
+        assert after.statistics["p_share"] <= before.statistics["p_share"] * (1 + 1e-9)
         assert after.p_value <= before.p_value * (1 + 1e-9)
 
 
 def test_probability_mass_is_as_good_as_a_count() -> None:
     result = one(6.4, 18)
-    assert one(7, 18).p_count < result.p_count < one(6, 18).p_count
+    assert one(7, 18).statistics["p_count"] < result.statistics["p_count"] < one(6, 18).statistics["p_count"]
     assert result.beyond
 
 
@@ -200,9 +183,9 @@ def test_p_values_are_calibrated_on_null_series(mean: float, fano: float) -> Non
     for _ in range(40):
         negative, volume = clumpy(rng, mean / 0.3, fano, 0.3, 0.05, (100, 81))
         usual = {"ticker": baseline(negative[:, :80], volume[:, :80])}
-        results = evaluate(HOURS, usual, window(names(100), negative[:, 80], volume[:, 80]))
-        count += [r.p_count for r in results]
-        share += [r.p_share for r in results]
+        results = evaluations(HOURS, usual, window(names(100), negative[:, 80], volume[:, 80]))
+        count += [r.statistics["p_count"] for r in results]
+        share += [r.statistics["p_share"] for r in results]
         moods += [r.p_value for r in results]
     for p in (count, share):
         assert 0.02 < np.mean(np.array(p) <= 0.05) < 0.065
@@ -219,6 +202,35 @@ def test_a_thin_baseline_widens_the_p_value_instead_of_lying() -> None:
         own = np.append(negative[:, :3].mean(axis=1), 1.0)  # each series' own mean, taken as the truth
         naive = replace(usual, rate=own, rate_variance=np.zeros(51))
         now = window(names(50), negative[:, 3], volume[:, 3])
-        honest += [r.p_count <= 0.05 for r in evaluate(HOURS, {"ticker": usual}, now)]
-        plugged += [r.p_count <= 0.05 for r in evaluate(HOURS, {"ticker": naive}, now)]
+        honest += [r.statistics["p_count"] <= 0.05 for r in evaluations(HOURS, {"ticker": usual}, now)]
+        plugged += [r.statistics["p_count"] <= 0.05 for r in evaluations(HOURS, {"ticker": naive}, now)]
     assert np.mean(honest) < 0.07 < np.mean(plugged)
+
+
+ACTIVE = st.lists(st.integers(0, 900), unique=True, max_size=12).map(sorted)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ACTIVE, st.sampled_from([1, 7, 60, 90, 360]), st.integers(0, 400), st.integers(0, 700))
+def test_between_the_minutes_that_stir_nothing_can_change(
+    active: list[int], length: int, first: int, spread: int
+) -> None:
+    rule = replace(DAY, window_minutes=length)
+    last = first + spread
+    seen = [minute for minute in active if minute >= first - length - 1]
+    stirred = detector_of(rule).stirs(rule, seen, first, last)
+    assert all(first <= minute <= last for minute in stirred)
+
+    def view(minute: int) -> tuple[list[int], int]:
+        inside = [story for story in active if minute - length <= story < minute]
+        return inside, past_end(minute, length) if inside else 0
+
+    for minute in range(first + 1, last + 1):
+        if minute not in stirred:
+            assert view(minute) == view(minute - 1), minute
+
+
+def test_a_story_stirs_when_it_enters_when_it_leaves_and_at_each_new_past_between() -> None:
+    rule = replace(DAY, window_minutes=150)
+    assert detector_of(rule).stirs(rule, [100], 0, 1000) == {101, 150, 210, 251}
+    assert detector_of(rule).stirs(rule, [], 0, 10_000) == set()

@@ -1,0 +1,100 @@
+"""The policy: what decides about news and alerts, made of the settings and the files they name, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule, check_rules
+from sentiment_monitor.enrich.names import Watchlist
+from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.ingest.decode import Decoder
+from sentiment_monitor.notify.apprise import AppriseNotifier
+from sentiment_monitor.notify.contract import LogNotifier, Notifier
+from sentiment_monitor.notify.webhook import WebhookNotifier
+from sentiment_monitor.settings import alerting
+from sentiment_monitor.settings.load import Settings
+from sentiment_monitor.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules, receivers with their notifiers, watchlist and decoder: frozen, and complete before anybody uses it.
+
+    Making one is where settings can be wrong. No other system is asked.
+    """
+
+    rules: tuple[Rule, ...]
+    receivers: Mapping[str, Sequence[Notifier]]
+    watchlist: Watchlist
+    decoder: Decoder
+
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        """Reads the files, compiles the mappings, makes the notifiers. Raises SettingsError, UsageError."""
+        watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
+        decoder = Decoder(
+            settings.news.mapping,
+            default_source=settings.news.default_source,
+            max_bytes=settings.news.max_message_bytes,
+        )
+        rules = rules_of(settings)
+        receivers = {
+            receiver.name: [_notifier(receiver.name, configured) for configured in receiver.notifiers]
+            for receiver in settings.receivers
+        }
+        if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
+            raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
+        return cls(rules, receivers, watchlist, decoder)
+
+    def close(self) -> None:
+        """Gives back what the notifiers hold."""
+        for notifiers in self.receivers.values():
+            for notifier in notifiers:
+                notifier.close()
+
+
+def rules_of(settings: Settings) -> tuple[Rule, ...]:
+    """The rules in force: those of the settings, or the built-in ones for every receiver there is."""
+    if settings.rules is not None:
+        return check_rules(tuple(settings.rules))
+    receivers = tuple(receiver.name for receiver in settings.receivers)
+    return tuple(Rule(**{**asdict(rule), "receivers": receivers}) for rule in DEFAULT_RULES)
+
+
+def check(settings: Settings) -> None:
+    """Raises SettingsError or UsageError for what ``monitor run`` would refuse, as far as no other system is needed."""
+    check_files(settings)
+    Policy.of(settings).close()
+    Database(settings.database.url.get_secret_value()).close()
+
+
+def check_files(settings: Settings) -> None:
+    """Raises SettingsError for a certificate or key of the broker's connection that is not there."""
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        path = getattr(settings.kafka, name)
+        if path and not os.access(path, os.R_OK):
+            raise SettingsError(f"kafka.{name} {path}: there is no such file, or it cannot be read")
+
+
+def _notifier(receiver: str, configured: alerting.Notifier) -> Notifier:
+    try:
+        return _made_of(configured)
+    except SettingsError as error:
+        raise SettingsError(f"receiver {receiver}: {error}") from None
+
+
+def _made_of(configured: alerting.Notifier) -> Notifier:
+    match configured:
+        case alerting.WebhookNotifier():
+            return WebhookNotifier(
+                str(configured.url),
+                secret=configured.secret.get_secret_value() if configured.secret else "",
+                token=configured.token.get_secret_value() if configured.token else "",
+                timeout_s=configured.timeout_seconds,
+            )
+        case alerting.AppriseNotifier():
+            return AppriseNotifier(configured.url.get_secret_value())
+        case alerting.LogNotifier():
+            return LogNotifier()

@@ -1,0 +1,126 @@
+"""The running service: its two loops, its page, and how they end together."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+from fastapi import FastAPI
+
+from sentiment_monitor.app.policy import Policy
+from sentiment_monitor.score.contract import Classifier
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.stream.pipeline import Pipeline
+from sentiment_monitor.watch.clocks import EventClock, LiveClock
+from sentiment_monitor.watch.deliver import Delivery
+from sentiment_monitor.watch.lease import Leadership
+from sentiment_monitor.watch.tick import Ticker
+from sentiment_monitor.web.server import WebServer
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Web:
+    """The page and what serves it, with a pool of connections of its own: readers must not keep the writer waiting."""
+
+    server: WebServer
+    site: FastAPI
+    database: Database
+
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """Begins to answer. ``failed`` is called when that ends by itself."""
+        self.server.start(self.site, failed)
+
+    def stop(self) -> None:
+        """Ends answering, and gives back socket and connections."""
+        self.server.stop()
+        self.database.close()
+
+
+@dataclass(slots=True)
+class Service:
+    """What ``monitor run`` runs. The composition root makes one."""
+
+    database: Database
+    policy: Policy
+    delivery: Delivery
+    leadership: Leadership
+    ticker: Ticker
+    pipeline: Pipeline | None = None
+    live: LiveClock | None = None
+    event: EventClock | None = None
+    classifier: Classifier | None = None
+    web: Web | None = None
+    failure: BaseException | None = None
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody ended the run, rather than that there was nothing more to do."""
+        return self._stopped.is_set()
+
+    def run(self) -> None:
+        """Runs until stopped, idle, or broken; raises what broke it. Either loop's end is the process's end."""
+        if self.live:
+            self.live.start()
+        if self.web:
+            self.web.start(self.fail)
+        _log.info(
+            "monitor.ready",
+            classifier=self.classifier.id if self.classifier else None,
+            database=self.database.url.render_as_string(hide_password=True),
+        )
+        # Libraries and classifier stay until the end; to look through them for garbage again and again would cost a
+        # sixth of the CPU under load.
+        gc.freeze()
+        try:
+            if self.pipeline:
+                self.pipeline.run()
+                # Not after a stop: what is still in Kafka may belong to minutes before the last one stored.
+                if self.event and self.pipeline.read_out and self.pipeline.progress.last_minute is not None:
+                    self.event.advance(self.pipeline.progress.last_minute + 1)
+            else:
+                self._stopped.wait()
+        finally:
+            try:
+                if self.live:
+                    self.live.stop()
+                elif self.event:
+                    self.leadership.release()
+            finally:
+                self.close()
+        if self.failure is not None:
+            raise self.failure
+
+    def fail(self, error: BaseException) -> None:
+        """The tick loop broke: stop everything and let :meth:`run` raise it."""
+        self.failure = self.failure or error
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends the run after what was fetched is stored."""
+        if self.pipeline:
+            self.pipeline.stop()
+        self._stopped.set()
+
+    def abort(self) -> None:
+        """Ends the run at once; what is not stored will be read again."""
+        if self.event:
+            self.event.stop()
+        if self.pipeline:
+            self.pipeline.abort()
+        self.delivery.hurry(0)
+        self.stop()
+
+    def close(self) -> None:
+        """Gives back connections."""
+        if self.web:
+            self.web.stop()
+        self.policy.close()
+        if self.classifier:
+            self.classifier.close()
+        self.database.close()

@@ -1,0 +1,125 @@
+"""What a spike must pass besides the statistic (data, history, floors, false discoveries, sources), each with a reason.
+
+Asked in two turns, because who tells the stories costs a query: :func:`screen` with what the window holds, and
+:func:`evaluate` with the tellers of the few series that passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import false_discovery_control
+
+from sentiment_monitor.detect.baseline import Floats
+from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
+from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.detect.words import sentence
+from sentiment_monitor.domain.alerts import Evaluation
+from sentiment_monitor.domain.series import dimension_of
+
+ENOUGH_NEGATIVES = 5  # from so many on one source is enough: a scandal may be told by a single agency
+
+
+@dataclass(frozen=True, slots=True)
+class Tellers:
+    """Who tells the stories of some series in one window, and how long ago."""
+
+    sources: Mapping[str, int]  # distinct ones of its stories, negative or not: a modest classifier misses some
+    newest_minute: Mapping[str, int]  # event-time minute of its newest negative story; -1 when there is none
+    feed_sources: int  # distinct ones of the whole feed's stories
+
+
+NOBODY = Tellers({}, {}, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Screening:
+    """The candidates of a window after the first turn, in their order."""
+
+    window: Window
+    measurements: Measurements
+    q_value: Floats | None  # (S,)
+    objections: tuple[Reason | None, ...]  # the first thing in the way; None: nothing yet
+
+    @property
+    def beyond(self) -> tuple[str, ...]:
+        """The series with nothing in the way yet: for these, and no others, tellers decide."""
+        return tuple(
+            name for name, objection in zip(self.window.names, self.objections, strict=True) if objection is None
+        )
+
+
+def screen(rule: Rule, measurements: Measurements, window: Window) -> Screening:
+    """Ask everything that the window itself answers."""
+    q_value = None if measurements.p_value is None else adjusted(measurements.p_value, window.family)
+    alive = window.feed_volume > 0
+    warm = measurements.history_minutes >= rule.warmup_minutes
+    many = window.negative >= rule.min_negative
+
+    def first_objection(i: int) -> Reason | None:
+        if not alive:
+            return Reason.NO_DATA
+        if not warm[i]:
+            return Reason.WARMING_UP
+        if not many[i]:
+            return Reason.TOO_FEW
+        if measurements.objections[i] is not None:
+            return measurements.objections[i]
+        if q_value is not None and not q_value[i] <= measurements.alpha:
+            return measurements.unremarkable[i]
+        return None
+
+    objections = tuple(first_objection(i) for i in range(len(window.names)))
+    return Screening(window, measurements, q_value, objections)
+
+
+def evaluate(rule: Rule, screening: Screening, tellers: Tellers = NOBODY) -> list[Evaluation]:
+    """Evaluate the candidates, in their order. ``tellers`` must know every series of ``screening.beyond``.
+
+    A series that holds a firing alert needs half the floor only: one story a day must not keep it alive for ever.
+    """
+    window, measured = screening.window, screening.measurements
+    warm = measured.history_minutes >= rule.warmup_minutes
+    holds = measured.holds & (window.negative >= rule.min_negative / 2) & warm & (window.feed_volume > 0)
+    evaluations = []
+    for i, name in enumerate(window.names):
+        objection = screening.objections[i]
+        if objection is None and not _enough_sources(rule, name, float(window.negative[i]), tellers):
+            objection = Reason.FEW_SOURCES
+        evaluation = Evaluation(
+            series=name,
+            rule=rule.name,
+            observed=float(window.negative[i]),
+            volume=float(window.volume[i]),
+            sources=tellers.sources.get(name),
+            newest_minute=tellers.newest_minute.get(name, -1),
+            expected=float(measured.expected[i]),
+            expected_share=float(measured.expected_share[i]),
+            effect=float(measured.effect[i]),
+            p_value=None if measured.p_value is None else float(measured.p_value[i]),
+            q_value=None if screening.q_value is None else float(screening.q_value[i]),
+            beyond=objection is None,
+            holds=objection is None or bool(holds[i]),
+            reason=objection or measured.spikes[i],
+            sentence="",
+            statistics={statistic: float(values[i]) for statistic, values in measured.statistics.items()},
+        )
+        evaluations.append(replace(evaluation, sentence=sentence(rule, evaluation)))
+    return evaluations
+
+
+def adjusted(p_value: Floats, family: int) -> Floats:
+    """Benjamini-Hochberg q-values (JRSS B 1995); the family's series that are no candidates count with p = 1."""
+    if not len(p_value):
+        return p_value
+    others = max(0, family - len(p_value))
+    padded = np.concatenate([p_value, np.ones(others)])
+    return np.asarray(false_discovery_control(padded)[: len(p_value)])
+
+
+def _enough_sources(rule: Rule, series: str, negative: float, tellers: Tellers) -> bool:
+    """Of a series that is one source, or of a feed that has fewer, the rule cannot ask for more."""
+    wanted = min(rule.min_sources, tellers.feed_sources)
+    return tellers.sources[series] >= wanted or negative >= ENOUGH_NEGATIVES or dimension_of(series) == "source"
