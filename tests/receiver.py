@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from sentiment_monitor.domain.alerts import Notification, TopStory, fingerprint
 from sentiment_monitor.domain.payload import (
     NOT_ENDED,
-    Alert,
-    Notification,
-    Sentiment,
-    TopStory,
+    PayloadAlert,
+    PayloadSentiment,
     encode,
-    fingerprint,
     group,
     idempotency_key,
     labels,
@@ -90,8 +88,8 @@ def receiver(*answers: Answer) -> Iterator[Receiver]:
         thread.join()
 
 
-def alert(*, series: str = "ticker:ACME", resolved: bool = False, severity: str = "warning") -> Alert:
-    return Alert(
+def alert(*, series: str = "ticker:ACME", resolved: bool = False, severity: str = "warning") -> PayloadAlert:
+    return PayloadAlert(
         status="resolved" if resolved else "firing",
         labels=labels("company-day", series, severity),
         annotations={"title": "Acme: 14 negative stories", "text": "What: ..."},
@@ -99,7 +97,7 @@ def alert(*, series: str = "ticker:ACME", resolved: bool = False, severity: str 
         endsAt=rfc3339(START_MS + 3_600_000) if resolved else NOT_ENDED,
         generatorURL="http://monitor.example/alerts/1",
         fingerprint=fingerprint("company-day", series),
-        sentiment=Sentiment(
+        sentiment=PayloadSentiment(
             rule="company-day",
             series=series,
             window_minutes=1440,
@@ -134,7 +132,7 @@ def notification(*, resolved: bool = False) -> Notification:
     return Notification(
         key=idempotency_key(one.fingerprint, START_MS, "fired", START_MS // 60_000, "desk"),
         receiver="desk",
-        status=payload.status,
+        notifier="log",
         title="Acme: 14 negative stories in 24 h",
         text="What: 14 negative of 20 stories.\n- Acme halts withdrawals",
         body=encode(payload),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sentiment_monitor.domain.alerts import Alert, Event, Evidence, Kind, Notification, State
 from sentiment_monitor.domain.news import (
     Action,
     DeadLetter,
@@ -85,6 +86,38 @@ class Desk:
         written = self.writer.commit(Batch({(TOPIC, 0): (self.next, following)}, stories, dead), NOW)
         self.next = following
         return written
+
+
+def alert(**values: Any) -> Alert:
+    """An alert that fires since minute 100, unless told otherwise."""
+    usual: dict[str, Any] = {
+        "rule": "rule", "series": "ticker:A", "severity": "critical", "state": State.FIRING, "title": "A fires",
+        "pending_minute": 100, "fired_minute": 100,
+    }  # fmt: skip
+    return Alert(**(usual | values))
+
+
+def event(**values: Any) -> Event:
+    """A transition to firing at minute 100, unless told otherwise."""
+    usual: dict[str, Any] = {
+        "transition": Kind.FIRED, "minute": 100, "reason": "spike_burst", "observed": 5.0, "volume": 9.0,
+        "expected": 0.5, "p_value": 1e-6, "q_value": 1e-5, "evidence": Evidence(sources=("wire",)),
+        "explanation": "because",
+    }  # fmt: skip
+    return Event(**(usual | values))
+
+
+def notification(**values: Any) -> Notification:
+    """A notification for the log notifier of ``desk``, unless told otherwise."""
+    usual: dict[str, Any] = {
+        "key": "key-1",
+        "receiver": "desk",
+        "notifier": "log",
+        "title": "title",
+        "text": "text",
+        "body": b"{}",
+    }
+    return Notification(**(usual | values))
 
 
 class Alerts(AlertStore):

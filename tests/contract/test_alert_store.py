@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from sentiment_monitor.domain.alerts import Evidence, Kind, State, TopStory
 from sentiment_monitor.errors import Fenced
-from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
+from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
-from writing import Alerts
+from writing import Alerts, alert, event, notification
 
 NOW = 1_678_468_860_000
 TTL = 60_000
-OUT = Outgoing("desk", 0, "key-1", "{}", "title", "body")
-EVENT = AlertEvent("fired", "spike_burst", 5, 9, 0.5, 1e-6, 1e-5, '{"a": 1}', "because", [OUT])
-FIRED = AlertChange(None, "f1", "rule", "ticker:A", "critical", "firing", "{}", "A fires", 100, 100, None, EVENT)
+OUT = notification()
+FIRED = Change(alert(), event(), [OUT])
+
+
+def _moved(change: Change, **values: Any) -> Change:
+    """The same change of an alert with other values, and no event."""
+    return Change(replace(change.alert, **values))
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def test_a_holder_that_lost_its_lease_stores_nothing(store: Alerts, lease: Lease
 
 
 def test_alert_event_notification_and_progress_are_one_transaction(store: Alerts, lease: Lease) -> None:
-    twice = replace(FIRED, series="ticker:B")  # the same idempotency key: refused
+    twice = replace(FIRED, alert=alert(series="ticker:B"))  # the same idempotency key: refused
     with pytest.raises(Exception, match=r"(?i)unique"):
         store.apply(lease, 100, [FIRED, twice], NOW)
     assert store.open() == []
@@ -74,7 +80,7 @@ def test_alert_event_notification_and_progress_are_one_transaction(store: Alerts
     assert renewed is not None
     assert renewed.progress_minute is None
     store.apply(lease, 100, [FIRED], NOW)
-    assert [alert.series for alert in store.open()] == ["ticker:A"]
+    assert [kept.series for kept in store.open()] == ["ticker:A"]
     renewed = store.leases.acquire("me", NOW, TTL)
     assert renewed is not None
     assert renewed.progress_minute == 100
@@ -82,82 +88,106 @@ def test_alert_event_notification_and_progress_are_one_transaction(store: Alerts
 
 def test_an_alert_is_followed_from_firing_to_resolved(store: Alerts, lease: Lease) -> None:
     store.apply(lease, 100, [FIRED], NOW)
-    (alert,) = store.open()
-    assert (alert.state, alert.fired_minute, alert.updated_minute) == ("firing", 100, 100)
-    moved = replace(FIRED, alert_id=alert.id, state_json='{"moved": 1}', event=None)
-    store.apply(lease, 101, [moved], NOW)
-    assert store.open()[0].state_json == '{"moved": 1}'
-    over = replace(
-        moved, state="resolved", resolved_minute=200, event=replace(EVENT, transition="resolved", outgoing=())
-    )
-    store.apply(lease, 200, [over], NOW)
+    (firing,) = store.open()
+    assert (firing.state, firing.fired_minute, firing.decided_minute) == (State.FIRING, 100, 100)
+    quiet = replace(firing, quiet_minute=101, silent_minute=102)
+    store.apply(lease, 102, [Change(quiet)], NOW)
+    assert store.open() == [replace(quiet, decided_minute=102)]
+    over = replace(quiet, state=State.RESOLVED, resolved_minute=200)
+    store.apply(lease, 200, [Change(over, event(transition=Kind.RESOLVED, minute=200))], NOW)
     assert store.open() == []
-    assert [alert.id for alert in store.fired_since(200)] == [alert.id]
+    assert [kept.id for kept in store.fired_since(200)] == [firing.id]
     assert store.fired_since(201) == []
-    shown = store.show(alert.id)
-    assert shown is not None
-    assert [event["transition"] for event in shown[1]] == ["fired", "resolved"]
-    assert [row["idempotency_key"] for row in shown[2]] == ["key-1"]
-    assert store.show(alert.id + 1) is None
+    assert firing.id is not None
+    history = store.history(firing.id)
+    assert history is not None
+    assert [step.transition for step in history.events] == [Kind.FIRED, Kind.RESOLVED]
+    assert [record.key for record in history.deliveries] == ["key-1"]
+    assert store.history(firing.id + 1) is None
+
+
+def test_what_an_event_rests_on_comes_back_as_it_was(store: Alerts, lease: Lease) -> None:
+    story = TopStory("7", 'Mill – 银行 \\ "halts"', "wire", "https://news.example/7", "2026-03-04T23:39:00Z", 0.93, 2)
+    evidence = Evidence("5 of 9", (story,), ("wire", "ledger"), 2, {"p_count": 1e-9})
+    unmeasured = event(evidence=evidence, p_value=None, q_value=None)
+    store.apply(lease, 100, [replace(FIRED, event=unmeasured)], NOW)
+    (kept,) = store.open()
+    assert kept.id is not None
+    history = store.history(kept.id)
+    assert history is not None
+    assert [replace(step, id=None) for step in history.events] == [unmeasured]
+    assert store.newest_events([kept.id]) == {kept.id: history.events[0]}
+
+
+def test_the_book_knows_when_each_receiver_was_told_last(store: Alerts, lease: Lease) -> None:
+    store.apply(lease, 100, [replace(FIRED, notifications=[OUT, notification(key="k2", receiver="risk")])], NOW)
+    (firing,) = store.open()
+    again = Change(firing, event(transition=Kind.REPEATED, minute=150), [notification(key="k3")])
+    store.apply(lease, 150, [again], NOW)
+    store.apply(lease, 160, [replace(FIRED, alert=alert(series="ticker:B"), notifications=())], NOW)
+    other = next(kept for kept in store.open() if kept.series == "ticker:B")
+    assert firing.id is not None
+    assert other.id is not None
+    assert store.told([firing.id, other.id]) == {firing.id: {"desk": 150, "risk": 100}, other.id: {}}
 
 
 def test_the_same_transition_of_a_minute_cannot_be_stored_twice(store: Alerts, lease: Lease) -> None:
     store.apply(lease, 100, [FIRED], NOW)
-    (alert,) = store.open()
-    again = replace(FIRED, alert_id=alert.id, event=replace(EVENT, outgoing=()))
+    (firing,) = store.open()
     with pytest.raises(Exception, match=r"(?i)unique"):
-        store.apply(lease, 100, [again], NOW)
+        store.apply(lease, 100, [Change(firing, event())], NOW)
 
 
 def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: Alerts, lease: Lease) -> None:
-    quiet = replace(FIRED, event=None)
-    pending = replace(quiet, series="p", state="pending", fired_minute=None)
-    later = replace(quiet, series="later", fired_minute=300)
+    quiet = _moved(FIRED)
+    pending = _moved(FIRED, series="p", state=State.PENDING, fired_minute=None)
+    later = _moved(FIRED, series="later", fired_minute=300)
     store.apply(lease, 300, [quiet, pending, later], NOW)
-    assert [alert.series for alert in store.listing()] == ["later", "ticker:A"]
-    assert [alert.series for alert in store.listing(limit=1)] == ["later"]
-    assert [alert.series for alert in store.listing(state="pending")] == ["p"]
-    assert store.listing(state="resolved") == []
+    assert [kept.series for kept in store.listing()] == ["later", "ticker:A"]
+    assert [kept.series for kept in store.listing(limit=1)] == ["later"]
+    assert [kept.series for kept in store.listing(state=State.PENDING)] == ["p"]
+    assert store.listing(state=State.RESOLVED) == []
 
 
 def test_a_notification_is_due_until_it_is_sent_or_given_up(store: Alerts, lease: Lease) -> None:
-    outgoing = [OUT, replace(OUT, notifier=1, idempotency_key="key-2"), replace(OUT, idempotency_key="key-3")]
-    store.apply(lease, 100, [replace(FIRED, event=replace(EVENT, outgoing=outgoing))], NOW)
+    notifications = [OUT, replace(OUT, notifier="webhook", key="key-2"), replace(OUT, key="key-3")]
+    store.apply(lease, 100, [replace(FIRED, notifications=notifications)], NOW)
     assert store.outbox.due(NOW - 1) == []
-    one, two, three = store.outbox.due(NOW)
-    assert (one.receiver, one.payload, one.attempts, one.created_ms) == ("desk", "{}", 0, NOW)
+    first, second, third = store.outbox.due(NOW)
+    assert (first.notification, first.attempts, first.created_ms) == (OUT, 0, NOW)
     assert store.outbox.queued() == 3
-    store.outbox.record_sent(one.id, NOW + 1)
-    store.outbox.record_failure(two.id, "e" * 5_000, NOW + 500)
-    store.outbox.record_failure(three.id, "gone", None)
+    store.outbox.record_sent(first.id, NOW + 1)
+    store.outbox.record_failure(second.id, "e" * 5_000, NOW + 500)
+    store.outbox.record_failure(third.id, "gone", None)
     assert store.outbox.due(NOW + 499) == []
     (again,) = store.outbox.due(NOW + 500)
-    assert (again.id, again.attempts) == (two.id, 1)
+    assert (again.id, again.attempts) == (second.id, 1)
     assert store.outbox.queued() == 1
-    shown = store.show(store.open()[0].id)
-    assert shown is not None
-    assert [(row["state"], row["attempts"]) for row in shown[2]] == [("sent", 1), ("queued", 1), ("failed", 1)]
-    assert len(shown[2][1]["last_error"]) == 1_000
-    assert [one.id for one in store.outbox.due(NOW + 500, limit=1)] == [two.id]
+    (firing,) = store.open()
+    assert firing.id is not None
+    history = store.history(firing.id)
+    assert history is not None
+    states = [(record.state, record.attempts) for record in history.deliveries]
+    assert states == [("sent", 1), ("queued", 1), ("failed", 1)]
+    assert len(history.deliveries[1].last_error or "") == 1_000
+    assert [due.id for due in store.outbox.due(NOW + 500, limit=1)] == [second.id]
 
 
 def test_a_notifier_is_told_of_an_alert_in_order_and_others_do_not_wait(store: Alerts, lease: Lease) -> None:
-    both = [OUT, replace(OUT, notifier=1, idempotency_key="key-2")]
-    store.apply(lease, 100, [replace(FIRED, event=replace(EVENT, outgoing=both))], NOW)
-    (alert,) = store.open()
+    both = [OUT, replace(OUT, notifier="webhook", key="key-2")]
+    store.apply(lease, 100, [replace(FIRED, notifications=both)], NOW)
+    (firing,) = store.open()
     fired, other = store.outbox.due(NOW)
     store.outbox.record_failure(fired.id, "busy", NOW + 900)
     store.outbox.record_sent(other.id, NOW)
-    after = [replace(one, idempotency_key=f"{one.idempotency_key}-over") for one in both]
-    over = replace(
-        FIRED,
-        alert_id=alert.id,
-        state="resolved",
-        resolved_minute=101,
-        event=replace(EVENT, transition="resolved", outgoing=after),
-    )
-    store.apply(lease, 101, [over], NOW)
-    assert [one.idempotency_key for one in store.outbox.due(NOW)] == ["key-2-over"]
-    assert [one.idempotency_key for one in store.outbox.due(NOW + 900)] == ["key-1", "key-2-over"]
+    after = [replace(told, key=f"{told.key}-over") for told in both]
+    over = replace(firing, state=State.RESOLVED, resolved_minute=101)
+    store.apply(lease, 101, [Change(over, event(transition=Kind.RESOLVED, minute=101), after)], NOW)
+
+    def due(now_ms: int) -> list[str]:
+        return [due.notification.key for due in store.outbox.due(now_ms)]
+
+    assert due(NOW) == ["key-2-over"]
+    assert due(NOW + 900) == ["key-1", "key-2-over"]
     store.outbox.record_failure(fired.id, "gone", None)
-    assert [one.idempotency_key for one in store.outbox.due(NOW)] == ["key-1-over", "key-2-over"]
+    assert due(NOW) == ["key-1-over", "key-2-over"]

@@ -17,10 +17,10 @@ from typer.main import get_command
 
 from sentiment_monitor import __version__, cli
 from sentiment_monitor.score.lexicon import LexiconClassifier
-from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
+from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.times import MINUTE_MS
-from writing import Alerts, Desk, dead, scored
+from writing import Alerts, Desk, alert, dead, event, notification, scored
 
 MINUTE = 27_974_481  # 2023-03-10 17:21
 NOW = MINUTE * MINUTE_MS
@@ -364,14 +364,9 @@ def filled(tmp_path: Path) -> str:
     alerts = Alerts(database)
     lease = alerts.leases.acquire("me", NOW, 1_000)
     assert lease is not None
-    event = AlertEvent("fired", "spike_burst", 3, 3, 0.1, 1e-6, 1e-5, '{"sources": ["wire"]}',
-                       "Three negative stories.", [Outgoing("desk", 0, "key", "{}", "t", "b")])  # fmt: skip
-    alerts.apply(
-        lease, MINUTE,
-        [AlertChange(None, "f1", "company-hour", "ticker:KSB", "critical", "firing", "{}", "Kestrel [KSB] falls",
-                     MINUTE, MINUTE, None, event)],
-        NOW,
-    )  # fmt: skip
+    firing = alert(rule="company-hour", series="ticker:KSB", title="Kestrel [KSB] falls", fired_minute=MINUTE)
+    fired = event(minute=MINUTE, explanation="Three negative stories.")
+    alerts.apply(lease, MINUTE, [Change(firing, fired, [notification(key="key")])], NOW)
     database.close()
     return url
 
@@ -386,7 +381,7 @@ def test_alerts_are_listed_and_shown_for_people_and_machines(monitor: Monitor, f
     assert "Three negative stories." in shown
     assert "desk: queued" in shown
     found = json.loads(monitor("alerts", "show", "1", "--database", filled, "--json").out)
-    assert found["events"][0]["evidence"] == {"sources": ["wire"]}
+    assert found["events"][0]["evidence"]["sources"] == ["wire"]
     assert found["notifications"][0]["idempotency_key"] == "key"
     ran = monitor("alerts", "show", "2", "--database", filled)
     assert (ran.code, "there is no alert 2" in ran.err) == (2, True)

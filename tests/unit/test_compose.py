@@ -169,10 +169,10 @@ def test_exit_codes_that_must_not_restart_are_those_of_the_error_tree() -> None:
 
 
 def test_the_example_settings_load_with_nothing_unknown() -> None:
-    from sentiment_monitor.app.policy import rules_of
+    from sentiment_monitor.app.policy import watched
 
     loaded = loading.load(DEPLOY / "monitor.toml")
-    assert [rule.name for rule in rules_of(loaded)] == ["company-hour", "company-day", "market-mood"]
+    assert [rule.name for rule in watched(loaded)[0]] == ["company-hour", "company-day", "market-mood"]
     assert json.loads(loaded.model_dump_json())["kafka"]["topics"] == ["news"]
 
 

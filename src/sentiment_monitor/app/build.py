@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from sentiment_monitor.app.migrated import bring_up_to_date
 from sentiment_monitor.app.policy import Policy, check_files
 from sentiment_monitor.app.service import Service, Web
-from sentiment_monitor.dispatch.compose import composer
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import UsageError
@@ -109,7 +108,8 @@ def _idle(settings: Settings, policy: Policy, database: Database) -> Service:
             database=database,
             alerts=AlertStore(database),
             rules=policy.rules,
-            compose=composer(policy.receivers, settings.external_url.rstrip("/")),
+            routes=policy.routes,
+            external_url=settings.external_url.rstrip("/"),
             names=policy.watchlist.names,
         ),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule, check_rules
+from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
+from sentiment_monitor.dispatch.routes import Routes
+from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.ingest.decode import Decoder
@@ -26,7 +28,8 @@ class Policy:
     """
 
     rules: tuple[Rule, ...]
-    receivers: Mapping[str, Sequence[Notifier]]
+    routes: Routes  # who is told of their alerts
+    receivers: Mapping[str, Mapping[str, Notifier]]  # by name, and by the notifier's name
     watchlist: Watchlist
     decoder: Decoder
 
@@ -39,28 +42,24 @@ class Policy:
             default_source=settings.news.default_source,
             max_bytes=settings.news.max_message_bytes,
         )
-        rules = rules_of(settings)
-        receivers = {
-            receiver.name: [_notifier(receiver.name, configured) for configured in receiver.notifiers]
-            for receiver in settings.receivers
-        }
-        if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
-            raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
-        return cls(rules, receivers, watchlist, decoder)
+        rules, tellings = watched(settings)
+        receivers = {receiver.name: _notifiers(receiver) for receiver in settings.receivers}
+        routes = Routes(tellings, {name: tuple(notifiers) for name, notifiers in receivers.items()})
+        return cls(rules, routes, receivers, watchlist, decoder)
 
     def close(self) -> None:
         """Gives back what the notifiers hold."""
         for notifiers in self.receivers.values():
-            for notifier in notifiers:
+            for notifier in notifiers.values():
                 notifier.close()
 
 
-def rules_of(settings: Settings) -> tuple[Rule, ...]:
-    """The rules in force: those of the settings, or the built-in ones for every receiver there is."""
+def watched(settings: Settings) -> tuple[tuple[Rule, ...], dict[str, Telling]]:
+    """The rules in force and who is told of each: those of the settings, or the built-in ones for every receiver."""
     if settings.rules is not None:
-        return check_rules(tuple(settings.rules))
-    receivers = tuple(receiver.name for receiver in settings.receivers)
-    return tuple(Rule(**{**asdict(rule), "receivers": receivers}) for rule in DEFAULT_RULES)
+        return tuple(entry.rule for entry in settings.rules), {entry.name: entry.telling for entry in settings.rules}
+    everybody = Telling(tuple(receiver.name for receiver in settings.receivers))
+    return DEFAULT_RULES, dict.fromkeys((rule.name for rule in DEFAULT_RULES), everybody)
 
 
 def check(settings: Settings) -> None:
@@ -78,11 +77,17 @@ def check_files(settings: Settings) -> None:
             raise SettingsError(f"kafka.{name} {path}: there is no such file, or it cannot be read")
 
 
-def _notifier(receiver: str, configured: alerting.Notifier) -> Notifier:
-    try:
-        return _made_of(configured)
-    except SettingsError as error:
-        raise SettingsError(f"receiver {receiver}: {error}") from None
+def _notifiers(receiver: alerting.Receiver) -> dict[str, Notifier]:
+    """A receiver's notifiers by name, in their order."""
+    notifiers: dict[str, Notifier] = {}
+    for configured in receiver.notifiers:
+        alike = sum(name.partition("-")[0] == configured.type for name in notifiers)
+        name = f"{configured.type}-{alike + 1}" if alike else configured.type
+        try:
+            notifiers[name] = _made_of(configured)
+        except SettingsError as error:
+            raise SettingsError(f"receiver {receiver.name}: {error}") from None
+    return notifiers
 
 
 def _made_of(configured: alerting.Notifier) -> Notifier:

@@ -58,6 +58,12 @@ def explain(
     return Explanation(title, tuple(line for line in lines if line), stories)
 
 
+def explain_gone(alert: Alert) -> Explanation:
+    """Say that an alert ends because nothing watches it any more. ``alert`` is the alert after it."""
+    watched = f"No rule {alert.rule} watches {alert.series} any more, so this alert ends without a verdict."
+    return Explanation(f"No longer watched: {alert.title or alert.series}", (watched, _when(alert, Kind.RESOLVED)), ())
+
+
 def sentence(rule: Rule, evaluation: Evaluation) -> str:
     """One evaluation in one sentence: what was seen, and why it is beyond the rule or not."""
     window = spell_minutes(rule.window_minutes)

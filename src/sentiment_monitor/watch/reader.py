@@ -1,4 +1,4 @@
-"""What the tick loop reads of the past, out of SQL: counts, what is usual, who told it, and the evidence of a decision."""
+"""What the tick loop reads of the past: counts, what is usual, who told it, and the evidence of a decision."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Past:
             for alert in self._alerts.fired_since(end - rule.baseline_days * DAY_MINUTES)
             if alert.fired_minute is not None
         ]
-        baselines = {
+        baselines: dict[str, Baseline] = {
             dimension: fit(_history(dimension, rows, exposure, alerts, end, rule)) for dimension in rule.dimensions
         }
         return baselines, profile

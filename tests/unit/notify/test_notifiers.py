@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
-import msgspec
 import pytest
 import structlog
 
@@ -41,9 +41,7 @@ def test_apprise_delivers_title_and_text() -> None:
 
 
 def test_a_headline_calls_nobody_and_hides_no_address_in_a_chat() -> None:
-    hostile = msgspec.structs.replace(
-        notification(), title="@here", text="- Acme @everyone [log in](https://evil.example) now"
-    )
+    hostile = replace(notification(), title="@here", text="- Acme @everyone [log in](https://evil.example) now")
     with receiver() as there:
         AppriseNotifier(there.url.replace("http://", "json://")).send(hostile, NOW_MS)
     told = json.loads(there.seen[0].body)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from sentiment_monitor.app.policy import rules_of
+from sentiment_monitor.app.policy import watched
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings import load as loading
 from sentiment_monitor.settings.feed import Kafka
@@ -48,7 +48,7 @@ def test_without_anything_the_defaults_work() -> None:
     assert found.kafka.topics == ["news"]
     assert found.rules is None
     assert [receiver.name for receiver in found.receivers] == ["default"]
-    assert rules_of(found)
+    assert watched(found)[0]
 
 
 def test_the_command_line_wins_over_the_environment_over_secrets_over_the_file(
@@ -267,7 +267,8 @@ def test_plain_connections_pass_no_security_options() -> None:
 
 def test_built_in_rules_tell_every_receiver_there_is() -> None:
     found = load(receivers=[{"name": name, "notifiers": [{"type": "log"}]} for name in ("a", "b")])
-    assert {rule.receivers for rule in rules_of(found)} == {("a", "b")}
+    rules, tellings = watched(found)
+    assert {tellings[rule.name].receivers for rule in rules} == {("a", "b")}
 
 
 def test_a_secret_stays_a_secret_type() -> None:

@@ -88,7 +88,7 @@ def test_a_trend_has_every_step_and_means_only_where_there_are_stories(filled: D
 )
 def test_evidence_is_of_the_series_alone(filled: Database, series: str, ids: int) -> None:
     with filled.read() as connection:
-        facts, _ = reading.top_negative(connection, series, 0, 200, 10)
+        facts = reading.top_negative(connection, series, 0, 200, 10)
     assert len(facts) == ids
     if facts:
         assert (facts[0].headline, facts[0].copies, facts[0].tickers) == (LONG, 1, ("KSB",))
@@ -96,13 +96,13 @@ def test_evidence_is_of_the_series_alone(filled: Database, series: str, ids: int
 
 def test_copies_are_counted_for_the_series(filled: Database) -> None:
     with filled.read() as connection:
-        assert reading.top_negative(connection, "ticker:KSB", 0, 200, 10)[1] == 1
-        assert reading.top_negative(connection, "source:a", 0, 200, 10)[1] == 0
+        assert reading.copies(connection, "ticker:KSB", 0, 200) == 1
+        assert reading.copies(connection, "source:a", 0, 200) == 0
 
 
 def test_a_wild_card_in_a_ticker_is_a_letter(filled: Database) -> None:
     with filled.read() as connection:
-        assert reading.top_negative(connection, "ticker:K_B", 0, 200, 10)[0] == []
+        assert reading.top_negative(connection, "ticker:K_B", 0, 200, 10) == []
         assert reading.series_like(connection, "a_b") == ["source:a_b"]
         assert reading.series_like(connection, "ksb") == ["ticker:KSB"]
         assert reading.series_like(connection, "%") == []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,21 @@ import pytest
 from sqlalchemy import func, select
 
 import writing
-from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.dispatch.routes import Routes
+from sentiment_monitor.domain.alerts import Telling
+from sentiment_monitor.domain.payload import decode
 from sentiment_monitor.errors import Fenced
-from sentiment_monitor.store.alerts import Outgoing
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.schema import alert_events, notifications
 from sentiment_monitor.times import MINUTE_MS
-from sentiment_monitor.watch.tick import Ticker, Told
+from sentiment_monitor.watch.tick import Ticker
 from writing import Alerts
 
 START = 27_974_400
 NOW = START * MINUTE_MS
-RULE = Rule(
+RULE = CountRule(
     name="short",
     dimensions=("ticker",),
     window_minutes=10,
@@ -32,8 +35,9 @@ RULE = Rule(
     min_sources=2,
     keep_firing_minutes=15,
     max_staleness_minutes=8,
-    receivers=("a", "b"),
 )
+TELLING = Telling(("a", "b"))
+NOTIFIERS = {"a": ("log",), "b": ("log",)}
 
 
 class Desk:
@@ -45,18 +49,36 @@ class Desk:
         self.database.migrate()
         self.alerts = Alerts(self.database)
         self.news = writing.Desk(self.database)
-        self.told: list[tuple[str, Told]] = []
         for minute in range(0, 240, 3):
             self.story(minute, "neutral", "ABCD"[minute % 4])
 
-    def ticker(self) -> Ticker:
+    def ticker(
+        self,
+        rules: Sequence[Rule] = (RULE,),
+        telling: Telling = TELLING,
+        notifiers: Mapping[str, tuple[str, ...]] = NOTIFIERS,
+    ) -> Ticker:
         return Ticker(
-            database=self.database, alerts=self.alerts, rules=[RULE], compose=self._compose, names={"A": "Acme"}
+            database=self.database,
+            alerts=self.alerts,
+            rules=rules,
+            routes=Routes({rule.name: telling for rule in rules}, notifiers),
+            external_url="https://desk.example",
+            names={"A": "Acme"},
         )
 
-    def _compose(self, receiver: str, told: Told) -> list[Outgoing]:
-        self.told.append((receiver, told))
-        return [Outgoing(receiver, 0, f"{receiver}-{told.transition.minute}", "{}", "t", "b")]
+    def told(self) -> list[tuple[str, str, str]]:
+        """Receiver, notifier and reason of every notification, in the order they were made."""
+        queue = [due.notification for due in self.alerts.outbox.due(NOW, limit=1_000)]
+        return [(told.receiver, told.notifier, decode(told.body).alerts[0].sentiment.reason) for told in queue]
+
+    def events(self) -> list[str]:
+        """Transition and reason of every event."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(alert_events.c.transition, alert_events.c.reason).order_by(alert_events.c.id)
+            )
+            return [f"{transition}: {reason}" for transition, reason in rows]
 
     def story(self, minute: int, label: str, ticker: str = "A") -> None:
         n = self.news.next
@@ -92,11 +114,12 @@ def test_a_burst_of_bad_news_fires_once_and_tells_every_receiver(desk: Desk) -> 
     _burst(desk)
     report = desk.ticker().tick(START + 246, desk.lease(), NOW)
     assert (report.fired, report.open) == (1, 1)
-    assert [receiver for receiver, _ in desk.told] == ["a", "b"]
-    _, told = desk.told[0]
-    assert (told.evaluation.series, told.evaluation.observed) == ("ticker:A", 6)
-    assert "Acme" in told.explanation.title
-    assert {story.headline for story in told.evidence.stories} <= {f"story {n}" for n in range(80, 86)}
+    assert desk.told() == [("a", "log", "fired: spike_mood"), ("b", "log", "fired: spike_burst")]
+    notification = desk.alerts.outbox.due(NOW)[0].notification
+    (alert,) = decode(notification.body).alerts
+    assert (alert.sentiment.series, alert.sentiment.observed) == ("ticker:A", 6)
+    assert "Acme" in notification.title
+    assert {story.headline for story in alert.sentiment.top_stories} <= {f"story {n}" for n in range(80, 86)}
     assert (desk.rows(alert_events), desk.rows(notifications)) == (1, 2)
 
 
@@ -163,3 +186,90 @@ def test_old_news_never_pages(desk: Desk) -> None:
     for _ in range(6):
         desk.story(240, "negative")
     assert desk.ticker().tick(START + 249, desk.lease(), NOW).fired == 0
+
+
+def _fire(desk: Desk) -> None:
+    """A burst at minute 240, decided at 246, and a feed that goes on about others."""
+    _burst(desk)
+    for minute in range(247, 420, 2):
+        desk.story(minute, "neutral", "B")
+    assert desk.ticker().tick(START + 246, desk.lease(), NOW).fired == 1
+
+
+def _run(ticker: Ticker, desk: Desk, first: int, last: int) -> None:
+    for minute in range(first, last + 1):
+        ticker.tick(START + minute, desk.lease(), NOW)
+
+
+def test_an_alert_whose_rule_is_gone_ends_and_those_who_know_of_it_hear_why(desk: Desk) -> None:
+    _fire(desk)
+    renamed = replace(RULE, name="other")
+    report = desk.ticker([renamed]).tick(START + 247, desk.lease(), NOW)
+    assert report.resolved == 1
+    assert [alert.rule for alert in desk.alerts.open()] in ([], ["other"])
+    assert "resolved: rule_gone" in desk.events()
+    assert [told for told in desk.told() if told[2].startswith("resolved")] == []  # "fired" is not sent yet: in order
+    for due in desk.alerts.outbox.due(NOW):
+        desk.alerts.outbox.record_sent(due.id, NOW)
+    assert [told for told in desk.told() if "rule_gone" in told[2]] == [
+        ("a", "log", "resolved: rule_gone"),
+        ("b", "log", "resolved: rule_gone"),
+    ]
+    last = next(due.notification for due in desk.alerts.outbox.due(NOW) if b"rule_gone" in due.notification.body)
+    (alert,) = decode(last.body).alerts
+    assert (alert.status, alert.sentiment.window_minutes, alert.sentiment.observed) == ("resolved", None, 6)
+    assert "No rule short watches ticker:A any more" in last.text
+
+
+def test_an_alert_on_a_series_that_its_rule_no_longer_watches_ends_as_well(desk: Desk) -> None:
+    _fire(desk)
+    elsewhere = replace(RULE, series=("ticker:B",))
+    assert desk.ticker([elsewhere]).tick(START + 247, desk.lease(), NOW).resolved == 1
+    assert desk.alerts.open() == []
+
+
+def test_a_series_whose_rule_is_gone_is_not_left_out_of_the_baseline_for_ever(desk: Desk) -> None:
+    _fire(desk)
+    desk.ticker([]).tick(START + 247, desk.lease(), NOW)
+    assert desk.alerts.open() == []
+    assert [alert.resolved_minute for alert in desk.alerts.fired_since(START)] == [START + 247]
+
+
+def test_a_receiver_taken_off_a_rule_hears_that_the_alert_it_knows_of_is_over(desk: Desk) -> None:
+    _fire(desk)
+    _run(desk.ticker(telling=Telling(("a",))), desk, 247, 290)
+    assert desk.events() == ["fired: spike_mood", "resolved: recovered"]
+    for due in desk.alerts.outbox.due(NOW):
+        desk.alerts.outbox.record_sent(due.id, NOW)
+    assert [told[:2] for told in desk.told()] == [("a", "log"), ("b", "log")]
+
+
+def test_a_receiver_that_joins_hears_once_of_what_fires_already(desk: Desk) -> None:
+    _fire(desk)
+    both = desk.ticker(telling=Telling(("a", "b", "c")), notifiers={**NOTIFIERS, "c": ("log", "webhook")})
+    _run(both, desk, 247, 250)
+    assert desk.events() == ["fired: spike_mood", "repeated: receiver_joined"]
+    for due in desk.alerts.outbox.due(NOW):
+        if due.notification.receiver != "c":
+            desk.alerts.outbox.record_sent(due.id, NOW)
+    assert [told[:2] for told in desk.told()] == [("c", "log"), ("c", "webhook")]
+
+
+def test_a_firing_alert_is_told_again_when_that_is_due_and_not_before(desk: Desk) -> None:
+    _fire(desk)
+    for minute in range(246, 262):
+        desk.story(minute, "negative")
+    _run(desk.ticker(telling=Telling(("a", "b"), repeat_minutes=5)), desk, 247, 258)
+    assert desk.events() == ["fired: spike_mood", "repeated: repeat_due", "repeated: repeat_due"]
+
+
+def test_sources_in_an_alert_are_those_of_all_its_stories(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, agencies=251)
+    try:
+        for n in range(251):
+            desk.story(240 + n % 5, "negative")
+        desk.ticker().tick(START + 246, desk.lease(), NOW)
+        (alert,) = decode(desk.alerts.outbox.due(NOW)[0].notification.body).alerts
+        assert len(alert.sentiment.sources) == 251  # of the two hundred likeliest stories only, before
+    finally:
+        desk.database.close()

@@ -7,18 +7,20 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from sentiment_monitor.detect.rules import DEFAULT_RULES
+from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
+from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.errors import DatabaseAway
-from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
+from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Parts
 from sentiment_monitor.times import MINUTE_MS
@@ -28,7 +30,7 @@ from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.web.pages import href, spark, web_link
 from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
-from writing import Alerts, Desk, dead, scored
+from writing import Alerts, Desk, alert, dead, event, notification, scored
 
 START = 27_974_000  # 2023-03-10 09:20
 NOW_MS = (START + 90) * MINUTE_MS
@@ -58,26 +60,20 @@ def alerted(filled: Database) -> Database:
     alerts = Alerts(filled)
     lease = alerts.leases.acquire("me", NOW_MS, 60_000)
     assert lease
-    evidence = {
-        "top_stories": [
-            {"id": "0", "headline": EVIL, "source": "wire", "url": "javascript:alert(2)", "published_ms": NOW_MS,
-             "negative": 0.9, "copies": 2},
-            {"id": "1", "headline": "Second", "source": "wire", "url": "https://news.example/2", "published_ms": NOW_MS,
-             "negative": 0.8, "copies": 0},
-        ],
-        "sources": ["wire"],
-        "copies": 2,
-    }  # fmt: skip
-    event = AlertEvent(
-        transition="fired", reason="spike_burst", observed=6, volume=6, expected=0.1, p_value=1e-5, q_value=1e-4,
-        evidence=msgspec.json.encode(evidence).decode(), explanation="What: 6 negative of 6 stories",
-        outgoing=[Outgoing("desk", 0, "key", "{}", "Kestrel in trouble", "text")],
+    published = rfc3339(NOW_MS)
+    stories = (
+        TopStory("0", EVIL, "wire", "javascript:alert(2)", published, 0.9, 2),
+        TopStory("1", "Second", "wire", "https://news.example/2", published, 0.8),
+    )
+    fired = event(
+        minute=START + 5, observed=6.0, volume=6.0, expected=0.1, explanation="What: 6 negative of 6 stories",
+        evidence=Evidence(top_stories=stories, sources=("wire",), copies=2),
     )  # fmt: skip
-    change = AlertChange(
-        alert_id=None, fingerprint="f" * 16, rule=DEFAULT_RULES[0].name, series="ticker:KSB", severity="critical",
-        state="firing", state_json="{}", title="Kestrel <b>in trouble</b>", pending_minute=START + 5,
-        fired_minute=START + 5, resolved_minute=None, event=event,
+    firing = alert(
+        rule=DEFAULT_RULES[0].name, series="ticker:KSB", title="Kestrel <b>in trouble</b>", pending_minute=START + 5,
+        fired_minute=START + 5,
     )  # fmt: skip
+    change = Change(firing, fired, [notification(key="key", title="Kestrel in trouble")])
     alerts.apply(lease, START + 5, [change], NOW_MS)
     return filled
 
@@ -172,8 +168,7 @@ def test_more_alerts_than_fit_are_counted_all(alerted: Database) -> None:
     lease = alerts.leases.acquire("me", NOW_MS, 60_000)
     assert lease
     (first,) = alerts.listing()
-    values = (first.rule, "ticker:T", "warning", "firing", "{}", "T", START, START, None, None)
-    more = [AlertChange(None, f"{n:016}", *values) for n in range(59)]
+    more = [Change(replace(first, id=None, series=f"ticker:T{n}", title="T")) for n in range(59)]
     alerts.apply(lease, START + 6, more, NOW_MS)
     with _client(alerted) as client:
         text = _text(client.get("/").text)
@@ -232,7 +227,7 @@ def test_an_alert_explains_itself(client: TestClient) -> None:
     for part in ("Kestrel &lt;b&gt;in trouble", "critical", "What: 6 negative of 6 stories", "spike burst", "desk"):
         assert part in text
     assert 'href="https://news.example/2"' in page.text
-    assert client.get("/alert?fingerprint=" + "f" * 16).text == page.text
+    assert client.get(f"/alert?fingerprint={fingerprint(DEFAULT_RULES[0].name, 'ticker:KSB')}").text == page.text
     assert "Kestrel &lt;b&gt;" in client.get("/alerts?state=firing").text
     assert "No alert is resolved" in client.get("/alerts?state=resolved").text
 
