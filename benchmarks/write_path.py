@@ -62,9 +62,7 @@ def measure(url: str, kind: str, scored: list[ScoredStory], chosen: argparse.Nam
     """All stories into an empty database, the first batch uncounted."""
     database = Database(url)
     database.migrate()
-    writer = StoryWriter(
-        database=database, group="g", classifier="stub", calibration="none", manifest="{}", is_copy=is_copy
-    )
+    writer = StoryWriter(database=database, group="g", is_copy=is_copy)
     reached = writer.positions({TOPIC: 0}, root.now_ms())[TOPIC]
     ours = server = wall = 0.0
     copies = 0

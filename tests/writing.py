@@ -14,6 +14,7 @@ from sentiment_monitor.domain.news import (
     Record,
     Score,
     ScoredStory,
+    Scorer,
     Sentiment,
     Story,
 )
@@ -27,11 +28,12 @@ from sentiment_monitor.times import MINUTE_MS
 
 NOW = 1_678_468_860_000
 TOPIC = "news"
+STUB = Scorer("stub@0", "none")
 _BY_LABEL = {"negative": (0.8, 0.15, 0.05), "neutral": (0.1, 0.8, 0.1), "positive": (0.01, 0.09, 0.9)}
 
 
-def score(label: str = "neutral", topic: str | None = "earnings") -> Score:
-    return Score(Sentiment(label), *_BY_LABEL[label], topic=topic, topic_confidence=0.5)
+def score(label: str = "neutral", topic: str | None = "earnings", by: Scorer = STUB) -> Score:
+    return Score(Sentiment(label), *_BY_LABEL[label], topic=topic, topic_confidence=0.5, by=by)
 
 
 def scored(
@@ -46,6 +48,7 @@ def scored(
     topic: str | None = "earnings",
     tickers: tuple[str, ...] = (),
     offset: int = 0,
+    by: Scorer = STUB,
     **fields: Any,
 ) -> ScoredStory:
     headline = headline or f"story {story_id}"
@@ -63,7 +66,7 @@ def scored(
         position=Position(TOPIC, 0, offset),
     )
     enriched = EnrichedStory(story, headline, "", "en", tickers, minute, copy_keys(headline))
-    return ScoredStory(enriched, None if action == "deleted" else score(label, topic))
+    return ScoredStory(enriched, None if action == "deleted" else score(label, topic, by))
 
 
 def dead(offset: int = 0, **fields: Any) -> DeadLetter:
@@ -76,9 +79,11 @@ class Desk:
 
     def __init__(self, database: Database, group: str = "g", **options: Any) -> None:
         self.writer = StoryWriter(
-            database=database, group=group, classifier="stub@0", calibration="none", manifest="{}", is_copy=is_copy,
+            database=database,
+            group=group,
+            is_copy=is_copy,
             **options,
-        )  # fmt: skip
+        )
         self.next = self.writer.positions({(TOPIC, 0): 0}, NOW)[TOPIC, 0]
 
     def write(self, *stories: ScoredStory, dead: Sequence[DeadLetter] = ()) -> Written:

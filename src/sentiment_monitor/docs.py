@@ -14,10 +14,9 @@ import io
 import os
 import re
 import sys
-import tokenize
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -26,9 +25,10 @@ from typing import Any, Literal
 from pydantic import AnyUrl, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
+from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.settings import alerting
+from sentiment_monitor.settings.alerting import RuleEntry
 from sentiment_monitor.settings.load import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,7 +225,7 @@ _TYPES: dict[Any, str] = {
     SecretStr: "secret text",
     AnyUrl: "URL",
     NoneType: "unset",
-    Rule: "`[[rules]]`",
+    RuleEntry: "`[[rules]]`",
     alerting.Receiver: "`[[receivers]]`",
 }
 
@@ -289,22 +289,16 @@ def _value(value: Any) -> str:
 
 
 def _rules() -> str:
-    comments = field_comments(Rule)
-    hints = typing.get_type_hints(Rule)
-    lines = ["| field | type | default | meaning |", "|---|---|---|---|"]
-    for field in fields(Rule):
-        default = "required" if field.default is MISSING else _value(field.default)
-        cells = [f"`{field.name}`", _type(hints[field.name]), default, comments[field.name]]
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    table = _table(typing.cast(Any, RuleEntry).__pydantic_fields__, None)
     shipped = ["| rule | differs from the defaults in |", "|---|---|"]
     for rule in DEFAULT_RULES:
         changed = [
             f"`{field.name} = {_value(getattr(rule, field.name)).strip('`')}`"
-            for field in fields(Rule)
-            if field.name not in ("name", "receivers") and getattr(rule, field.name) != field.default
+            for field in fields(rule)
+            if field.name != "name" and getattr(rule, field.name) != field.default
         ]
         shipped.append(f"| `{rule.name}` | {', '.join(changed)} |")
-    return _RULES_HEAD + "\n".join(lines) + "\n\n" + _RULES_SHIPPED + "\n".join(shipped) + "\n"
+    return _RULES_HEAD + table + "\n" + _RULES_SHIPPED + "\n".join(shipped) + "\n"
 
 
 _RULES_HEAD = """\
@@ -315,23 +309,6 @@ tune it. With one rule in the file only the rules of the file apply. A rule must
 
 """
 _RULES_SHIPPED = "Without any rule in the settings these three apply, and tell every receiver:\n\n"
-
-
-def field_comments(dataclass: type) -> dict[str, str]:
-    """What the source says beside each field of a dataclass. Raises UsageError for a field without a comment."""
-    source = inspect.getsource(dataclass)
-    beside = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    told = {}
-    for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]  # the class itself
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            if not (text := beside.get(node.end_lineno or 0)):
-                raise UsageError(f"{dataclass.__name__}.{node.target.id} has no comment beside it")
-            told[node.target.id] = text
-    return told
 
 
 # -- command line -------------------------------------------------------------------------------------------------

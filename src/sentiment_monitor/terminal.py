@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from sentiment_monitor import documents
 from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
+from sentiment_monitor.web import answers
 
 if TYPE_CHECKING:
     from sentiment_monitor.domain.alerts import Alert, History
-    from sentiment_monitor.store.reading import StoredDeadLetter, TrendPoint
+    from sentiment_monitor.store.dead_letters import StoredDeadLetter
+    from sentiment_monitor.store.reading import TrendPoint
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
 _BREAKS = re.compile(r"[\t\n\r]+")
@@ -41,9 +43,15 @@ def console() -> Console:
 
 
 def dump(value: object, *, indent: int | None = 2) -> None:
-    """One JSON document on standard output; where that is not UTF-8, as JSON has to be, in ASCII."""
+    """One JSON document, of dataclasses too, on standard output; where that is not UTF-8, which JSON is, in ASCII."""
     ascii_only = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
-    print(json.dumps(value, ensure_ascii=ascii_only, indent=indent, default=str))
+    print(json.dumps(value, ensure_ascii=ascii_only, indent=indent, default=_jsonable))
+
+
+def _jsonable(value: object) -> object:
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return str(value)
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -156,7 +164,7 @@ def print_training(facts: Mapping[str, Any], output: Path, *, as_json: bool) -> 
 def print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
     """Alerts, one a line."""
     if as_json:
-        dump([documents.alert(alert) for alert in alerts])
+        dump([answers.AlertAnswer.of(alert) for alert in alerts])
         return
     if not alerts:
         print("no alerts")
@@ -178,7 +186,7 @@ def print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
 def print_alert(history: History, *, as_json: bool) -> None:
     """One alert with its history and deliveries."""
     if as_json:
-        dump(documents.alert_history(history))
+        dump(answers.HistoryAnswer.of_history(history))
         return
     out, alert = console(), history.alert
     out.print(Text(plain(alert.title), style="bold"))
@@ -196,7 +204,7 @@ def print_alert(history: History, *, as_json: bool) -> None:
 def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json: bool) -> None:
     """A series over time: a sparkline of negatives and one of volume, then the steps that have stories."""
     if as_json:
-        dump(documents.trend(series, points, step))
+        dump(answers.TrendAnswer.of(series, points, step))
         return
     out = console()
     # A source may be called anything, "[b]" too: text from outside is never markup.
@@ -223,7 +231,7 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
 def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) -> None:
     """Records that were put aside."""
     if as_json:
-        dump([documents.dead_letter(letter) for letter in letters])
+        dump([answers.DeadLetterAnswer.of(letter) for letter in letters])
         return
     if not letters:
         print("no dead letters")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import overload
 
 from sentiment_monitor.errors import UsageError
 
@@ -43,6 +44,10 @@ def clock(minute: int | None) -> str:
     return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+@overload
+def iso(minute: int) -> str: ...
+@overload
+def iso(minute: int | None) -> str | None: ...
 def iso(minute: int | None) -> str | None:
     """RFC 3339 for an event-time minute."""
     return None if minute is None else datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -139,7 +139,7 @@ def test_zombie_consumer_cannot_move_the_offset(database: Database) -> None:
     gate = _Gate()
 
     def replica(classifier: StubClassifier, exit_when_idle: float | None) -> tuple[Pipeline, Callable[[], None]]:
-        writer = StoryWriter(database, "group", "stub", "none", "{}", is_copy)
+        writer = StoryWriter(database, "group", is_copy)
         source = MemorySource(lambda starts: writer.positions(starts, 0), max_poll_records=20)
         for partition in (0, 1):
             source.append(("news", partition), values[partition::2])

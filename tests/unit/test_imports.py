@@ -45,9 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {"score", "tables", "terminal", "train"},
     # What people touch.
     "settings": {"detect"},  # a rule is validated where it is used
-    "documents": {"store"},
-    "terminal": {"documents", "store"},
-    "web": {"documents", "store", "telemetry"},
+    "terminal": {"store", "web"},
+    "web": {"store", "telemetry"},
     "app": {"detect", "dispatch", "enrich", "ingest", "notify", "score", "settings", "store", "stream", "telemetry"}
     | {"watch", "web"},
     "cli": {"app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry", "terminal", "train"},
@@ -314,6 +313,13 @@ def test_the_command_line_imports_without_torch(tmp_path: Path) -> None:
     done = _python(tmp_path, source)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_what_prints_results_imports_neither_web_server_nor_database(tmp_path: Path) -> None:
+    heavy = ["fastapi", "starlette", "pydantic", "sqlalchemy", "scipy", "numpy"]
+    source = f"import sys, {PACKAGE}.terminal; print(*[name for name in {heavy} if name in sys.modules])"
+    done = _python(tmp_path, source)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
 def _python(folder: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.store.reading import StoredDeadLetter, TrendPoint
+from sentiment_monitor.store.dead_letters import StoredDeadLetter
+from sentiment_monitor.store.reading import TrendPoint
 from sentiment_monitor.terminal import plain, print_alerts, print_dead_letters, print_scores, print_trend, sparkline
 from sentiment_monitor.times import clock, duration_minutes, iso, span
 
@@ -107,8 +108,8 @@ def test_a_trend_as_json_has_every_step(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_dead_letters_show_any_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     letters = [
-        StoredDeadLetter(1, "news", 0, 7, "not_utf8", "[/] why", b"\xff[red]\x00", LAST * 60_000),
-        StoredDeadLetter(2, "news", 0, 8, "empty", "", None, 0),
+        StoredDeadLetter(1, "news", 0, 7, "not_utf8", "[/] why", b"\xff[red]\x00", 7, LAST * 60_000),
+        StoredDeadLetter(2, "news", 0, 8, "empty", "", None, None, 0),
     ]
     print_dead_letters(letters, as_json=False)
     shown = capsys.readouterr().out

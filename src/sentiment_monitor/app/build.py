@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -148,9 +147,6 @@ def _pipeline(
     writer = StoryWriter(
         database=service.database,
         group=settings.kafka.group,
-        classifier=classifier.id,
-        calibration=classifier.calibration,
-        manifest=json.dumps(dict(classifier.facts)),
         is_copy=is_copy,
         copy_window_minutes=settings.news.copy_window_hours * HOUR_MINUTES,
     )

@@ -9,7 +9,7 @@ import typer
 
 from sentiment_monitor.cli import options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
-from sentiment_monitor.domain.alerts import STORED_STATES, State
+from sentiment_monitor.domain.alerts import STORED_STATES
 from sentiment_monitor.errors import UsageError
 
 app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode=None)
@@ -35,7 +35,7 @@ def list_alerts(
     from sentiment_monitor.store.alerts import AlertStore
 
     with options.opened(config, database) as opened:
-        alerts = AlertStore(opened).listing(state=State(state) if state else None, limit=limit)
+        alerts = AlertStore(opened).listing(state=state, limit=limit)
         terminal.print_alerts(alerts, as_json=as_json)
 
 

@@ -56,10 +56,10 @@ def dead_letters(
 ) -> None:
     """List the records that could not be read, newest first, with the reason."""
     from sentiment_monitor import terminal
-    from sentiment_monitor.store.reading import recent_dead_letters
+    from sentiment_monitor.store import dead_letters as stored
 
     with options.opened(config, database) as opened, opened.read() as connection:
-        terminal.print_dead_letters(recent_dead_letters(connection, limit), as_json=as_json)
+        terminal.print_dead_letters(stored.recent(connection, limit), as_json=as_json)
 
 
 def migrate(config: ConfigOption = None, database: DatabaseOption = None) -> None:

@@ -24,7 +24,7 @@ from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
 from sentiment_monitor.settings.load import Settings, load
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import dead_letters, reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.stories.transaction import recompute_buckets, stored_buckets
@@ -173,7 +173,7 @@ def _summary(console: Console, chosen: Settings, total: int, end: int, seconds: 
         listing = alerts.listing()
         with database.read() as connection:
             totals = reading.totals(connection)
-            letters = reading.recent_dead_letters(connection, 5)
+            letters = dead_letters.recent(connection, 5)
             exact = recompute_buckets(connection) == stored_buckets(connection)
             day = reading.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
         for alert in reversed(listing):

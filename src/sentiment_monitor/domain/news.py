@@ -7,7 +7,7 @@ at the edges.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -94,8 +94,17 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Scorer:
+    """Who gave a score."""
+
+    classifier: str  # ``name@hash``
+    calibration: str  # how its probabilities were calibrated, e.g. ``temperature 1.21``; ``none``
+    manifest: str = field(default="{}", repr=False)  # JSON: everything that its maker says of it
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
-    """What the classifier says of one story."""
+    """What a classifier says of one story."""
 
     label: Sentiment
     negative: float  # the three probabilities sum to 1
@@ -103,6 +112,7 @@ class Score:
     positive: float
     topic: str | None  # None: the classifier knows no topics
     topic_confidence: float
+    by: Scorer
     windows: int = 1  # text windows read
     truncated: bool = False  # some text was left unread (only beyond the configured window ceiling)
     degraded: bool = False  # not scored by the configured classifier, or in a language it was not trained on

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.domain.news import SENTIMENTS, Score, Sentiment, Text
+from sentiment_monitor.domain.news import SENTIMENTS, Score, Scorer, Sentiment, Text
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer
 from sentiment_monitor.score.contract import Engine
@@ -20,8 +20,6 @@ from sentiment_monitor.score.windows import WINDOW_TOKENS, Plan, plan
 Probabilities = NDArray[np.float64]
 
 UNCERTAIN_MARGIN = 0.1  # the two likeliest labels are closer than this
-# What a text without a word says: nothing. It never reaches the network, whose answer to nothing is arbitrary.
-EMPTY = Score(Sentiment.NEUTRAL, 0.25, 0.5, 0.25, topic=None, topic_confidence=0.0, uncertain=True)
 CHUNK = 4_096  # stories tokenised at a time: bounds memory for a long file
 # Most characters read of one part, per token it may use. English has 4 to 5 characters a token, so only text far
 # beyond the window ceiling is left untokenised; it is marked truncated.
@@ -40,6 +38,9 @@ class NeuralClassifier:
     def __init__(self, checkpoint: Checkpoint, engine: Engine, *, max_windows: int, remember: int) -> None:
         self.checkpoint = checkpoint
         self.engine = engine
+        self._by = _scorer(checkpoint)
+        # What a text without a word says: nothing. It never reaches the network, whose answer to nothing is arbitrary.
+        self._empty = Score(Sentiment.NEUTRAL, 0.25, 0.5, 0.25, None, 0.0, self._by, uncertain=True)
         self._lock = threading.Lock()
         self._memory = ScoreMemory(remember)
         self._max_windows = max_windows
@@ -51,18 +52,12 @@ class NeuralClassifier:
     @property
     def id(self) -> str:
         """Name and digest of the checkpoint with its calibration."""
-        return self.checkpoint.id
+        return self._by.classifier
 
     @property
-    def calibration(self) -> str:
-        """The manifest's temperature for sentiment; ``none`` without a manifest."""
-        manifest = self.checkpoint.manifest
-        return f"temperature {manifest.temperatures.get('sentiment', 1.0):.3f}" if manifest else "none"
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """The manifest."""
-        return self.checkpoint.manifest.facts if self.checkpoint.manifest else {}
+    def by(self) -> Scorer:
+        """The checkpoint, its temperature for sentiment, and its manifest."""
+        return self._by
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -79,7 +74,7 @@ class NeuralClassifier:
         with self._lock:
             scores = self._memory.recall(texts)
             missing = list(dict.fromkeys(text for text, score in zip(texts, scores, strict=True) if score is None))
-            fresh = {text: EMPTY for text in missing if not (text.headline or text.body)}
+            fresh = {text: self._empty for text in missing if not (text.headline or text.body)}
             missing = [text for text in missing if text not in fresh]
             for first in range(0, len(missing), CHUNK):
                 part = missing[first : first + CHUNK]
@@ -90,8 +85,8 @@ class NeuralClassifier:
     def check_golden(self) -> None:
         """Score the manifest's golden texts; a checkpoint without a manifest has none and passes."""
         golden = self.checkpoint.manifest.golden if self.checkpoint.manifest else ()
-        found = self._compute([Text(one.headline, one.body) for one in golden])
-        for expected, score in zip(golden, found, strict=True):
+        scores = self._compute([Text(expected.headline, expected.body) for expected in golden])
+        for expected, score in zip(golden, scores, strict=True):
             gap = max(abs(getattr(score, name) - getattr(expected, name)) for name in SENTIMENTS)
             if not gap <= self.engine.tolerance:
                 raise ClassifierError(
@@ -131,6 +126,7 @@ class NeuralClassifier:
                 positive=row[2],
                 topic=None if best is None else self.topics[best[number]],
                 topic_confidence=0.0 if topic is None or best is None else float(topic[number, best[number]]),
+                by=self._by,
                 windows=len(story.windows),
                 truncated=story.plan.truncated,
                 uncertain=uncertain[number],
@@ -162,6 +158,14 @@ class NeuralClassifier:
 
     def _window(self, ids: Sequence[int], span: tuple[int, int]) -> tuple[int, ...]:
         return (*self._before, *ids[span[0] : span[1]], *self._after)
+
+
+def _scorer(checkpoint: Checkpoint) -> Scorer:
+    manifest = checkpoint.manifest
+    if manifest is None:
+        return Scorer(checkpoint.id, "none")
+    temperature = f"temperature {manifest.temperatures.get('sentiment', 1.0):.3f}"
+    return Scorer(checkpoint.id, temperature, json.dumps(dict(manifest.facts)))
 
 
 def softmax(logits: NDArray[np.float32], columns: Sequence[int], temperature: float) -> Probabilities:

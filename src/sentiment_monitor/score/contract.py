@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.domain.news import Score, Text
+from sentiment_monitor.domain.news import Score, Scorer, Text
 
 Logits = NDArray[np.float32]  # [windows, labels]
 
@@ -22,13 +22,8 @@ class Classifier(Protocol):
         ...
 
     @property
-    def calibration(self) -> str:
-        """How its probabilities were calibrated, e.g. ``temperature 1.21``; ``none``."""
-        ...
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """Everything its manifest says; {} without one."""
+    def by(self) -> Scorer:
+        """Who its scores say that they are by."""
         ...
 
     @property

@@ -6,13 +6,11 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from sentiment_monitor.domain.news import SENTIMENTS, Score, Sentiment, Text
+from sentiment_monitor.domain.news import SENTIMENTS, Score, Scorer, Sentiment, Text
 
 WORDS = Path(__file__).with_name("lexicon.json")  # written for this project: phrases of one to three words a side
 NEGATION_REACH = 3  # words
@@ -27,22 +25,17 @@ class LexiconClassifier:
 
     def __init__(self) -> None:
         self._negative, self._positive, self._negations, digest = _lists()
-        self._id = f"lexicon@{digest[:12]}"
+        self._by = Scorer(f"lexicon@{digest[:12]}", "none")
 
     @property
     def id(self) -> str:
         """Name and digest of the word list."""
-        return self._id
+        return self._by.classifier
 
     @property
-    def calibration(self) -> str:
-        """A fixed slope, not fitted."""
-        return "none"
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """None: it has no manifest."""
-        return {}
+    def by(self) -> Scorer:
+        """The word list; its slope is fixed, not fitted, and it has no manifest."""
+        return self._by
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -70,7 +63,7 @@ class LexiconClassifier:
             body_bad, body_good = self._hits(text.body)
             bad, good = bad + BODY_WEIGHT * body_bad, good + BODY_WEIGHT * body_good
         # A hit on one side weighs against the other, so that one of each is balanced, hence neutral.
-        return _score(SLOPE * (bad - good), NEUTRAL_LOGIT, SLOPE * (good - bad))
+        return _score(SLOPE * (bad - good), NEUTRAL_LOGIT, SLOPE * (good - bad), self._by)
 
     def _hits(self, text: str) -> tuple[float, float]:
         words = _WORD.findall(text.lower().replace("’", "'"))
@@ -100,9 +93,8 @@ class LexiconClassifier:
 class StubClassifier:
     """Scores by a hash of the text: instant, stable, meaningless. For tests and for timing everything else."""
 
-    id = "stub@000000000000"
-    calibration = "none"
-    facts: Mapping[str, Any] = MappingProxyType({})
+    by = Scorer("stub@000000000000", "none")
+    id = by.classifier
     languages: tuple[str, ...] = ("en",)
     topics: tuple[str, ...] = ("company_product", "earnings")
 
@@ -118,7 +110,7 @@ class StubClassifier:
 
     def _one(self, text: Text) -> Score:
         digest = hashlib.blake2b(f"{text.headline}\0{text.body}".encode("utf-8", "replace"), digest_size=4).digest()
-        score = _score(*(byte / 64 for byte in digest[:3]))
+        score = _score(digest[0] / 64, digest[1] / 64, digest[2] / 64, self.by)
         return Score(
             label=score.label,
             negative=score.negative,
@@ -126,16 +118,17 @@ class StubClassifier:
             positive=score.positive,
             topic=self.topics[digest[3] % len(self.topics)],
             topic_confidence=0.5,
+            by=self.by,
         )
 
 
-def _score(negative: float, neutral: float, positive: float) -> Score:
+def _score(negative: float, neutral: float, positive: float, by: Scorer) -> Score:
     largest = max(negative, neutral, positive)
     weights = [math.exp(logit - largest) for logit in (negative, neutral, positive)]
     chances = [weight / sum(weights) for weight in weights]
     label = max(zip(chances, SENTIMENTS, strict=True), key=lambda pair: pair[0])[1]
     first, second = sorted(chances, reverse=True)[:2]
-    return Score(Sentiment(label), chances[0], chances[1], chances[2], None, 0.0, uncertain=first - second < 0.1)
+    return Score(Sentiment(label), chances[0], chances[1], chances[2], None, 0.0, by, uncertain=first - second < 0.1)
 
 
 @cache

@@ -99,7 +99,7 @@ class AlertStore:
 
     # -- for people -------------------------------------------------------------------------------
 
-    def listing(self, *, state: State | None = None, limit: int = 50) -> list[Alert]:
+    def listing(self, *, state: str | None = None, limit: int = 50) -> list[Alert]:
         """Alerts that fired, newest first; ``state`` narrows (``pending`` shows those that have not fired yet)."""
         condition = alerts.c.fired_minute.is_not(None) if state is None else alerts.c.state == state
         with self._database.read() as connection:

@@ -342,41 +342,6 @@ def totals(connection: Connection) -> Totals:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDeadLetter:
-    """A record that was put aside."""
-
-    id: int
-    topic: str
-    partition: int
-    offset: int
-    code: str
-    detail: str
-    raw_value: bytes | None
-    received_ms: int
-
-
-def recent_dead_letters(connection: Connection, limit: int, most_bytes: int | None = None) -> list[StoredDeadLetter]:
-    """The newest dead letters, newest first, with the first ``most_bytes`` of their values (None: all)."""
-    raw = dead_letters.c.raw_value
-    value = raw if most_bytes is None else func.substr(raw, 1, most_bytes, type_=raw.type).label("raw_value")
-    columns = [value if column is raw else column for column in dead_letters.c if column.name != "raw_key"]
-    rows = connection.execute(select(*columns).order_by(dead_letters.c.id.desc()).limit(limit)).mappings()
-    return [
-        StoredDeadLetter(
-            id=row["id"],
-            topic=row["kafka_topic"],
-            partition=row["kafka_partition"],
-            offset=row["kafka_offset"],
-            code=row["code"],
-            detail=row["detail"],
-            raw_value=row["raw_value"],
-            received_ms=row["received_ms"],
-        )
-        for row in rows
-    ]
-
-
 def _of_dimension(dimension: str) -> ColumnElement[bool]:
     return buckets.c.series == "all" if dimension == "all" else buckets.c.series.like(f"{dimension}:%")
 

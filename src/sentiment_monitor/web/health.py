@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
 from sentiment_monitor.errors import DatabaseAway, FatalError
-from sentiment_monitor.store.database import Database
-from sentiment_monitor.telemetry.metrics import CONTENT_TYPE, Metrics, Parts
+from sentiment_monitor.telemetry.metrics import CONTENT_TYPE
+from sentiment_monitor.web.dependencies import MetricsText, ProbeThreads, ReadDatabase
+
+_TEXT = {"text/plain": {"schema": {"type": "string"}}}
+
+router = APIRouter(default_response_class=PlainTextResponse)
 
 
-def add_health(made: FastAPI, parts: Parts, database: Database) -> None:
-    metrics = Metrics(parts, database)
-    # Not the threads of the pages: those may all be waiting for the database.
-    threads = ThreadPoolExecutor(2, "health")
+@router.get("/metrics")
+async def scrape(metrics: MetricsText, threads: ProbeThreads) -> Response:
+    """What Prometheus reads."""
+    text = await asyncio.get_running_loop().run_in_executor(threads, metrics.text)
+    return Response(text, media_type=CONTENT_TYPE)
 
-    def probe(path: str) -> Callable[[Callable[[], Awaitable[Response]]], Callable[[], Awaitable[Response]]]:
-        return made.get(path, include_in_schema=False, response_class=Response)
 
-    @probe("/metrics")
-    async def scrape() -> Response:
-        text = await asyncio.get_running_loop().run_in_executor(threads, metrics.text)
-        return Response(text, media_type=CONTENT_TYPE)
+@router.get("/healthz")
+async def alive() -> Response:
+    """Whether this process answers; it ends by itself when one of its loops does."""
+    return PlainTextResponse("ok\n")
 
-    @probe("/healthz")
-    async def alive() -> Response:
-        # The process itself ends when one of its loops does.
-        return PlainTextResponse("ok\n")
 
-    @probe("/readyz")
-    async def ready() -> Response:
-        try:
-            current, head = await asyncio.get_running_loop().run_in_executor(threads, database.revisions)
-        except (DatabaseAway, FatalError) as error:
-            return PlainTextResponse(f"database away: {error}\n", 503)
-        if current != head:
-            return PlainTextResponse(f"database at schema revision {current}, not {head}\n", 503)
-        return PlainTextResponse("ok\n")
+@router.get("/readyz", responses={503: {"content": _TEXT, "description": "The database cannot be used: see the text."}})
+async def ready(database: ReadDatabase, threads: ProbeThreads) -> Response:
+    """Whether the database is there and of this version."""
+    try:
+        current, head = await asyncio.get_running_loop().run_in_executor(threads, database.revisions)
+    except (DatabaseAway, FatalError) as error:
+        return PlainTextResponse(f"database away: {error}\n", 503)
+    if current != head:
+        return PlainTextResponse(f"database at schema revision {current}, not {head}\n", 503)
+    return PlainTextResponse("ok\n")

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
+from sentiment_monitor.domain.alerts import STORED_STATES
 from sentiment_monitor.times import span
 
 # Empty: any.
+State = Annotated[str, Query(pattern=f"^({'|'.join(STORED_STATES)})?$", description="Empty: all that fired.")]
 Label = Literal["", "negative", "neutral", "positive"]
-State = Literal["", "pending", "firing", "resolved", "dropped"]
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL keeps in no text
 SeriesName = Annotated[
     str, Query(max_length=200, pattern=NO_NUL, description="all, topic:earnings, ticker:AAPL or source:reuters.")

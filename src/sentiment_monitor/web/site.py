@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request, Response
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
-from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from sentiment_monitor import __version__
-from sentiment_monitor.errors import DatabaseAway, FatalError, UsageError
+from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.telemetry.metrics import Parts
-from sentiment_monitor.web.api import add_api, schema
-from sentiment_monitor.web.health import add_health
-from sentiment_monitor.web.pages import Pages, add_pages
+from sentiment_monitor.telemetry.metrics import Metrics, Parts
+from sentiment_monitor.web import health
+from sentiment_monitor.web.api import routes as api
+from sentiment_monitor.web.dependencies import Resources
+from sentiment_monitor.web.names import SeriesNames
+from sentiment_monitor.web.pages import routes as pages
+from sentiment_monitor.web.pages.chart import plotly_version
+from sentiment_monitor.web.pages.render import Renderer
+from sentiment_monitor.web.refusals import REFUSALS
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -56,20 +60,26 @@ def site(
     ``names`` is what people call a ticker, the name to show first. Requests for a host that is not allowed are
     refused, so that a page on the internet cannot read this one through its visitor's browser.
     """
-    made = FastAPI(title="sentiment-monitor", version=__version__, docs_url=None, redoc_url=None,
-                   openapi_url="/api/v1/openapi.json", redirect_slashes=False)  # fmt: skip
-    made.add_middleware(_HeadAsGet)
-    made.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
-    made.mount("/static", StaticFiles(packages=[("sentiment_monitor.web", "static")]), name="static")
-    pages = Pages(database, names, now_ms)
-    _add_errors(made, pages)
-    add_pages(made, pages)
-    add_api(made, pages)
-    add_health(made, parts, database)
+    app = FastAPI(title="sentiment-monitor", version=__version__, docs_url=None, redoc_url=None,
+                  openapi_url="/api/v1/openapi.json", redirect_slashes=False, exception_handlers=REFUSALS)  # fmt: skip
+    series_names = SeriesNames(names)
+    app.state.resources = Resources(
+        database=database,
+        alerts=AlertStore(database),
+        names=series_names,
+        now_ms=now_ms,
+        renderer=Renderer(series_names.of, plotly_version()),
+        metrics=Metrics(parts, database),
+        probes=ThreadPoolExecutor(2, "health"),
+    )
+    app.add_middleware(_HeadAsGet)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False)
+    app.mount("/static", StaticFiles(packages=[("sentiment_monitor.web", "static")]), name="static")
+    for router in (pages.router, api.router, health.router):
+        app.include_router(router)
+    app.openapi = functools.partial(api.described, app.openapi)  # type: ignore[method-assign]  # FastAPI's own way
 
-    made.openapi = functools.partial(schema, made.openapi)  # type: ignore[method-assign]  # FastAPI's own way
-
-    @made.middleware("http")
+    @app.middleware("http")
     async def headers(request: Request, following: Any) -> Response:
         response: Response = await following(request)
         for name, value in _HEADERS.items():
@@ -78,34 +88,4 @@ def site(
         response.headers.setdefault("Cache-Control", "max-age=3600" if lasting else "no-store")
         return response
 
-    return made
-
-
-def _add_errors(made: FastAPI, pages: Pages) -> None:
-    def answer(request: Request, status: int, text: str) -> Response:
-        if request.url.path.startswith("/api/"):
-            return JSONResponse({"detail": text}, status)
-        # Links are relative, and a wrong address may lie deeper than any page.
-        up = "../" * (request.url.path.count("/") - 1)
-        return pages.html("error.html", status, here="", code=status, text=text, up=up)
-
-    @made.exception_handler(UsageError)
-    def wrong(request: Request, error: UsageError) -> Response:
-        return answer(request, 400, str(error))
-
-    @made.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> Response:
-        problems = [f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()]
-        return answer(request, 400, "; ".join(problems))
-
-    @made.exception_handler(404)
-    @made.exception_handler(405)
-    def refused(request: Request, error: HTTPException) -> Response:
-        refusal = answer(request, error.status_code, str(error.detail))
-        refusal.headers.update(error.headers or {})
-        return refusal
-
-    @made.exception_handler(DatabaseAway)
-    @made.exception_handler(FatalError)  # it is damaged
-    def away(request: Request, error: Exception) -> Response:
-        return answer(request, 503, f"The database is away ({error}). Try again in a moment.")
+    return app

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-import pytest
+from dataclasses import fields, replace
 
-from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule, check_rules
-from sentiment_monitor.errors import SettingsError
+import pytest
+from pydantic import ValidationError
+
+from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule, Rule
 
 
 def test_default_rules_are_valid_and_named_apart() -> None:
-    assert check_rules(DEFAULT_RULES) == DEFAULT_RULES
+    assert len({rule.name for rule in DEFAULT_RULES}) == len(DEFAULT_RULES)
     assert {rule.window_minutes for rule in DEFAULT_RULES if rule.basis == "count"} == {60, 1440}
 
 
@@ -24,6 +26,7 @@ def test_a_rule_watches_its_dimensions_and_globs_only() -> None:
     [
         ("name", ""),
         ("name", "two words"),
+        ("kind", "cusum"),
         ("basis", "mood"),
         ("dimensions", ()),
         ("dimensions", ("country",)),
@@ -40,22 +43,25 @@ def test_a_rule_watches_its_dimensions_and_globs_only() -> None:
         ("for_minutes", -1),
         ("keep_firing_minutes", -1),
         ("max_staleness_minutes", 0),
-        ("repeat_minutes", -1),
         ("severity", "page"),
-        ("receivers", ()),
-        ("receivers", ("desk", "desk")),
+        ("receivers", ("desk",)),
     ],
 )
 def test_an_impossible_value_is_refused_by_name(field: str, value: object) -> None:
-    with pytest.raises(SettingsError, match=field):
-        Rule(**{"name": "r", field: value})  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=field):
+        CountRule(**{"name": "r", field: value})  # type: ignore[arg-type]
+
+
+def test_a_changed_rule_is_checked_again() -> None:
+    with pytest.raises(ValidationError, match="alpha"):
+        replace(DEFAULT_RULES[0], alpha=0.9)
+    assert replace(DEFAULT_RULES[0], alpha=0.1).alpha == 0.1
+
+
+def test_who_is_told_is_no_part_of_a_rule() -> None:
+    assert {field.name for field in fields(CountRule)}.isdisjoint({"receivers", "repeat_minutes"})
 
 
 def test_a_baseline_shorter_than_three_windows_is_refused() -> None:
-    with pytest.raises(SettingsError, match="three windows"):
+    with pytest.raises(ValidationError, match="three windows"):
         Rule(name="r", window_minutes=1440, baseline_days=2)
-
-
-def test_two_rules_may_not_share_a_name() -> None:
-    with pytest.raises(SettingsError, match="twice"):
-        check_rules((Rule(name="r"), Rule(name="r")))

@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_monitor.detect.detectors.count import Evaluation, Reason
+from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.detect.states import AlertState, Decision, Kind, Status, Why, step
+from sentiment_monitor.detect.states import Decision, close, rewound, step
+from sentiment_monitor.domain.alerts import Alert, Evaluation, Kind, State, Why
 from simulate import evaluation
 
-RULE = Rule(name="r", for_minutes=5, keep_firing_minutes=30, max_staleness_minutes=60, repeat_minutes=240)
+RULE = Rule(name="r", for_minutes=5, keep_firing_minutes=30, max_staleness_minutes=60)
 NOW = 1000
-CALM = AlertState()
+CALM = Alert("r", "ticker:ACME", "warning")
 
 
 def spike(now: int) -> Evaluation:
@@ -28,49 +31,58 @@ def quiet(now: int) -> Evaluation:
     return evaluation(beyond=False, holds=False, newest=now - 1, reason=Reason.TOO_FEW)
 
 
-def fired(now: int = NOW) -> AlertState:
+def silent(now: int) -> Evaluation:
+    return evaluation(beyond=False, holds=False, newest=-1, reason=Reason.NO_DATA)
+
+
+def stale(now: int) -> Evaluation:
+    return evaluation(newest=now - RULE.max_staleness_minutes - 1)
+
+
+def fired(now: int = NOW) -> Alert:
     decision = step(replace(RULE, for_minutes=0), CALM, spike(now), now)
     assert decision.transition is not None
     assert decision.transition.kind is Kind.FIRED
-    return decision.state
+    return decision.alert
+
+
+def pending(now: int = NOW) -> Alert:
+    return step(RULE, CALM, spike(now), now).alert
 
 
 def test_a_spike_waits_for_its_time_and_then_fires_once() -> None:
     first = step(RULE, CALM, spike(NOW), NOW)
-    assert (first.state.status, first.why) == (Status.PENDING, Why.WAITING)
-    assert first.transition is not None
-    assert not first.transition.notifies
-    early = step(RULE, first.state, spike(NOW + 4), NOW + 4)
+    assert (first.alert.state, first.why) == (State.PENDING, Why.WAITING)
+    assert first.transition == (Kind.PENDING, NOW, Why.WAITING)
+    early = step(RULE, first.alert, spike(NOW + 4), NOW + 4)
     assert early.transition is None
-    late = step(RULE, early.state, spike(NOW + 5), NOW + 5)
+    late = step(RULE, early.alert, spike(NOW + 5), NOW + 5)
     assert late.transition == (Kind.FIRED, NOW + 5, Why.BEYOND)
-    assert late.state.started_minute == NOW + 5
-    again = step(RULE, late.state, spike(NOW + 6), NOW + 6)
+    assert (late.alert.pending_minute, late.alert.fired_minute) == (NOW, NOW + 5)
+    again = step(RULE, late.alert, spike(NOW + 6), NOW + 6)
     assert (again.transition, again.why) == (None, Why.ALREADY_FIRING)
 
 
-def test_a_pending_spike_that_passes_is_dropped_silently() -> None:
-    pending = step(RULE, CALM, spike(NOW), NOW).state
-    decision = step(RULE, pending, hold(NOW + 1), NOW + 1)
-    assert decision.state.status is Status.NORMAL
-    assert decision.transition is not None
-    assert (decision.transition.kind, decision.transition.notifies) == (Kind.DROPPED, False)
+def test_a_pending_spike_that_passes_is_dropped() -> None:
+    decision = step(RULE, pending(), hold(NOW + 1), NOW + 1)
+    assert (decision.alert.state, decision.alert.resolved_minute) == (State.DROPPED, NOW + 1)
+    assert decision.transition == (Kind.DROPPED, NOW + 1, Why.QUIET)
 
 
 def test_no_waiting_time_fires_at_once() -> None:
-    assert fired().status is Status.FIRING
+    assert fired().state is State.FIRING
 
 
 def test_under_the_bar_to_fire_it_keeps_firing_until_the_bar_to_resolve() -> None:
-    state = fired()
+    alert = fired()
     for now in range(NOW + 1, NOW + 200):
-        decision = step(RULE, state, hold(now), now)
+        decision = step(RULE, alert, hold(now), now)
         assert (decision.transition, decision.why) == (None, Why.HOLDING)
-        state = decision.state
+        alert = decision.alert
 
 
 def test_it_resolves_only_after_a_quiet_time_without_a_break() -> None:
-    state = fired()
+    alert = fired()
     for now, what, why in (
         (NOW + 1, quiet, Why.KEEPING),
         (NOW + 29, quiet, Why.KEEPING),
@@ -78,15 +90,24 @@ def test_it_resolves_only_after_a_quiet_time_without_a_break() -> None:
         (NOW + 31, quiet, Why.KEEPING),
         (NOW + 60, quiet, Why.KEEPING),
     ):
-        decision = step(RULE, state, what(now), now)
+        decision = step(RULE, alert, what(now), now)
         assert (decision.transition, decision.why) == (None, why)
-        state = decision.state
-    over = step(RULE, state, quiet(NOW + 61), NOW + 61)
+        alert = decision.alert
+    over = step(RULE, alert, quiet(NOW + 61), NOW + 61)
     assert over.transition == (Kind.RESOLVED, NOW + 61, Why.RECOVERED)
-    assert (over.state.status, over.state.ended_minute) == (Status.RESOLVED, NOW + 61)
-    new = step(replace(RULE, for_minutes=0), over.state, spike(NOW + 99), NOW + 99)
-    assert new.state.started_minute == NOW + 99
-    assert new.state.ended_minute is None
+    assert (over.alert.state, over.alert.resolved_minute) == (State.RESOLVED, NOW + 61)
+
+
+def test_the_spike_after_an_alert_that_is_over_makes_a_new_one() -> None:
+    over = replace(close(fired(), NOW + 61, Why.RECOVERED).alert, id=7, title="old")
+    new = step(replace(RULE, for_minutes=0), over, spike(NOW + 99), NOW + 99).alert
+    assert (new.fired_minute, new.pending_minute, new.resolved_minute) == (NOW + 99, NOW + 99, None)
+    assert (new.id, new.title, new.fingerprint) == (None, "", over.fingerprint)
+
+
+def test_what_is_open_can_be_closed_for_another_reason() -> None:
+    assert close(fired(), NOW + 9, Why.RULE_GONE).transition == (Kind.RESOLVED, NOW + 9, Why.RULE_GONE)
+    assert close(pending(), NOW + 9, Why.RULE_GONE).transition == (Kind.DROPPED, NOW + 9, Why.RULE_GONE)
 
 
 def test_a_series_that_is_no_candidate_is_quiet() -> None:
@@ -95,75 +116,144 @@ def test_a_series_that_is_no_candidate_is_quiet() -> None:
 
 
 def test_old_news_never_pages_but_keeps_an_alert_alive() -> None:
-    old = evaluation(newest=NOW - RULE.max_staleness_minutes - 1)
-    decision = step(replace(RULE, for_minutes=0), CALM, old, NOW)
-    assert (decision.state.status, decision.transition, decision.why) == (Status.NORMAL, None, Why.STALE)
-    pending = step(RULE, CALM, spike(NOW), NOW).state
+    decision = step(replace(RULE, for_minutes=0), CALM, stale(NOW), NOW)
+    assert (decision.alert.state, decision.transition, decision.why) == (State.NORMAL, None, Why.STALE)
     later = NOW + 120
-    assert step(RULE, pending, spike(NOW), later).why is Why.STALE
+    assert step(RULE, pending(), spike(NOW), later).why is Why.STALE
     assert step(RULE, fired(), spike(NOW), later).why is Why.ALREADY_FIRING
 
 
+# -- time that does not count -------------------------------------------------------------------
+
+
 def test_a_silent_feed_changes_nothing() -> None:
-    silent = evaluation(beyond=False, holds=False, newest=-1, reason=Reason.NO_DATA)
-    for state in (CALM, fired(), step(RULE, CALM, spike(NOW), NOW).state):
-        decision = step(RULE, state, silent, NOW + 500)
+    for alert in (CALM, fired(), pending()):
+        decision = step(RULE, alert, silent(NOW + 500), NOW + 500)
         assert (decision.transition, decision.why) == (None, Why.NO_DATA)
-        assert replace(decision.state, evaluated_minute=state.evaluated_minute) == state
+        assert replace(decision.alert, decided_minute=alert.decided_minute, silent_minute=None) == alert
 
 
-def test_a_firing_alert_is_told_again_but_not_while_it_is_quiet() -> None:
-    state = fired()
-    decision = step(RULE, state, hold(NOW + 240), NOW + 240)
-    assert decision.transition == (Kind.REPEATED, NOW + 240, Why.REPEAT_DUE)
-    assert step(RULE, decision.state, hold(NOW + 479), NOW + 479).transition is None
-    assert step(RULE, state, quiet(NOW + 240), NOW + 240).transition is None
-    never = replace(RULE, repeat_minutes=0)
-    assert step(never, state, hold(NOW + 9999), NOW + 9999).transition is None
+def test_an_alert_does_not_resolve_at_the_first_tick_after_two_silent_hours() -> None:
+    alert = step(RULE, fired(), quiet(NOW + 1), NOW + 1).alert
+    for now in range(NOW + 2, NOW + 122):
+        alert = step(RULE, alert, silent(now), now).alert
+    for now in range(NOW + 122, NOW + 151):
+        decision = step(RULE, alert, quiet(now), now)
+        assert (decision.transition, decision.why) == (None, Why.KEEPING), now
+        alert = decision.alert
+    assert step(RULE, alert, quiet(NOW + 151), NOW + 151).transition == (Kind.RESOLVED, NOW + 151, Why.RECOVERED)
+
+
+def test_the_waiting_time_is_not_over_after_a_pause() -> None:
+    after_a_pause = step(RULE, pending(), spike(NOW + 60), NOW + 60, missed=59)
+    assert (after_a_pause.transition, after_a_pause.why) == (None, Why.WAITING)
+    alert = after_a_pause.alert
+    for now in range(NOW + 61, NOW + 64):
+        alert = step(RULE, alert, spike(now), now).alert
+    assert step(RULE, alert, spike(NOW + 64), NOW + 64).transition == (Kind.FIRED, NOW + 64, Why.BEYOND)
+
+
+def test_minutes_that_nobody_decided_do_not_end_an_alert() -> None:
+    alert = step(RULE, fired(), quiet(NOW + 1), NOW + 1).alert
+    assert step(RULE, alert, quiet(NOW + 200), NOW + 200, missed=198).why is Why.KEEPING
+    assert step(RULE, alert, quiet(NOW + 200), NOW + 200).why is Why.RECOVERED
+
+
+def test_more_missed_minutes_than_there_were_are_not_believed() -> None:
+    alert = step(RULE, fired(), quiet(NOW + 1), NOW + 1).alert
+    for missed in (1000, -5):
+        assert step(RULE, alert, quiet(NOW + 2), NOW + 2, missed).alert.quiet_minute == NOW + 1
+
+
+grants = st.lists(st.tuples(st.sampled_from([silent, None]), st.integers(1, 90)), max_size=4)
+
+
+@given(st.sampled_from([spike, quiet]), st.lists(grants, min_size=6, max_size=40))
+def test_with_or_without_pauses_the_same_ticks_with_data_decide_the_same(
+    what: object, pauses: list[list[tuple[object, int]]]
+) -> None:
+    """Silence and downtime between two ticks, in any mixture, count for nothing."""
+    plain = broken = step(RULE, fired(), quiet(NOW + 1), NOW + 1).alert if what is quiet else pending()
+    short = long = NOW + 1 if what is quiet else NOW
+    for between in pauses:
+        missed = 0
+        for pause, minutes in between:
+            if pause is None:  # nobody decides
+                long, missed = long + minutes, missed + minutes
+                continue
+            for _ in range(minutes):  # nothing can be said
+                long += 1
+                broken, missed = step(RULE, broken, silent(long), long, missed).alert, 0
+        short, long = short + 1, long + 1
+        first = step(RULE, plain, what(short), short)  # type: ignore[operator]
+        second = step(RULE, broken, what(long), long, missed)  # type: ignore[operator]
+        assert (first.why, first.alert.state) == (second.why, second.alert.state)
+        plain, broken = first.alert, second.alert
+
+
+def test_an_alert_of_a_clock_that_was_a_day_ahead_goes_on_when_it_is_set_back() -> None:
+    ahead = step(RULE, fired(NOW + 1440), quiet(NOW + 1441), NOW + 1441).alert
+    assert step(RULE, ahead, quiet(NOW), NOW).why is Why.ALREADY_DECIDED
+    back = rewound(ahead, NOW - 1)
+    assert step(RULE, back, quiet(NOW), NOW).why is Why.KEEPING
+    assert step(RULE, back, quiet(NOW + 40), NOW + 40).transition == (Kind.RESOLVED, NOW + 40, Why.RECOVERED)
+    assert rewound(fired(), NOW) == fired()
+
+
+# -- whatever comes -----------------------------------------------------------------------------
 
 
 def test_a_restart_between_any_two_ticks_changes_nothing() -> None:
-    script = [spike] * 8 + [hold] * 20 + [quiet] * 40 + [spike] * 9
+    script = [spike] * 8 + [hold] * 20 + [quiet] * 40 + [silent] * 9 + [spike] * 9
     straight, restarted = CALM, CALM
     for now, what in enumerate(script, start=NOW):
-        straight = step(RULE, straight, what(now), now).state
-        columns = {name: str(value) if value is not None else None for name, value in asdict(restarted).items()}
-        loaded = AlertState(
-            status=Status(str(columns.pop("status"))),
-            **{name: None if value is None else int(value) for name, value in columns.items()},
-        )
-        restarted = step(RULE, loaded, what(now), now).state
+        straight = step(RULE, straight, what(now), now).alert
+        columns: dict[str, Any] = json.loads(json.dumps(asdict(restarted)))
+        loaded = Alert(**{**columns, "state": State(columns["state"])})
+        restarted = step(RULE, loaded, what(now), now).alert
         assert restarted == straight
 
 
 moves = st.lists(
-    st.tuples(st.sampled_from([spike, hold, quiet]), st.integers(-20, 40), st.booleans()), min_size=1, max_size=60
+    st.tuples(
+        st.sampled_from([spike, hold, quiet, silent, stale, None]), st.integers(-20, 40), st.sampled_from([0, 0, 7])
+    ),
+    min_size=1,
+    max_size=60,
 )
 
 
 @given(moves, st.sampled_from([0, 5]), st.sampled_from([0, 30]))
 def test_repeated_and_backward_ticks_decide_nothing_and_alerts_alternate(
-    script: list[tuple[object, int, bool]], wait: int, keep: int
+    script: list[tuple[object, int, int]], wait: int, keep: int
 ) -> None:
     rule = replace(RULE, for_minutes=wait, keep_firing_minutes=keep)
-    state, now, told = CALM, NOW, []
+    alert, now = CALM, NOW
+    kinds: list[Kind] = []
     newest = -1
-    for what, jump, absent in script:
+    for what, jump, missed in script:
         now += jump
-        seen = None if absent else what(now)  # type: ignore[operator]
-        decision = step(rule, state, seen, now)
+        seen = None if what is None else what(now)  # type: ignore[operator]
+        decision = step(rule, alert, seen, now, missed)
         assert isinstance(decision, Decision)
+        assert decision == step(rule, alert, seen, now, missed)
         if now <= newest:
-            assert decision == (state, None, Why.ALREADY_DECIDED)
+            assert decision == (alert, None, Why.ALREADY_DECIDED)
         newest = max(newest, now)
-        again = step(rule, decision.state, seen, now)
-        assert (again.state, again.transition) == (decision.state, None)
+        again = step(rule, decision.alert, seen, now)
+        assert again == (decision.alert, None, Why.ALREADY_DECIDED)
+        if what is stale and decision.transition:
+            assert decision.transition.kind is Kind.DROPPED  # old news never fires, nor begins to wait
         if decision.transition and decision.transition.kind in (Kind.FIRED, Kind.RESOLVED):
-            told.append(decision.transition.kind)
-        state = decision.state
-    assert told == [Kind.FIRED, Kind.RESOLVED] * (len(told) // 2) + [Kind.FIRED] * (len(told) % 2)
+            kinds.append(decision.transition.kind)
+        alert = decision.alert
+        noted = (alert.pending_minute, alert.fired_minute, alert.quiet_minute, alert.silent_minute)
+        assert all(minute is None or minute <= newest for minute in noted)
+        assert (alert.state is State.PENDING) <= (alert.fired_minute is None)
+        assert (alert.state is State.FIRING) <= (alert.fired_minute is not None)
+    assert kinds == [Kind.FIRED, Kind.RESOLVED] * (len(kinds) // 2) + [Kind.FIRED] * (len(kinds) % 2)
 
 
 @pytest.mark.parametrize("now", [0, 1, 10**9])
 def test_any_minute_is_a_minute(now: int) -> None:
-    assert step(replace(RULE, for_minutes=0), CALM, evaluation(newest=now), now).state.status is Status.FIRING
+    assert step(replace(RULE, for_minutes=0), CALM, evaluation(newest=now), now).alert.state is State.FIRING

@@ -9,7 +9,7 @@ import pytest
 
 from sentiment_monitor import errors
 from sentiment_monitor.domain import alerts, news
-from sentiment_monitor.domain.news import Score, Sentiment
+from sentiment_monitor.domain.news import Score, Scorer, Sentiment
 from sentiment_monitor.domain.series import dimension_of, series_of
 
 
@@ -25,7 +25,7 @@ def test_every_value_is_frozen_and_small() -> None:
     ("label", "confidence"), [(Sentiment.NEGATIVE, 0.7), (Sentiment.NEUTRAL, 0.2), (Sentiment.POSITIVE, 0.1)]
 )
 def test_a_score_knows_its_sign_and_how_sure_its_label_is(label: Sentiment, confidence: float) -> None:
-    score = Score(label, 0.7, 0.2, 0.1, None, 0.0)
+    score = Score(label, 0.7, 0.2, 0.1, None, 0.0, Scorer("stub@0", "none"))
     assert score.score == pytest.approx(-0.6)
     assert score.confidence == confidence
 

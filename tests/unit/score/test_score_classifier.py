@@ -1,5 +1,6 @@
 """From text to scores."""
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiment_monitor.domain.news import SENTIMENTS, Sentiment, Text
+from sentiment_monitor.domain.news import SENTIMENTS, Scorer, Sentiment, Text
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import load, manifest
 from sentiment_monitor.score.checkpoint import open_checkpoint
@@ -98,6 +99,24 @@ def test_equal_texts_are_computed_once_and_the_oldest_are_forgotten(tiny: Path) 
     classifier.score([Text("bank")])
     assert len(engine.seen) == 4
     assert classifier.score([Text("bank", "loss")]) != classifier.score([Text("bankloss")])
+
+
+def test_a_score_names_its_classifier_also_when_it_is_remembered_or_of_an_empty_text(
+    copy: Callable[..., Path],
+) -> None:
+    directory = copy()
+    manifest.write(directory, {**FACTS, "temperatures": {"sentiment": 1.5, "topic": 1.0}})
+    calibrated = NeuralClassifier(open_checkpoint(directory), _Counting(), max_windows=16, remember=10)
+    plain = NeuralClassifier(open_checkpoint(copy()), _Counting(), max_windows=16, remember=10)
+    for classifier, calibration in (
+        (calibrated, "temperature 1.500"),
+        (plain, "none"),
+        (calibrated, "temperature 1.500"),
+    ):
+        scores = classifier.score([Text("bank"), Text("")])
+        assert [score.by for score in scores] == [Scorer(classifier.id, calibration, classifier.by.manifest)] * 2
+    assert json.loads(calibrated.by.manifest)["name"] == "tiny"
+    assert calibrated.id != plain.id
 
 
 FACTS = {

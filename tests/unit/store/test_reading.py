@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import dead_letters, reading
 from sentiment_monitor.store.database import Database
 from writing import Desk, dead, scored
 
@@ -29,8 +29,8 @@ def filled(database: Database) -> Database:
 def test_of_dead_letters_as_much_is_read_as_is_asked_for(filled: Database) -> None:
     Desk(filled).write(dead=[dead(2, value=b"\xff" * 100)])
     with filled.read() as connection:
-        assert [len(one.raw_value or b"") for one in reading.recent_dead_letters(connection, 2, 7)] == [7, 1]
-        assert len(reading.recent_dead_letters(connection, 1)[0].raw_value or b"") == 100
+        assert [len(one.raw_value or b"") for one in dead_letters.recent(connection, 2, 7)] == [7, 1]
+        assert len(dead_letters.recent(connection, 1)[0].raw_value or b"") == 100
 
 
 def test_a_dimension_has_its_own_series_only(filled: Database) -> None:
@@ -114,7 +114,7 @@ def test_totals_count_what_is_there(filled: Database) -> None:
         assert (found.stories, found.copies, found.deleted, found.dead_letters) == (5, 1, 1, 2)
         assert reading.last_minute(connection) == 110
         assert reading.active_minutes(connection, 100, 110) == [100, 101, 105]
-        assert [letter.offset for letter in reading.recent_dead_letters(connection, 1)] == [1]
+        assert [letter.offset for letter in dead_letters.recent(connection, 1)] == [1]
 
 
 def test_an_empty_database_has_nothing_to_say(database: Database) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from sentiment_monitor.domain.news import Action, EnrichedStory, Partition, Record, Score, Story, Text
+from sentiment_monitor.domain.news import Action, EnrichedStory, Partition, Record, Score, Scorer, Story, Text
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, Fenced, RecordError
@@ -188,6 +189,32 @@ def test_a_language_the_classifier_was_not_trained_on_is_marked(source: MemorySo
     pipeline(source, writer).run()
     scores = [one.score for batch in writer.batches for one in batch.scored]
     assert [score is not None and score.degraded for score in scores] == [False, True, False]
+
+
+def test_stories_queued_while_the_classifier_changes_name_the_one_that_scored_them(
+    source: MemorySource, writer: MemoryWriter
+) -> None:
+    """One batch is with the old classifier, those behind it meet the new one; none is stored before all are scored."""
+
+    class Changing(StubClassifier):
+        """Says that it is another from the second batch on."""
+
+        def score(self, texts: Sequence[Text]) -> list[Score]:
+            scores = [replace(score, by=self.by) for score in super().score(texts)]
+            self.by = Scorer("new@2", "temperature 1.500")
+            return scores
+
+    classifier = Changing()
+    old = classifier.by
+    source.append(P0, [news(n) for n in range(100)])
+    pipeline(source, writer, classifier, limits=Limits(score_batch=50)).run()
+    givers = {
+        int(item.enriched.story.story_id): item.score.by
+        for batch in writer.batches
+        for item in batch.scored
+        if item.score
+    }
+    assert [givers[n] for n in range(100)] == [old] * 50 + [Scorer("new@2", "temperature 1.500")] * 50
 
 
 # -- what goes wrong with one record ----------------------------------------------------------------
@@ -555,9 +582,7 @@ def test_records_still_on_their_way_hold_time_back_however_long_they_take(
 
 
 def test_on_a_real_database_rows_buckets_and_offsets_agree_also_with_values_it_refuses(database: Database) -> None:
-    writer = StoryWriter(
-        database=database, group="g", classifier="stub", calibration="none", manifest="{}", is_copy=is_copy
-    )
+    writer = StoryWriter(database=database, group="g", is_copy=is_copy)
     source = MemorySource(lambda starts: writer.positions(starts, NOW), max_poll_records=20)
 
     def decode(record: Record) -> Story:

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import writing
-from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.domain import payload
-from sentiment_monitor.domain.payload import Notification
+from sentiment_monitor.detect.rules import CountRule
+from sentiment_monitor.dispatch.routes import Routes
+from sentiment_monitor.domain.alerts import Notification, Telling
 from sentiment_monitor.errors import DatabaseAway, Fenced
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
-from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
+from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.schema import alert_events, alerts
@@ -28,7 +28,7 @@ from sentiment_monitor.watch.clocks import EventClock, LiveClock
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.watch.tick import Ticker
-from writing import Alerts
+from writing import Alerts, alert, event, notification
 
 NOW = 1_678_468_860_000
 HOUR_MS = 3_600_000
@@ -107,53 +107,42 @@ class Desk:
         pass
 
 
-def _payload() -> str:
-    return payload.encode(payload.group("desk", [_alert()], external_url="http://x")).decode()
-
-
-def _alert() -> payload.Alert:
-    detail = payload.Sentiment(
-        rule="r", series="all", window_minutes=60, observed=5.0, expected=0.5, p_value=0.001, q_value=0.01, effect=10.0,
-        volume=9.0, expected_share=0.1, top_stories=(), sources=("a",), copies_collapsed=0, reason="fired",
-    )  # fmt: skip
-    return payload.Alert(
-        status="firing", labels={}, annotations={}, startsAt=payload.rfc3339(NOW), endsAt=payload.NOT_ENDED,
-        generatorURL="http://x", fingerprint="f", sentiment=detail,
-    )  # fmt: skip
-
-
-def _queue(store: Alerts, *places: tuple[str, int]) -> Lease:
+def _queue(store: Alerts, *places: tuple[str, str]) -> Lease:
     lease = store.leases.acquire("me", NOW, HOUR_MS)
     assert lease is not None
-    outgoing = [Outgoing(receiver, place, f"{receiver}-{place}", _payload(), "t", "b") for receiver, place in places]
-    event = AlertEvent("fired", "x", 5, 9, 0.5, 0.001, 0.01, "{}", "because", outgoing)
-    store.apply(lease, 1, [AlertChange(None, "f", "r", "all", "info", "firing", "{}", "t", 1, 1, None, event)], NOW)
+    queued = [
+        notification(receiver=receiver, notifier=name, key=f"{receiver}-{name}", title="t", text="b")
+        for receiver, name in places
+    ]
+    store.apply(lease, 1, [Change(alert(), event(minute=1), queued)], NOW)
     return lease
 
 
 def _states(store: Alerts) -> list[tuple[str, str, int, str | None]]:
-    shown = store.show(1)
-    assert shown is not None
-    return [(row["receiver"], row["state"], row["attempts"], row["last_error"]) for row in shown[2]]
+    history = store.history(1)
+    assert history is not None
+    return [(record.receiver, record.state, record.attempts, record.last_error) for record in history.deliveries]
 
 
 def _delivery(store: Alerts, clock: Clock, **receivers: Sequence[Notifier]) -> Delivery:
-    return Delivery(store.outbox, receivers, now_ms=clock, give_up_ms=HOUR_MS)
+    """Notifiers are called 0, 1 and so on, in their order."""
+    named = {name: {str(n): notifier for n, notifier in enumerate(notifiers)} for name, notifiers in receivers.items()}
+    return Delivery(store.outbox, named, now_ms=clock, give_up_ms=HOUR_MS)
 
 
 def test_what_is_due_is_handed_over_once(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", 0))
+    _queue(store, ("desk", "0"))
     desk = Desk()
     delivery = _delivery(store, clock, desk=[desk])
     assert delivery.deliver() == 1
     assert delivery.deliver() == 0
     (got,) = desk.got
-    assert (got.key, got.receiver, got.status, got.title, got.text) == ("desk-0", "desk", "firing", "t", "b")
-    assert got.body.decode() == _payload()
+    assert (got.key, got.receiver, got.title, got.text) == ("desk-0", "desk", "t", "b")
+    assert got.body == b"{}"
 
 
 def test_a_receiver_that_is_away_is_tried_again_later_with_the_same_key(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", 0))
+    _queue(store, ("desk", "0"))
     desk = Desk(DeliveryLater("busy"), DeliveryLater("busy"))
     delivery = _delivery(store, clock, desk=[desk])
     assert delivery.deliver() == 0
@@ -169,7 +158,7 @@ def test_a_receiver_that_is_away_is_tried_again_later_with_the_same_key(store: A
 
 
 def test_a_wait_that_the_receiver_asked_for_is_kept(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", 0))
+    _queue(store, ("desk", "0"))
     desk = Desk(DeliveryLater("slow down", 600))
     delivery = _delivery(store, clock, desk=[desk])
     delivery.deliver()
@@ -180,7 +169,7 @@ def test_a_wait_that_the_receiver_asked_for_is_kept(store: Alerts, clock: Clock)
 
 
 def test_a_refusal_is_final_and_a_long_outage_is_given_up(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("a", 0), ("b", 0))
+    _queue(store, ("a", "0"), ("b", "0"))
     delivery = _delivery(store, clock, a=[Desk(NotifyRejected("refused", "401"))], b=[Desk(*[DeliveryLater("x")] * 99)])
     delivery.deliver()
     assert _states(store)[0][:3] == ("a", "failed", 1)
@@ -192,14 +181,14 @@ def test_a_refusal_is_final_and_a_long_outage_is_given_up(store: Alerts, clock: 
 
 
 def test_one_receiver_that_fails_does_not_keep_the_others_waiting(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("a", 0), ("b", 0), ("b", 1))
+    _queue(store, ("a", "0"), ("b", "0"), ("b", "1"))
     one, two = Desk(), Desk()
     assert _delivery(store, clock, a=[Desk(DeliveryLater("x"))], b=[one, two]).deliver() == 2
     assert (len(one.got), len(two.got)) == (1, 1)
 
 
 def test_a_notifier_with_a_bug_fails_alone_and_its_message_is_told_to_nobody(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("a", 0), ("b", 0))
+    _queue(store, ("a", "0"), ("b", "0"))
     desk = Desk()
     assert _delivery(store, clock, a=[Desk(OverflowError("https://hooks/SECRET"))], b=[desk]).deliver() == 1
     (_, state, attempts, error), _ = _states(store)
@@ -210,7 +199,7 @@ def test_a_notifier_with_a_bug_fails_alone_and_its_message_is_told_to_nobody(sto
 
 
 def test_in_a_hurry_nothing_new_is_begun_and_nothing_lost(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", 0), ("desk", 1))
+    _queue(store, ("desk", "0"), ("desk", "1"))
     delivery = _delivery(store, clock, desk=[Desk(), Desk()])
     delivery.hurry(0)
     assert delivery.deliver() == 0
@@ -220,7 +209,7 @@ def test_in_a_hurry_nothing_new_is_begun_and_nothing_lost(store: Alerts, clock: 
 
 
 def test_a_notifier_that_left_the_settings_fails_with_the_reason(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("gone", 0), ("desk", 1))
+    _queue(store, ("gone", "0"), ("desk", "1"))
     _delivery(store, clock, desk=[Desk()]).deliver()
     assert [(state, error is not None and "no longer has it" in error) for _, state, _, error in _states(store)] == [
         ("failed", True), ("failed", True),
@@ -254,7 +243,7 @@ def _live(
 
     return LiveClock(
         cast(Ticker, ticker),
-        Delivery(store.outbox, {"desk": [Desk()]}, now_ms=now, give_up_ms=HOUR_MS),
+        Delivery(store.outbox, {"desk": {"0": Desk()}}, now_ms=now, give_up_ms=HOUR_MS),
         Leadership(store.leases, holder, 60_000, now),
         now_ms=now,
         failed=failed,
@@ -263,7 +252,7 @@ def _live(
 
 
 def test_the_live_clock_ticks_at_once_delivers_and_gives_the_lease_away(store: Alerts) -> None:
-    _queue(store, ("desk", 0))
+    _queue(store, ("desk", "0"))
     store.leases.release(Lease("detect", 1, None))
     failures: list[BaseException] = []
     ticker = FakeTicker()
@@ -286,7 +275,7 @@ def test_what_is_still_queued_is_delivered_at_the_stop(store: Alerts) -> None:
     live.start()
     assert ticker.ticked.wait(10)
     store.leases.release(Lease("detect", 1, None))
-    _queue(store, ("desk", 0))
+    _queue(store, ("desk", "0"))
     store.leases.release(Lease("detect", 2, None))
     live.stop()
     assert store.outbox.queued() == 0
@@ -319,7 +308,7 @@ def test_an_outage_or_a_lost_lease_is_no_failure(store: Alerts, error: Exception
 
 
 def test_without_the_lease_nothing_is_decided_or_delivered(store: Alerts) -> None:
-    _queue(store, ("desk", 0))  # "me" leads
+    _queue(store, ("desk", "0"))  # "me" leads
     ticker = FakeTicker()
     live = _live(store, ticker, lambda error: None, holder="other")
     live.start()
@@ -333,10 +322,10 @@ def test_without_the_lease_nothing_is_decided_or_delivered(store: Alerts) -> Non
 
 START = 27_974_400  # a full hour
 RULES = (
-    Rule(name="short", dimensions=("ticker", "all"), window_minutes=10, baseline_days=1, warmup_minutes=120,
-         min_negative=2, min_sources=1, keep_firing_minutes=15, max_staleness_minutes=30, repeat_minutes=40),
-    Rule(name="long", dimensions=("ticker",), window_minutes=60, baseline_days=1, warmup_minutes=180, for_minutes=3,
-         min_negative=3, min_sources=2, keep_firing_minutes=0, max_staleness_minutes=60),
+    CountRule(name="short", dimensions=("ticker", "all"), window_minutes=10, baseline_days=1, warmup_minutes=120,
+         min_negative=2, min_sources=1, keep_firing_minutes=15, max_staleness_minutes=30),
+    CountRule(name="long", dimensions=("ticker",), window_minutes=60, baseline_days=1, warmup_minutes=180,
+         for_minutes=3, min_negative=3, min_sources=2, keep_firing_minutes=0, max_staleness_minutes=60),
 )  # fmt: skip
 
 
@@ -348,8 +337,9 @@ class World:
         self.database.migrate()
         self.alerts = Alerts(self.database)
         self.desk = writing.Desk(self.database)
+        routes = Routes({rule.name: Telling(("desk",), repeat_minutes=40) for rule in RULES}, {"desk": ("log",)})
         self.ticker = Ticker(
-            database=self.database, alerts=self.alerts, rules=RULES, compose=lambda receiver, told: [], names={}
+            database=self.database, alerts=self.alerts, rules=RULES, routes=routes, external_url="", names={}
         )
 
     def write(self, stories: Sequence[tuple[int, str, str, str]]) -> None:

@@ -27,7 +27,7 @@ from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.clocks import Turns
 from sentiment_monitor.watch.deliver import Deliveries
 from sentiment_monitor.watch.lease import Leadership
-from sentiment_monitor.web.pages import href, spark, web_link
+from sentiment_monitor.web.pages.render import href, spark, web_link
 from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
 from writing import Alerts, Desk, alert, dead, event, notification, scored
@@ -291,8 +291,22 @@ def test_the_api_gives_what_the_commands_print(client: TestClient) -> None:
     shown = client.get("/api/v1/alerts/1").json()
     assert shown["events"][0]["evidence"]["sources"] == ["wire"]
     assert shown["notifications"][0]["receiver"] == "desk"
-    described = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/trend"]["get"]["responses"]
-    assert set(described) == {"200", "400"}
+
+
+def test_the_openapi_document_has_a_schema_for_every_answer(client: TestClient) -> None:
+    document = client.get("/api/v1/openapi.json").json()
+    themes = ("trend", "series", "stories", "alerts", "alerts/{number}")
+    assert set(document["paths"]) == {f"/api/v1/{theme}" for theme in themes} | {"/healthz", "/metrics", "/readyz"}
+    for address, operations in document["paths"].items():
+        for operation in operations.values():
+            assert {"200", "503"} <= set(operation["responses"]) or address in ("/healthz", "/metrics")
+            for answer in operation["responses"].values():
+                ((kind, content),) = answer["content"].items()
+                if address.startswith("/api/v1/"):
+                    assert (kind, content["schema"] != {}) == ("application/json", True)
+                else:
+                    assert (kind, content["schema"]) == ("text/plain", {"type": "string"})
+    assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
 
 
 @pytest.mark.parametrize("series", ["nonsense", "ticker:ksb", "topic:", "ticker:", "ticker:K%", "tick:KSB"])
@@ -417,6 +431,11 @@ def test_the_chart_library_comes_from_this_machine_packed_if_wanted(client: Test
     plain = client.get("/plotly.min.js", headers={"Accept-Encoding": "identity"})
     packed = client.get("/plotly.min.js", headers={"Accept-Encoding": "gzip"})
     assert plain.text == packed.text
+    for refused in ("gzip;q=0", "br, gzip; q=0.0", "xgzip", ""):
+        assert "content-encoding" not in client.get("/plotly.min.js", headers={"Accept-Encoding": refused}).headers
+    for wanted in ("gzip;q=0.5", "br, GZIP"):
+        asked = client.get("/plotly.min.js", headers={"Accept-Encoding": wanted})
+        assert asked.headers["content-encoding"] == "gzip"
     assert "plotly.js" in plain.text[:200]
     assert "immutable" in packed.headers["cache-control"]
     fresh = client.get("/static/monitor.js")
@@ -452,5 +471,5 @@ def test_a_sparkline_stays_in_its_box(values: list[int]) -> None:
 
 def test_every_template_is_used() -> None:
     folder = Path(site.__code__.co_filename).parent
-    source = "".join(path.read_text() for path in (*folder.glob("*.py"), *(folder / "templates").iterdir()))
+    source = "".join(path.read_text() for path in (*folder.rglob("*.py"), *(folder / "templates").iterdir()))
     assert [path.name for path in (folder / "templates").iterdir() if f'"{path.name}"' not in source] == []

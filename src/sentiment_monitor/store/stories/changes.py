@@ -255,7 +255,7 @@ class Changes:
             if not (row.deleted or row.is_copy):
                 self._left_keys.update(row.copy_keys)
 
-    def write(self, classifier: str, calibration: str, now_ms: int) -> None:
+    def write(self, now_ms: int) -> None:
         """Writes what :meth:`apply` changed."""
         # Originals first: a copy's row names its original's id.
         created = [row for row in self._created if row.copy_of is None or row.copy_of.id is not None]
@@ -276,7 +276,7 @@ class Changes:
             if stale := [id_ for id_, row in self._touched.items() if row.score]:
                 self._bulk.drop_scores(stale)
         rows = [*created, *touched]
-        if scored := [row.score_values(classifier, calibration, now_ms) for row in rows if row.score]:
+        if scored := [row.score_values(now_ms) for row in rows if row.score]:
             self._bulk.insert(scores, scored)
         keys = [
             (key, row.id, row.minute)

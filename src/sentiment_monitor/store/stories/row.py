@@ -167,14 +167,14 @@ class StoryRow:
             position.offset,
         )
 
-    def score_values(self, classifier: str, calibration: str, now_ms: int) -> tuple[Any, ...]:
+    def score_values(self, now_ms: int) -> tuple[Any, ...]:
         """Every column of ``scores`` in the table's order. Only for a row with a score to be written."""
         score = self.score
         assert score
         return (
             self.id,
-            classifier,
-            calibration,
+            score.by.classifier,
+            score.by.calibration,
             self.label,
             score.negative,
             score.neutral,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Update, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from sentiment_monitor.domain.news import DeadLetter, ScoredStory
+from sentiment_monitor.domain.news import DeadLetter, ScoredStory, Scorer
 from sentiment_monitor.domain.series import series_of
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
@@ -44,19 +44,16 @@ class Batch:
 
 @dataclass(slots=True)
 class StoryWriter:
-    """Stores batches for one consumer group with one classifier.
+    """Stores batches for one consumer group.
 
     ``is_copy(headline, headline)`` decides about candidates that share a copy key.
     """
 
     database: Database
     group: str
-    classifier: str
-    calibration: str
-    manifest: str
     is_copy: Callable[[str, str], bool]
     copy_window_minutes: int = 72 * HOUR_MINUTES
-    _registered: bool = field(default=False, init=False)
+    _registered: set[str] = field(default_factory=set, init=False)  # ids of classifiers that are in SQL
 
     def positions(self, starts: Mapping[Partition, int | None], now_ms: int) -> dict[Partition, int]:
         """The next offset of each partition; one that is new to SQL begins at its start. Raises DatabaseAway."""
@@ -89,14 +86,14 @@ class StoryWriter:
             self._advance(connection, batch, now_ms)
             with closing(bulk_of(connection)) as bulk:
                 bulk.take_turn()
-                if not self._registered:
-                    self._register(connection, now_ms)
+                if scorers := self._unregistered(batch.scored):
+                    self._register(connection, scorers, now_ms)
                 if batch.dead:
                     connection.execute(insert(dead_letters), [_dead_values(letter, now_ms) for letter in batch.dead])
                 changes = Changes(bulk, Copying(self.is_copy, self.copy_window_minutes))
                 changes.apply(batch.scored)
-                changes.write(self.classifier, self.calibration, now_ms)
-        self._registered = True
+                changes.write(now_ms)
+        self._registered.update(scorer.classifier for scorer in scorers)
         changes.written.dead = len(batch.dead)
         return changes.written
 
@@ -137,10 +134,14 @@ class StoryWriter:
             consumer_offsets.c.partition == partition,
         )
 
-    def _register(self, connection: Connection, now_ms: int) -> None:
+    def _unregistered(self, scored: Iterable[ScoredStory]) -> list[Scorer]:
+        scorers = {item.score.by.classifier: item.score.by for item in scored if item.score is not None}
+        return [scorer for classifier, scorer in scorers.items() if classifier not in self._registered]
+
+    def _register(self, connection: Connection, scorers: Iterable[Scorer], now_ms: int) -> None:
         connection.execute(
             self._insert(classifiers).on_conflict_do_nothing(),
-            {"id": self.classifier, "first_used_ms": now_ms, "manifest": self.manifest},
+            [{"id": scorer.classifier, "first_used_ms": now_ms, "manifest": scorer.manifest} for scorer in scorers],
         )
 
     def _insert(self, table: Any) -> Any:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
 
-from sentiment_monitor.domain.news import ScoredStory
+from sentiment_monitor.domain.news import ScoredStory, Scorer
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import (
@@ -97,6 +97,38 @@ def test_a_story_is_stored_with_its_score_and_counts_in_its_series(database: Dat
             for series in ("all", "topic:earnings", "ticker:KSB", "ticker:XYZ", "source:wire")
         }
         assert connection.scalar(select(classifiers.c.id)) == "stub@0"
+
+
+def test_each_score_names_who_gave_it_while_classifiers_change(database: Database, desk: Desk) -> None:
+    first, second = Scorer("first@1", "none", '{"name": "first"}'), Scorer("second@2", "temperature 1.200")
+    desk.write(scored("1", by=first), scored("2", by=second), scored("3", by=first), scored("4", action="deleted"))
+    desk.write(scored("1", LONG, action="updated", by=second), scored("5", by=first), scored("6", by=second))
+    with database.read() as connection:
+        named = connection.execute(
+            select(stories.c.story_id, scores.c.classifier, scores.c.calibration).join(scores)
+        ).all()
+        known = connection.execute(select(classifiers.c.id, classifiers.c.manifest)).all()
+    givers = {story_id: tuple(giver) for story_id, *giver in named}
+    assert givers == {
+        "1": ("second@2", "temperature 1.200"),
+        "2": ("second@2", "temperature 1.200"),
+        "3": ("first@1", "none"),
+        "5": ("first@1", "none"),
+        "6": ("second@2", "temperature 1.200"),
+    }
+    assert sorted(map(tuple, known)) == [("first@1", '{"name": "first"}'), ("second@2", "{}")]
+
+
+def test_a_classifier_first_seen_in_a_batch_that_fails_is_registered_with_the_next(
+    database: Database, desk: Desk
+) -> None:
+    new = Scorer("new@1", "none")
+    with pytest.raises(Exception, match=r".") as raised:
+        desk.write(scored("1", by=new), scored("2", revision=2**70, by=new))
+    assert not isinstance(raised.value, Fenced)
+    desk.write(scored("1", by=new))
+    with database.read() as connection:
+        assert list(connection.scalars(select(classifiers.c.id))) == ["new@1"]
 
 
 def test_the_same_message_again_changes_nothing(database: Database, desk: Desk) -> None:

@@ -1,0 +1,250 @@
+"""The JSON answers, typed: what the API answers with and the command line prints under ``--json``.
+
+Field names and their order are those of docs/data-contract.md. Nothing of the web server is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+from sentiment_monitor.domain.alerts import Alert, Event, Evidence, History
+from sentiment_monitor.times import iso
+
+if TYPE_CHECKING:
+    from sentiment_monitor.store.dead_letters import StoredDeadLetter
+    from sentiment_monitor.store.reading import SeriesChange, StoryFact, TrendPoint
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """Why there is no answer."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrendStepAnswer:
+    """One step of a series: stories without copies by label, copies, mean score (null without stories)."""
+
+    at: str
+    minute: int
+    stories: int
+    negative: int
+    neutral: int
+    positive: int
+    copies: int
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrendAnswer:
+    """One series over time."""
+
+    series: str
+    step_minutes: int
+    points: list[TrendStepAnswer]
+
+    @classmethod
+    def of(cls, series: str, points: Sequence[TrendPoint], step: int) -> TrendAnswer:
+        """``points`` are those of the store, ``step`` their width in minutes."""
+        steps = [
+            TrendStepAnswer(
+                iso(point.minute),
+                point.minute,
+                point.stories,
+                point.negative,
+                point.neutral,
+                point.positive,
+                point.copies,
+                point.score,
+            )
+            for point in points
+        ]
+        return cls(series, step, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesAnswer:
+    """One series in a span, and in the span of equal length before; ``name`` is what people call it."""
+
+    series: str
+    name: str
+    stories: int
+    negative: int
+    score: float
+    stories_before: int
+    negative_before: int
+
+    @classmethod
+    def of(cls, change: SeriesChange, name: str) -> SeriesAnswer:
+        """One row of the store with its name."""
+        return cls(
+            series=change.series,
+            name=name,
+            stories=change.stories,
+            negative=change.negative,
+            score=change.score,
+            stories_before=change.stories_before,
+            negative_before=change.negative_before,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoryAnswer:
+    """One story as people read it."""
+
+    at: str
+    id: int
+    headline: str
+    source: str
+    url: str
+    published_ms: int
+    minute: int
+    label: Literal["negative", "neutral", "positive"]
+    negative: float
+    positive: float
+    uncertain: bool
+    topic: str | None
+    tickers: tuple[str, ...]
+    copies: int
+
+    @classmethod
+    def of(cls, fact: StoryFact) -> StoryAnswer:
+        """One story of the store."""
+        return cls(at=iso(fact.minute), **{name: getattr(fact, name) for name in _STORY_FIELDS})
+
+
+_STORY_FIELDS = tuple(field.name for field in fields(StoryAnswer) if field.name != "at")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterAnswer:
+    """One record that was put aside, its value as text: its first bytes at least, ``value_bytes`` counts them all."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    code: str
+    detail: str
+    raw_value: str | None
+    value_bytes: int | None
+    received_ms: int
+
+    @classmethod
+    def of(cls, letter: StoredDeadLetter) -> DeadLetterAnswer:
+        """One dead letter of the store."""
+        raw = letter.raw_value
+        return cls(
+            id=letter.id,
+            topic=letter.topic,
+            partition=letter.partition,
+            offset=letter.offset,
+            code=letter.code,
+            detail=letter.detail,
+            raw_value=None if raw is None else raw.decode("utf-8", "backslashreplace"),
+            value_bytes=letter.value_bytes,
+            received_ms=letter.received_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AlertAnswer:
+    """One alert without its history."""
+
+    id: int
+    fingerprint: str
+    rule: str
+    series: str
+    severity: str
+    state: str
+    title: str
+    pending_at: str
+    fired_at: str | None
+    resolved_at: str | None
+
+    @classmethod
+    def of(cls, alert: Alert) -> AlertAnswer:
+        """One alert of the store."""
+        return cls(
+            id=alert.id or 0,
+            fingerprint=alert.fingerprint,
+            rule=alert.rule,
+            series=alert.series,
+            severity=alert.severity,
+            state=alert.state,
+            title=alert.title,
+            pending_at=iso(alert.pending_minute or 0),
+            fired_at=iso(alert.fired_minute),
+            resolved_at=iso(alert.resolved_minute),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventAnswer:
+    """One transition of an alert, and what it was decided on."""
+
+    id: int
+    alert_id: int
+    at: str
+    minute: int
+    transition: str
+    reason: str
+    observed: float
+    volume: float
+    expected: float
+    p_value: float | None
+    q_value: float | None
+    evidence: Evidence
+    explanation: str
+
+    @classmethod
+    def of(cls, event: Event, alert_id: int) -> EventAnswer:
+        """One event of the store."""
+        values = {name: getattr(event, name) for name in _EVENT_FIELDS}
+        return cls(**values, id=event.id or 0, alert_id=alert_id, at=iso(event.minute))
+
+
+_EVENT_FIELDS = tuple(field.name for field in fields(EventAnswer) if field.name not in ("id", "alert_id", "at"))
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationAnswer:
+    """What became of one notification."""
+
+    receiver: str
+    notifier: str
+    state: str
+    attempts: int
+    idempotency_key: str
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryAnswer(AlertAnswer):
+    """One alert with its events and deliveries, oldest first."""
+
+    events: list[EventAnswer]
+    notifications: list[NotificationAnswer]
+
+    @classmethod
+    def of_history(cls, history: History) -> HistoryAnswer:
+        """One alert of the store with all that happened to it."""
+        alert = AlertAnswer.of(history.alert)
+        return cls(
+            **{field.name: getattr(alert, field.name) for field in fields(alert)},
+            events=[EventAnswer.of(event, alert.id) for event in history.events],
+            notifications=[
+                NotificationAnswer(
+                    receiver=record.receiver,
+                    notifier=record.notifier,
+                    state=record.state,
+                    attempts=record.attempts,
+                    idempotency_key=record.key,
+                    last_error=record.last_error,
+                )
+                for record in history.deliveries
+            ],
+        )

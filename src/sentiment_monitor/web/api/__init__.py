@@ -1,0 +1,1 @@
+"""The JSON of the pages, for programs: docs/data-contract.md, "JSON over HTTP"."""

@@ -1,0 +1,26 @@
+"""Alerts as JSON."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, HTTPException
+
+from sentiment_monitor.web.answers import AlertAnswer, ErrorAnswer, HistoryAnswer
+from sentiment_monitor.web.dependencies import Alerts
+from sentiment_monitor.web.parameters import Limit, State
+
+router = APIRouter()
+
+
+@router.get("/alerts")
+def listing(alerts: Alerts, state: State = "", limit: Limit = 50) -> list[AlertAnswer]:
+    """Alerts, newest first: what ``monitor alerts list --json`` prints."""
+    return [AlertAnswer.of(alert) for alert in alerts.listing(state=state or None, limit=limit)]
+
+
+@router.get("/alerts/{number}", responses={404: {"model": ErrorAnswer, "description": "There is no such alert."}})
+def alert(alerts: Alerts, number: int) -> HistoryAnswer:
+    """One alert with events, evidence and deliveries: what ``monitor alerts show --json`` prints."""
+    history = alerts.history(number) if 0 < number < 2**63 else None
+    if history is None:
+        raise HTTPException(404, "there is no such alert")
+    return HistoryAnswer.of_history(history)

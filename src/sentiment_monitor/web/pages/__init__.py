@@ -1,0 +1,1 @@
+"""The pages. The server renders them whole; ``static/monitor.js`` draws the charts and keeps an open page current."""
