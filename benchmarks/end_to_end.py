@@ -108,13 +108,15 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
         cpu.append((time.process_time(), rig.server_seconds()))
     progress = pipeline.progress
     took = last[-1] - first[0]
+    stages = ("prepare", "score", "write")
+    busy = {stage: pipeline.metrics.value("stage_busy_seconds_total", stage=stage) or 0.0 for stage in stages}
     return {
         "rate": progress.records / took,
         "copies": progress.written.copies,
         "batches": progress.batches,
         "cpu_ms_per_1000": 1e6 * (cpu[1][0] - cpu[0][0]) / progress.records,
         "server_cpu_ms_per_1000": 1e6 * (cpu[1][1] - cpu[0][1]) / progress.records,
-        "busy": {name: f"{seconds / took:.0%}" for name, seconds in progress.busy_seconds.items()},
+        "busy": {name: f"{seconds / took:.0%}" for name, seconds in busy.items()},
     }
 
 

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "detect": set(),
     "dispatch": {"notify", "store", "watch"},
     "notify": set(),
-    "telemetry": {"store", "stream", "watch"},
+    "telemetry": set(),
     # The two loops: they meet in the database only.
     "stream": {"ingest", "enrich", "score", "store", "telemetry"},
     "watch": {"detect", "dispatch", "notify", "store", "telemetry"},
@@ -329,6 +329,7 @@ def _python(folder: Path, source: str, *arguments: str) -> subprocess.CompletedP
         "HOME": str(home),
         "TMPDIR": str(home),
         "PATH": "",
+        "PYTHONPATH": str(SOURCE.parent),  # this checkout, wherever the environment was made
         "PYTHONDONTWRITEBYTECODE": "1",
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch"),  # made by torch when its compiler is imported: not ours
     }

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
+from sentiment_monitor import __version__
 from sentiment_monitor.app.migrated import bring_up_to_date
 from sentiment_monitor.app.policy import Policy, check_files
 from sentiment_monitor.app.service import Service, Web
@@ -30,7 +31,7 @@ from sentiment_monitor.store.outbox import Outbox
 from sentiment_monitor.store.stories.transaction import StoryWriter
 from sentiment_monitor.stream.pipeline import Pipeline
 from sentiment_monitor.stream.stages import DeadLetterCeiling
-from sentiment_monitor.telemetry.metrics import Parts
+from sentiment_monitor.telemetry.metrics import HotLoop, Metrics, TickLoop
 from sentiment_monitor.times import HOUR_MINUTES, MINUTE_MS
 from sentiment_monitor.watch.clocks import EventClock, LiveClock
 from sentiment_monitor.watch.deliver import Delivery
@@ -74,11 +75,13 @@ def build(
         if server:
             undo.callback(server.stop)
         bring_up_to_date(database, settings.database.migrate)
-        service = _idle(settings, policy, database)
+        metrics = Metrics()
+        tick = metrics.tick if "detect" in roles else TickLoop()
+        service = _idle(settings, policy, database, tick)
         if clock == "event":
-            _watch_event_time(service)
+            _watch_event_time(service, tick)
         elif "detect" in roles:
-            _watch_live(service, settings)
+            _watch_live(service, settings, tick)
         if "ingest" in roles:
             service.classifier = classifier or load_classifier(
                 settings.classifier.name,
@@ -87,22 +90,29 @@ def build(
                 max_windows=settings.classifier.max_windows,
             )
             undo.callback(service.classifier.close)
-            service.pipeline = _pipeline(settings, service, service.classifier, source, exit_when_idle)
+            service.pipeline = _pipeline(settings, service, service.classifier, source, exit_when_idle, metrics.hot)
+        metrics.describe_build(__version__, service.classifier.id if service.classifier else "")
         if server:
-            service.web = _web(settings, service, server)
+            service.web = _web(settings, service, server, metrics)
         undo.pop_all()
     return service
 
 
-def _idle(settings: Settings, policy: Policy, database: Database) -> Service:
+def _idle(settings: Settings, policy: Policy, database: Database, metrics: TickLoop) -> Service:
     """A service that neither reads nor watches yet."""
+    leadership = Leadership(LeaseStore(database), _holder(), settings.detect.lease_seconds * 1000, now_ms)
+    metrics.leading.set_function(lambda: leadership.leading)
     return Service(
         database=database,
         policy=policy,
         delivery=Delivery(
-            Outbox(database), policy.receivers, now_ms=now_ms, give_up_ms=settings.detect.give_up_hours * 3_600_000
+            Outbox(database),
+            policy.receivers,
+            now_ms=now_ms,
+            give_up_ms=settings.detect.give_up_hours * 3_600_000,
+            metrics=metrics,
         ),
-        leadership=Leadership(LeaseStore(database), _holder(), settings.detect.lease_seconds * 1000, now_ms),
+        leadership=leadership,
         ticker=Ticker(
             database=database,
             alerts=AlertStore(database),
@@ -114,7 +124,7 @@ def _idle(settings: Settings, policy: Policy, database: Database) -> Service:
     )
 
 
-def _watch_event_time(service: Service) -> None:
+def _watch_event_time(service: Service, metrics: TickLoop) -> None:
     service.event = EventClock(
         service.ticker,
         service.delivery,
@@ -122,10 +132,11 @@ def _watch_event_time(service: Service) -> None:
         service.database,
         windows=sorted({rule.window_minutes for rule in service.policy.rules}),
         now_ms=now_ms,
+        metrics=metrics,
     )
 
 
-def _watch_live(service: Service, settings: Settings) -> None:
+def _watch_live(service: Service, settings: Settings, metrics: TickLoop) -> None:
     service.live = LiveClock(
         service.ticker,
         service.delivery,
@@ -134,6 +145,7 @@ def _watch_live(service: Service, settings: Settings) -> None:
         failed=service.fail,
         tick_second=settings.detect.tick_offset_seconds,
         delivery_seconds=settings.detect.delivery_seconds,
+        metrics=metrics,
     )
 
 
@@ -143,6 +155,7 @@ def _pipeline(
     classifier: Classifier,
     source: Callable[[StoryWriter], Source] | None,
     exit_when_idle: float | None,
+    metrics: HotLoop,
 ) -> Pipeline:
     writer = StoryWriter(
         database=service.database,
@@ -165,6 +178,7 @@ def _pipeline(
         ceiling=DeadLetterCeiling(**settings.dead_letters.model_dump()),
         on_stored=service.event.advance if service.event else lambda minute: None,
         exit_when_idle=exit_when_idle,
+        metrics=metrics,
     )
 
 
@@ -185,21 +199,14 @@ def kafka_source(settings: Settings, writer: StoryWriter) -> KafkaSource:
     )
 
 
-def _web(settings: Settings, service: Service, server: WebServer) -> Web:
-    clock = service.live or service.event
-    parts = Parts(
-        pipeline=service.pipeline,
-        classifier=service.classifier.id if service.classifier else None,
-        turns=clock.turns if clock else None,
-        deliveries=service.delivery.deliveries if clock else None,
-        leadership=service.leadership if clock else None,
-    )
+def _web(settings: Settings, service: Service, server: WebServer, metrics: Metrics) -> Web:
     hosts = ["*"]
     if ip_address(server.host).is_loopback:
         known = urlsplit(settings.external_url).hostname or "localhost"
         hosts = ["localhost", "127.0.0.1", "[::1]", server.host, known]
     reader = Database(settings.database.url.get_secret_value(), reader=True)
-    page = site(reader, parts, names=service.policy.watchlist.spoken, now_ms=now_ms, allowed_hosts=hosts)
+    metrics.ask_database(AlertStore(reader).counts)
+    page = site(reader, metrics, names=service.policy.watchlist.spoken, now_ms=now_ms, allowed_hosts=hosts)
     return Web(server, page, reader)
 
 

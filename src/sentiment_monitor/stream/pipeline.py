@@ -23,6 +23,7 @@ from sentiment_monitor.store.stories.transaction import Written
 from sentiment_monitor.stream.event_time import EventTime
 from sentiment_monitor.stream.handoff import Closed, Handoff
 from sentiment_monitor.stream.stages import Classifier, DeadLetterCeiling, Parcel, Preparing, Scoring, Writer, Writing
+from sentiment_monitor.telemetry.metrics import OUTCOMES, HotLoop
 
 _log = structlog.get_logger()
 
@@ -44,14 +45,13 @@ class Limits:
 
 @dataclass(slots=True)
 class Progress:
-    """Counts since the start, for people and metrics. Written by the writing thread; busy seconds by each stage's."""
+    """Counts since the start. Written by the writing thread."""
 
     records: int = 0
     written: Written = field(default_factory=Written)
     fenced: int = 0
     batches: int = 0
     last_minute: int | None = None  # newest event-time minute stored
-    busy_seconds: dict[str, float] = field(default_factory=lambda: {"prepare": 0.0, "score": 0.0, "write": 0.0})
 
 
 class Pipeline:
@@ -75,6 +75,7 @@ class Pipeline:
         ceiling: DeadLetterCeiling | None = None,
         on_stored: Callable[[int | None], None] = lambda minute: None,
         exit_when_idle: float | None = None,
+        metrics: HotLoop | None = None,
     ) -> None:
         self._source = source
         self._limits = limits or Limits()
@@ -85,6 +86,10 @@ class Pipeline:
         self._scored: Handoff[Parcel] = Handoff("scored", self._limits.scored)
         self._stopping = threading.Event()
         self._aborting = threading.Event()
+        self.metrics = metrics or HotLoop()
+        for stage, queue in (("prepare", self._waiting), ("score", self._prepared), ("write", self._scored)):
+            self.metrics.stage_waiting_records.labels(stage).set_function(queue.__len__)
+        self._now_ms = now_ms
         self._preparing = Preparing(decode, enrich, now_ms)
         self._scoring = Scoring(classifier)
         self._writing = Writing(writer, now_ms, ceiling or DeadLetterCeiling(), self._aborting)
@@ -94,7 +99,6 @@ class Pipeline:
         self._to_reposition: set[Partition] = set()
         self._event_time = EventTime()
         self._in_flight: Counter[Partition] = Counter()  # parcels fetched and not yet done with
-        self._lag: Mapping[Partition, int | None] = {}
         self.progress = Progress()
         self.read_out = False  # run() ended because nothing was left, not because it was told to
 
@@ -142,11 +146,6 @@ class Pipeline:
         """Records waiting before each stage."""
         return {"prepare": len(self._waiting), "score": len(self._prepared), "write": len(self._scored)}
 
-    @property
-    def lag(self) -> Mapping[Partition, int | None]:
-        """Records not yet fetched of each partition that is ours, as of the last poll; None while not known."""
-        return self._lag
-
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             if self._failure is None:
@@ -171,7 +170,7 @@ class Pipeline:
                 parcels = feed.take(most)
                 started = time.monotonic()
                 stage(parcels)
-                self.progress.busy_seconds[name] += time.monotonic() - started
+                self.metrics.worked(name, time.monotonic() - started)
                 if following is not None:
                     for parcel in parcels:
                         following.put(parcel)
@@ -193,7 +192,8 @@ class Pipeline:
                 self._source.reposition(partition)
             fetched = self._source.poll(_POLL_MS, hold=self._waiting.full)
             now = time.monotonic()
-            self._lag = lag = self._source.lag()
+            lag = self._source.lag()
+            self.metrics.partitions.set(lag)
             with self._lock:
                 self._in_flight.update(one.partition for one in fetched)
                 in_flight = +self._in_flight
@@ -280,6 +280,7 @@ class Pipeline:
         except Fenced as error:
             _log.warning("batch.fenced", reason=str(error), records=sum(map(len, parcels)))
             self.progress.fenced += 1
+            self.metrics.fenced.inc()
             with self._lock:
                 self._to_reposition.add(parcels[0].partition)
             return False
@@ -293,6 +294,7 @@ class Pipeline:
         progress.records += records
         progress.written += written
         progress.last_minute = self._event_time.newest
+        self._measure(parcels, records, written, now)
         _log.info(
             "batch.stored",
             records=records,
@@ -305,3 +307,18 @@ class Pipeline:
             oldest_ms=round((now - min(parcel.fetched_at for parcel in parcels)) * 1000, 1),
             waiting=dict(self.queues),
         )
+
+    def _measure(self, parcels: list[Parcel], records: int, written: Written, now: float) -> None:
+        metrics = self.metrics
+        metrics.batches.inc()
+        metrics.records.inc(records)
+        metrics.dead_letters.inc(written.dead)
+        for outcome in OUTCOMES:
+            metrics.stories.labels(outcome).inc(getattr(written, outcome))
+        if self.progress.last_minute is not None:
+            metrics.newest_story.set(self.progress.last_minute * 60)
+        stored_ms = self._now_ms()
+        for parcel in parcels:
+            published = parcel.published_ms
+            metrics.published_to_stored.observe((stored_ms - instant) / 1000 for instant in published)
+            metrics.received_to_stored.observe([now - parcel.fetched_at] * len(published))

@@ -74,8 +74,13 @@ class Parcel:
     @property
     def minutes(self) -> list[int]:
         """Event-time minutes of the scored stories; a deletion's is that of its record, which says nothing of news."""
+        return [item.enriched.minute for item in self.items if isinstance(item, ScoredStory) and item.score is not None]
+
+    @property
+    def published_ms(self) -> list[int]:
+        """When the scored stories say that they were published."""
         scored = (item for item in self.items if isinstance(item, ScoredStory) and item.score is not None)
-        return [item.enriched.minute for item in scored]
+        return [item.enriched.story.published_ms for item in scored]
 
 
 def _isolating(

@@ -1,150 +1,146 @@
-"""What Prometheus reads: counters of the loops as they are, and a few counts from the database."""
+"""What Prometheus reads: one closed list of what the two loops count and time, on a registry of this process.
+
+Seconds are seconds, instants are seconds since 1970. A loop is handed its part and counts in it; nothing here asks a
+loop for anything but the length of a queue.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from functools import cached_property
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
-from sentiment_monitor import __version__
-from sentiment_monitor.errors import DatabaseAway, FatalError
-from sentiment_monitor.store.alerts import AlertStore
-from sentiment_monitor.store.database import Database
-from sentiment_monitor.stream.pipeline import Pipeline
-from sentiment_monitor.watch.clocks import Turns
-from sentiment_monitor.watch.deliver import Deliveries
-from sentiment_monitor.watch.lease import Leadership
+from sentiment_monitor.telemetry.collectors import Ages, Latest, Partitions, Stored, StoredCounts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OUTCOMES = ("created", "copies", "updated", "deleted", "duplicates")
 _PREFIX = "sentiment_monitor"
+_WORK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_AGE_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400)
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The running parts of this process; None where it lacks the role."""
+class _Part:
+    """Some metrics of one registry."""
 
-    pipeline: Pipeline | None = None
-    classifier: str | None = None
-    turns: Turns | None = None
-    deliveries: Deliveries | None = None
-    leadership: Leadership | None = None
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The present value of one sample (``records_total``), None where there is none."""
+        return self.registry.get_sample_value(f"{_PREFIX}_{name}", labels)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"{_PREFIX}_{name}", text, labels, registry=self.registry)
+
+    def _work(self, name: str, text: str, *labels: str) -> Histogram:
+        return Histogram(f"{_PREFIX}_{name}", text, labels, registry=self.registry, buckets=_WORK_SECONDS)
+
+    def _ages(self, name: str, text: str) -> Ages:
+        ages = Ages(f"{_PREFIX}_{name}", text, _AGE_SECONDS)
+        self.registry.register(ages)
+        return ages
+
+    def _latest(self, name: str, text: str) -> Latest:
+        latest = Latest(f"{_PREFIX}_{name}", text)
+        self.registry.register(latest)
+        return latest
 
 
-class Metrics:
-    """The text that ``/metrics`` answers with."""
+class HotLoop(_Part):
+    """What the hot loop counts and times."""
 
-    def __init__(self, parts: Parts, database: Database) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(_Loops(parts, database))
-        ProcessCollector(registry=self._registry)
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        super().__init__(registry)
+        self.records = self._counter("records", "Records of which the outcome is stored.")
+        self.stories = self._counter("stories", "Records by what they did to the stories.", "outcome")
+        self.dead_letters = self._counter("dead_letters", "Records that were put aside.")
+        self.batches = self._counter("batches", "Transactions of the hot loop.")
+        self.fenced = self._counter("fenced", "Batches refused because another process has the partition.")
+        self.stage_busy_seconds = self._counter(
+            "stage_busy_seconds", "Time each stage has worked; its rate is the stage's load.", "stage"
+        )
+        self.stage_seconds = self._work("stage_seconds", "One turn of a stage, of some hundred records.", "stage")
+        self.stage_waiting_records = self._gauge("stage_waiting_records", "Records waiting for each stage.", "stage")
+        self.partitions = Partitions(_PREFIX)
+        self.registry.register(self.partitions)
+        self.newest_story = self._latest("newest_story_timestamp_seconds", "Event time stored.")
+        self.published_to_stored = self._ages(
+            "published_to_stored_seconds", "Age of each story, by its feed's own time, when it was stored."
+        )
+        self.received_to_stored = self._ages(
+            "received_to_stored_seconds", "Time from the fetch of each story to its being stored."
+        )
+        for outcome in OUTCOMES:
+            self.stories.labels(outcome)
+
+    def worked(self, stage: str, seconds: float) -> None:
+        """One turn of a stage."""
+        self.stage_busy_seconds.labels(stage).inc(seconds)
+        self.stage_seconds.labels(stage).observe(seconds)
+
+
+class TickLoop(_Part):
+    """What the tick loop and its deliveries count and time."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        super().__init__(registry)
+        self.leading = self._gauge("leading", "1 while this process decides alerts.")
+        self.ticks = self._counter("ticks", "Turns of the tick loop.", "result")
+        self.tick_seconds = self._work("tick_seconds", "One turn of the tick loop that decided a minute.")
+        self.last_tick = self._latest("last_tick_timestamp_seconds", "Newest minute decided.")
+        self.alerts_decided = self._counter("alerts_decided", "Alerts by what was decided.", "transition")
+        self.deliveries = self._counter("deliveries", "Attempts to tell a receiver.", "result")
+        self.delivery_seconds = self._work("delivery_seconds", "One attempt to tell a receiver.", "receiver")
+        self.decided_to_sent = self._ages(
+            "decided_to_sent_seconds", "Time from the decision to tell somebody to its being sent."
+        )
+        for result in ("done", "postponed", "missed"):
+            self.ticks.labels(result)
+        for transition in ("fired", "resolved"):
+            self.alerts_decided.labels(transition)
+        for result in ("sent", "retried", "failed"):
+            self.deliveries.labels(result)
+
+
+class Metrics(_Part):
+    """The metrics of one process: of the loops that it has, of the process itself, and of the database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # one more series for each counter, for nobody
+        ProcessCollector(registry=self.registry)
+        self._build = Info(f"{_PREFIX}_build", "Version and classifier of this process.", registry=self.registry)
+
+    @cached_property
+    def hot(self) -> HotLoop:
+        """The part of the hot loop; shown from now on."""
+        return HotLoop(self.registry)
+
+    @cached_property
+    def tick(self) -> TickLoop:
+        """The part of the tick loop; shown from now on."""
+        return TickLoop(self.registry)
+
+    def ask_database(self, stored: StoredCounts) -> None:
+        """Shows what only the database knows; ``stored`` is called at each scrape."""
+        self.registry.register(Stored(_PREFIX, stored))
+
+    def describe_build(self, version: str, classifier: str) -> None:
+        """What runs here."""
+        self._build.info({"version": version, "classifier": classifier})
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
-
-
-class _Loops(Collector):
-    def __init__(self, parts: Parts, database: Database) -> None:
-        self._parts = parts
-        self._alerts = AlertStore(database)
-
-    def describe(self) -> list[Metric]:
-        """Nothing: names are not checked by collecting, which would ask the database."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Every metric of this process."""
-        yield _info(self._parts)
-        if self._parts.pipeline:
-            yield from _ingest(self._parts.pipeline)
-        if self._parts.turns and self._parts.deliveries and self._parts.leadership:
-            yield from _detect(self._parts.turns, self._parts.deliveries, self._parts.leadership)
-        yield from self._stored()
-
-    def _stored(self) -> Iterator[Metric]:
-        up = _gauge("database_up", "1 when the database answered this scrape.")
-        try:
-            alerts, notifications = self._alerts.counts()
-        except (DatabaseAway, FatalError):
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
-        yield _by_label(
-            _gauge("alerts", "Open alerts in the database.", "state"),
-            {state: alerts.get(state, 0) for state in ("pending", "firing")},
-        )
-        yield _by_label(
-            _gauge("notifications", "Notifications in the database.", "state"),
-            {state: notifications.get(state, 0) for state in ("queued", "failed")},
-        )
-
-
-def _info(parts: Parts) -> Metric:
-    info = InfoMetricFamily(f"{_PREFIX}_build", "Version and classifier of this process.")
-    info.add_metric([], {"version": __version__, "classifier": parts.classifier or ""})
-    return info
-
-
-def _ingest(pipeline: Pipeline) -> Iterator[Metric]:
-    progress = pipeline.progress
-    yield _single(_counter("records", "Records of which the outcome is stored."), progress.records)
-    written = asdict(progress.written)
-    dead = written.pop("dead")
-    yield _by_label(_counter("stories", "Records by what they did to the stories.", "outcome"), written)
-    yield _single(_counter("dead_letters", "Records that were put aside."), dead)
-    yield _single(_counter("batches", "Transactions of the hot loop."), progress.batches)
-    yield _single(_counter("fenced", "Batches refused because another process has the partition."), progress.fenced)
-    yield _by_label(
-        _counter("stage_busy_seconds", "Time each stage has worked; its rate is the stage's load.", "stage"),
-        progress.busy_seconds,
-    )
-    yield _by_label(_gauge("stage_waiting_records", "Records waiting for each stage.", "stage"), pipeline.queues)
-    lag = _gauge("lag_records", "Records not yet fetched.", "topic", "partition")
-    assigned = 0
-    for (topic, partition), left in pipeline.lag.items():
-        assigned += 1
-        if left is not None:
-            lag.add_metric([topic, str(partition)], left)
-    yield lag
-    yield _single(_gauge("assigned_partitions", "Partitions that are this process's."), assigned)
-    if progress.last_minute is not None:
-        yield _single(_gauge("newest_story_timestamp_seconds", "Event time stored."), progress.last_minute * 60)
-
-
-def _detect(turns: Turns, deliveries: Deliveries, leadership: Leadership) -> Iterator[Metric]:
-    yield _single(_gauge("leading", "1 while this process decides alerts."), leadership.leading)
-    yield _by_label(
-        _counter("ticks", "Turns of the tick loop.", "result"),
-        {"done": turns.done, "postponed": turns.postponed, "missed": turns.missed},
-    )
-    if turns.last_minute is not None:
-        yield _single(_gauge("last_tick_timestamp_seconds", "Newest minute decided."), turns.last_minute * 60)
-    yield _by_label(
-        _counter("alerts_decided", "Alerts by what was decided.", "transition"),
-        {"fired": turns.fired, "resolved": turns.resolved},
-    )
-    yield _by_label(_counter("deliveries", "Attempts to tell a receiver.", "result"), asdict(deliveries))
-
-
-def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:
-    return CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
-
-
-def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
-
-
-def _single(family: CounterMetricFamily | GaugeMetricFamily, value: float) -> Metric:
-    family.add_metric([], float(value))
-    return family
-
-
-def _by_label(family: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]) -> Metric:
-    for label, value in values.items():
-        family.add_metric([label], float(value))
-    return family
+        return generate_latest(self.registry)

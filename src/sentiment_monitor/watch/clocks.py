@@ -10,7 +10,6 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
@@ -21,6 +20,7 @@ from sentiment_monitor.errors import Fenced, RetryLater
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.reading import active_minutes
+from sentiment_monitor.telemetry.metrics import TickLoop
 from sentiment_monitor.times import HOUR_MINUTES, MINUTE_MS
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
@@ -30,18 +30,6 @@ _log = structlog.get_logger()
 
 _WAIT_SECONDS = 0.5
 _LAST_DELIVERY_SECONDS = 5.0  # what a stop gives to what is due
-
-
-@dataclass(slots=True)
-class Turns:
-    """What the tick loop has done since the start, for metrics. Written by the loop's threads only."""
-
-    done: int = 0
-    postponed: int = 0
-    missed: int = 0
-    fired: int = 0
-    resolved: int = 0
-    last_minute: int | None = None  # newest that was decided by this process
 
 
 class LiveClock:
@@ -61,13 +49,14 @@ class LiveClock:
         failed: Callable[[BaseException], None],
         tick_second: int = 5,
         delivery_seconds: float = 2.0,
+        metrics: TickLoop | None = None,
     ) -> None:
         self._ticker = ticker
         self._delivery = delivery
         self._leadership = leadership
         self._now_ms = now_ms
         self._failed = failed
-        self.turns = Turns()
+        self._metrics = metrics or TickLoop()
         # The first tick is a job of its own, and may still run when the schedule's first one is due.
         self._one_tick = threading.Lock()
         self._scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2)}, daemon=True)
@@ -117,7 +106,7 @@ class LiveClock:
                 return
             started = time.monotonic()
             report = self._ticker.tick(self._now_ms() // MINUTE_MS, lease, self._now_ms())
-            _count(self.turns, report)
+            _count(self._metrics, report, time.monotonic() - started)
             _log.debug(
                 "tick.done",
                 minute=report.minute,
@@ -127,7 +116,7 @@ class LiveClock:
                 ms=round((time.monotonic() - started) * 1000, 1),
             )
         except (RetryLater, Fenced) as error:
-            self.turns.postponed += 1
+            self._metrics.ticks.labels("postponed").inc()
             _log.warning("tick.postponed", error=str(error))
 
     def _deliver(self) -> None:
@@ -141,15 +130,16 @@ class LiveClock:
         if event.code == EVENT_JOB_ERROR:
             self._failed(event.exception)
         elif event.job_id == "tick":
-            self.turns.missed += 1
-            _log.warning("tick.missed", missed=self.turns.missed)
+            self._metrics.ticks.labels("missed").inc()
+            _log.warning("tick.missed")
 
 
-def _count(turns: Turns, report: TickReport) -> None:
-    turns.done += 1
-    turns.fired += report.fired
-    turns.resolved += report.resolved
-    turns.last_minute = report.minute
+def _count(metrics: TickLoop, report: TickReport, seconds: float) -> None:
+    metrics.ticks.labels("done").inc()
+    metrics.tick_seconds.observe(seconds)
+    metrics.alerts_decided.labels("fired").inc(report.fired)
+    metrics.alerts_decided.labels("resolved").inc(report.resolved)
+    metrics.last_tick.set(report.minute * 60)
 
 
 class EventClock:
@@ -170,6 +160,7 @@ class EventClock:
         *,
         windows: Sequence[int],
         now_ms: Callable[[], int],
+        metrics: TickLoop | None = None,
     ) -> None:
         self._ticker = ticker
         self._delivery = delivery
@@ -179,7 +170,7 @@ class EventClock:
         self._now_ms = now_ms
         self._next: int | None = None
         self._open = True  # unknown until the first tick
-        self.turns = Turns()
+        self._metrics = metrics or TickLoop()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -203,7 +194,7 @@ class EventClock:
                 except (RetryLater, Fenced) as error:
                     reason = str(error)
                 if reason != waiting:
-                    self.turns.postponed += 1
+                    self._metrics.ticks.labels("postponed").inc()
                     _log.warning("tick.waiting", reason=reason)
                     waiting = reason
                 self._stopping.wait(_WAIT_SECONDS)
@@ -249,7 +240,8 @@ class EventClock:
         return sorted(due.items())
 
     def _tick(self, minute: int, lease: Lease, changed: Collection[int], *, note_quiet: bool = False) -> bool:
+        started = time.monotonic()
         report = self._ticker.tick(minute, lease, self._now_ms(), changed=changed, note_quiet=note_quiet)
         self._open = report.open > 0
-        _count(self.turns, report)
+        _count(self._metrics, report, time.monotonic() - started)
         return self._open

@@ -7,7 +7,6 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 
@@ -16,17 +15,9 @@ from sentiment_monitor.errors import RecordError, RetryLater
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier
 from sentiment_monitor.notify.retry import next_attempt
 from sentiment_monitor.store.outbox import Due, Outbox
+from sentiment_monitor.telemetry.metrics import TickLoop
 
 _log = structlog.get_logger()
-
-
-@dataclass(slots=True)
-class Deliveries:
-    """What became of notifications since the start, for metrics."""
-
-    sent: int = 0
-    retried: int = 0
-    failed: int = 0
 
 
 class Delivery:
@@ -39,6 +30,7 @@ class Delivery:
         *,
         now_ms: Callable[[], int],
         give_up_ms: int,
+        metrics: TickLoop | None = None,
     ) -> None:
         self._outbox = outbox
         self._receivers = receivers
@@ -47,7 +39,7 @@ class Delivery:
         # Jitter keeps replicas from retrying in step; nothing secret depends on it.
         self._random = random.Random()  # noqa: S311
         self._until = math.inf  # monotonic seconds
-        self.deliveries = Deliveries()
+        self._metrics = metrics or TickLoop()
 
     def hurry(self, seconds: float) -> None:
         """Begins nothing new from so many seconds on. What is not sent stays in the outbox."""
@@ -73,7 +65,8 @@ class Delivery:
                 self._failed(due, str(error), None, final=True)
             else:
                 self._outbox.record_sent(due.id, self._now_ms())
-                self.deliveries.sent += 1
+                self._metrics.deliveries.labels("sent").inc()
+                self._metrics.decided_to_sent.observe([(self._now_ms() - due.created_ms) / 1000])
                 sent += 1
         return sent
 
@@ -83,7 +76,8 @@ class Delivery:
             where = f"receiver {notification.receiver} has no notifier {notification.notifier}"
             raise RecordError("no_such_notifier", f"{where} in the settings any more")
         try:
-            notifier.send(notification, self._now_ms())
+            with self._metrics.delivery_seconds.labels(notification.receiver).time():
+                notifier.send(notification, self._now_ms())
         except (RetryLater, RecordError):
             raise
         except Exception as error:  # a receiver's answer, whatever it is, must not end the service
@@ -115,10 +109,10 @@ class Delivery:
             "error": error,
         }
         if following is None:
-            self.deliveries.failed += 1
+            self._metrics.deliveries.labels("failed").inc()
             _log.error("notification.failed", **fields)
         else:
-            self.deliveries.retried += 1
+            self._metrics.deliveries.labels("retried").inc()
             _log.warning("notification.retry", in_seconds=round((following - now) / 1000, 1), **fields)
 
 

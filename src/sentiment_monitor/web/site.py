@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from sentiment_monitor import __version__
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.telemetry.metrics import Metrics, Parts
+from sentiment_monitor.telemetry.metrics import Metrics
 from sentiment_monitor.web import health
 from sentiment_monitor.web.api import routes as api
 from sentiment_monitor.web.dependencies import Resources
@@ -49,7 +49,7 @@ class _HeadAsGet:
 
 def site(
     database: Database,
-    parts: Parts,
+    metrics: Metrics,
     *,
     names: Mapping[str, Sequence[str]],
     now_ms: Callable[[], int],
@@ -69,7 +69,7 @@ def site(
         names=series_names,
         now_ms=now_ms,
         renderer=Renderer(series_names.of, plotly_version()),
-        metrics=Metrics(parts, database),
+        metrics=metrics,
         probes=ThreadPoolExecutor(2, "health"),
     )
     app.add_middleware(_HeadAsGet)

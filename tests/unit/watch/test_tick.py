@@ -114,7 +114,7 @@ def test_a_burst_of_bad_news_fires_once_and_tells_every_receiver(desk: Desk) -> 
     _burst(desk)
     report = desk.ticker().tick(START + 246, desk.lease(), NOW)
     assert (report.fired, report.open) == (1, 1)
-    assert desk.told() == [("a", "log", "fired: spike_mood"), ("b", "log", "fired: spike_burst")]
+    assert desk.told() == [("a", "log", "fired: spike_mood"), ("b", "log", "fired: spike_mood")]
     notification = desk.alerts.outbox.due(NOW)[0].notification
     (alert,) = decode(notification.body).alerts
     assert (alert.sentiment.series, alert.sentiment.observed) == ("ticker:A", 6)

@@ -20,12 +20,10 @@ from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
 from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.errors import DatabaseAway
-from sentiment_monitor.store.alerts import Change
+from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.telemetry.metrics import Parts
+from sentiment_monitor.telemetry.metrics import Metrics
 from sentiment_monitor.times import MINUTE_MS
-from sentiment_monitor.watch.clocks import Turns
-from sentiment_monitor.watch.deliver import Deliveries
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.web.pages.render import href, spark, web_link
 from sentiment_monitor.web.server import WebServer
@@ -78,8 +76,10 @@ def alerted(filled: Database) -> Database:
     return filled
 
 
-def _client(database: Database, parts: Parts | None = None, **options: Any) -> TestClient:
-    made = site(database, parts or Parts(), names=NAMES, now_ms=lambda: NOW_MS, **options)
+def _client(database: Database, metrics: Metrics | None = None, **options: Any) -> TestClient:
+    metrics = metrics or Metrics()
+    metrics.ask_database(AlertStore(database).counts)
+    made = site(database, metrics, names=NAMES, now_ms=lambda: NOW_MS, **options)
     return TestClient(made, base_url="http://localhost:8080", raise_server_exceptions=True)
 
 
@@ -332,10 +332,16 @@ def _metrics(client: TestClient) -> dict[tuple[str, str], float]:
 
 
 def test_metrics_count_what_the_loops_did(alerted: Database) -> None:
-    turns = Turns(done=3, missed=1, fired=2, last_minute=START)
+    metrics = Metrics()
+    metrics.tick.ticks.labels("done").inc(3)
+    metrics.tick.ticks.labels("missed").inc()
+    metrics.tick.alerts_decided.labels("fired").inc(2)
+    metrics.tick.last_tick.set(START * 60)
+    metrics.tick.deliveries.labels("sent").inc(4)
     leadership = Leadership(Alerts(alerted).leases, "me", 60_000, lambda: NOW_MS)
     leadership.lease()
-    with _client(alerted, Parts(turns=turns, deliveries=Deliveries(sent=4), leadership=leadership)) as client:
+    metrics.tick.leading.set_function(lambda: leadership.leading)
+    with _client(alerted, metrics) as client:
         found = _metrics(client)
     assert found["ticks_total", "done"] == 3
     assert found["ticks_total", "missed"] == 1
@@ -400,7 +406,7 @@ def test_while_every_page_waits_for_the_database_health_is_answered(
     go_on = threading.Event()
     monkeypatch.setattr(filled, "read", lambda: go_on.wait(30))
     server = WebServer("127.0.0.1", 0)
-    server.start(site(filled, Parts(), names={}, now_ms=lambda: NOW_MS), lambda error: None)
+    server.start(site(filled, Metrics(), names={}, now_ms=lambda: NOW_MS), lambda error: None)
     sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
     try:
         for one in sockets:
