@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule, check_rules
@@ -11,7 +12,8 @@ from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.notify.apprise import AppriseNotifier
-from sentiment_monitor.notify.contract import LogNotifier, Notifier
+from sentiment_monitor.notify.contract import Notifier
+from sentiment_monitor.notify.log import LogNotifier
 from sentiment_monitor.notify.webhook import WebhookNotifier
 from sentiment_monitor.settings import alerting
 from sentiment_monitor.settings.load import Settings
@@ -40,13 +42,11 @@ class Policy:
             max_bytes=settings.news.max_message_bytes,
         )
         rules = rules_of(settings)
-        receivers = {
-            receiver.name: [_notifier(receiver.name, configured) for configured in receiver.notifiers]
-            for receiver in settings.receivers
-        }
-        if missing := sorted({name for rule in rules for name in rule.receivers} - set(receivers)):
+        if missing := sorted(
+            {name for rule in rules for name in rule.receivers} - {receiver.name for receiver in settings.receivers}
+        ):
             raise SettingsError(f"rules name receivers that do not exist: {', '.join(missing)}")
-        return cls(rules, receivers, watchlist, decoder)
+        return cls(rules, _receivers(settings), watchlist, decoder)
 
     def close(self) -> None:
         """Gives back what the notifiers hold."""
@@ -76,6 +76,19 @@ def check_files(settings: Settings) -> None:
         path = getattr(settings.kafka, name)
         if path and not os.access(path, os.R_OK):
             raise SettingsError(f"kafka.{name} {path}: there is no such file, or it cannot be read")
+
+
+def _receivers(settings: Settings) -> Mapping[str, Sequence[Notifier]]:
+    """Every notifier of every receiver, or none: those that are made before one cannot be are closed."""
+    with ExitStack() as unused:
+        receivers: dict[str, list[Notifier]] = {}
+        for receiver in settings.receivers:
+            for configured in receiver.notifiers:
+                notifier = _notifier(receiver.name, configured)
+                unused.callback(notifier.close)
+                receivers.setdefault(receiver.name, []).append(notifier)
+        unused.pop_all()
+    return receivers
 
 
 def _notifier(receiver: str, configured: alerting.Notifier) -> Notifier:

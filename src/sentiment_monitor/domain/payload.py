@@ -1,4 +1,4 @@
-"""The one JSON shape of an alert, and the notification that carries it.
+"""The one JSON shape of an alert.
 
 Field names and their meaning are those of Alertmanager's webhook version 4
 (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config), so that whatever understands Alertmanager
@@ -77,21 +77,6 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     commonAnnotations: dict[str, str]  # noqa: N815
     externalURL: str  # noqa: N815
     alerts: tuple[Alert, ...]
-
-
-class Notification(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery to one receiver, as the outbox keeps it. Every attempt sends the same bytes under the same key."""
-
-    key: str  # idempotency key: a receiver that has seen it drops the second copy
-    receiver: str
-    status: Status
-    title: str
-    text: str
-    body: bytes  # the encoded ``Payload``
-
-    def payload(self) -> Payload:
-        """The body, decoded; ``msgspec.ValidationError`` when it is not ours."""
-        return decode(self.body)
 
 
 _encoder = msgspec.json.Encoder()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from sentiment_monitor.domain.payload import Notification, decode
+from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import RecordError, RetryLater
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier
 from sentiment_monitor.notify.retry import next_attempt
@@ -77,7 +77,7 @@ class Delivery:
         notification = Notification(
             key=queued.idempotency_key,
             receiver=queued.receiver,
-            status=decode(queued.payload.encode()).status,
+            notifier=str(queued.notifier),
             title=queued.title,
             text=queued.body,
             body=queued.payload.encode(),

@@ -16,7 +16,7 @@ from sqlalchemy import select
 import writing
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain import payload
-from sentiment_monitor.domain.payload import Notification
+from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import DatabaseAway, Fenced
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.store.alerts import AlertChange, AlertEvent, Outgoing
@@ -148,7 +148,9 @@ def test_what_is_due_is_handed_over_once(store: Alerts, clock: Clock) -> None:
     assert delivery.deliver() == 1
     assert delivery.deliver() == 0
     (got,) = desk.got
-    assert (got.key, got.receiver, got.status, got.title, got.text) == ("desk-0", "desk", "firing", "t", "b")
+    assert (got.key, got.receiver, payload.decode(got.body).status, got.title, got.text) == (
+        "desk-0", "desk", "firing", "t", "b",
+    )  # fmt: skip
     assert got.body.decode() == _payload()
 
 
