@@ -73,16 +73,16 @@ def end_to_end(address: str, url: str, chosen: Any, messages: list[dict[str, Any
     last: list[float] = []
     cpu: list[tuple[float, float]] = []  # ours and the database server's, at the first fetch and at the end
 
-    def source(writer: Any) -> Any:
+    def source(positions: Any) -> Any:
         if chosen.source == "memory":
-            made: Any = MemorySource(lambda starts: writer.positions(starts, root.now_ms()))
+            made: Any = MemorySource(lambda starts: positions.ask(starts, root.now_ms()))
             now = root.now_ms()
             for partition in range(rig.PARTITIONS):
                 part = messages[partition :: rig.PARTITIONS]
                 values = [json.dumps({**message, "published_at": now}).encode() for message in part]
                 made.append(("news", partition), values)
         else:
-            made = root.kafka_source(settings, writer)
+            made = root.kafka_source(settings, positions)
         poll = made.poll
 
         def timed(*arguments: Any, **named: Any) -> Any:

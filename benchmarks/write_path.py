@@ -24,8 +24,10 @@ from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.score import load
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, recompute_buckets, stored_buckets
+from sentiment_monitor.store.positions import PositionStore
+from sentiment_monitor.store.stories.transaction import Batch, StoryWriter
 
 TOPIC = ("news", 0)
 
@@ -62,8 +64,9 @@ def measure(url: str, kind: str, scored: list[ScoredStory], chosen: argparse.Nam
     """All stories into an empty database, the first batch uncounted."""
     database = Database(url)
     database.migrate()
-    writer = StoryWriter(database=database, group="g", is_copy=is_copy)
-    reached = writer.positions({TOPIC: 0}, root.now_ms())[TOPIC]
+    positions = PositionStore(database, "g")
+    writer = StoryWriter(database, positions, is_copy)
+    reached = positions.ask({TOPIC: 0}, root.now_ms())[TOPIC]
     ours = server = wall = 0.0
     copies = 0
     profile = cProfile.Profile()

@@ -32,12 +32,14 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"ok"
     delay_s: float = 0.0
+    drip_s: float = 0.0  # a pause after each byte of the body
 
 
 @dataclass
 class Seen:
     """One request as it arrived."""
 
+    method: str
     path: str
     headers: dict[str, str]
     body: bytes
@@ -60,8 +62,14 @@ def receiver(*answers: Answer) -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            seen.append(Seen(self.path, dict(self.headers.items()), body))
+            seen.append(Seen(self.command, self.path, dict(self.headers.items()), body))
             answer = queue.pop(0) if len(queue) > 1 else queue[0]
             time.sleep(answer.delay_s)
             try:
@@ -70,7 +78,11 @@ def receiver(*answers: Answer) -> Iterator[Receiver]:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()
-                self.wfile.write(answer.body)
+                if not answer.drip_s:
+                    self.wfile.write(answer.body)
+                for byte in answer.body if answer.drip_s else b"":
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(answer.drip_s)
             except OSError:
                 pass  # the client has left, as it should
 
@@ -128,12 +140,11 @@ def alert(*, series: str = "ticker:ACME", resolved: bool = False, severity: str 
 
 def notification(*, resolved: bool = False) -> Notification:
     one = alert(resolved=resolved)
-    payload = group("desk", [one], external_url="http://monitor.example")
     return Notification(
         key=idempotency_key(one.fingerprint, START_MS, "fired", START_MS // 60_000, "desk"),
         receiver="desk",
-        notifier="log",
+        notifier="hook",
         title="Acme: 14 negative stories in 24 h",
         text="What: 14 negative of 20 stories.\n- Acme halts withdrawals",
-        body=encode(payload),
+        body=encode(group("desk", [one], external_url="http://monitor.example")),
     )

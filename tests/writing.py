@@ -23,6 +23,7 @@ from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import LeaseStore
 from sentiment_monitor.store.outbox import Outbox
+from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, Written
 from sentiment_monitor.times import MINUTE_MS
 
@@ -78,13 +79,9 @@ class Desk:
     """Writes stories one batch after the other at the offsets that come next."""
 
     def __init__(self, database: Database, group: str = "g", **options: Any) -> None:
-        self.writer = StoryWriter(
-            database=database,
-            group=group,
-            is_copy=is_copy,
-            **options,
-        )
-        self.next = self.writer.positions({(TOPIC, 0): 0}, NOW)[TOPIC, 0]
+        self.positions = PositionStore(database, group)
+        self.writer = StoryWriter(database, self.positions, is_copy, **options)
+        self.next = self.positions.ask({(TOPIC, 0): 0}, NOW)[TOPIC, 0]
 
     def write(self, *stories: ScoredStory, dead: Sequence[DeadLetter] = ()) -> Written:
         following = self.next + len(stories) + len(dead)

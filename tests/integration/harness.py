@@ -31,8 +31,8 @@ from sqlalchemy import func, select
 from sentiment_monitor.domain.news import Action
 from sentiment_monitor.ingest.embedded import free_port
 from sentiment_monitor.store import schema
+from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.stories.transaction import recompute_buckets, stored_buckets
 
 # The embedded broker holds a join for half the session timeout, and a killed member's partitions are
 # given away only after all of it.

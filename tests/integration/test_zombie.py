@@ -23,6 +23,7 @@ from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.score.lexicon import StubClassifier
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import StoryWriter
 from sentiment_monitor.stream.pipeline import Pipeline
 
@@ -139,8 +140,9 @@ def test_zombie_consumer_cannot_move_the_offset(database: Database) -> None:
     gate = _Gate()
 
     def replica(classifier: StubClassifier, exit_when_idle: float | None) -> tuple[Pipeline, Callable[[], None]]:
-        writer = StoryWriter(database, "group", is_copy)
-        source = MemorySource(lambda starts: writer.positions(starts, 0), max_poll_records=20)
+        positions = PositionStore(database, "group")
+        writer = StoryWriter(database, positions, is_copy)
+        source = MemorySource(lambda starts: positions.ask(starts, 0), max_poll_records=20)
         for partition in (0, 1):
             source.append(("news", partition), values[partition::2])
         pipeline = Pipeline(

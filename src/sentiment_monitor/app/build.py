@@ -28,6 +28,7 @@ from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import LeaseStore
 from sentiment_monitor.store.outbox import Outbox
+from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import StoryWriter
 from sentiment_monitor.stream.pipeline import Pipeline
 from sentiment_monitor.stream.stages import DeadLetterCeiling
@@ -56,7 +57,7 @@ def build(
     roles: Collection[Role] = ROLES,
     clock: Clock = "wall",
     exit_when_idle: float | None = None,
-    source: Callable[[StoryWriter], Source] | None = None,
+    source: Callable[[PositionStore], Source] | None = None,
     classifier: Classifier | None = None,
 ) -> Service:
     """Puts a service together. ``source`` and ``classifier`` replace the configured ones, for tests and benchmarks.
@@ -153,13 +154,14 @@ def _pipeline(
     settings: Settings,
     service: Service,
     classifier: Classifier,
-    source: Callable[[StoryWriter], Source] | None,
+    source: Callable[[PositionStore], Source] | None,
     exit_when_idle: float | None,
     metrics: HotLoop,
 ) -> Pipeline:
+    positions = PositionStore(service.database, settings.kafka.group)
     writer = StoryWriter(
         database=service.database,
-        group=settings.kafka.group,
+        positions=positions,
         is_copy=is_copy,
         copy_window_minutes=settings.news.copy_window_hours * HOUR_MINUTES,
     )
@@ -169,7 +171,7 @@ def _pipeline(
         future_tolerance_ms=settings.news.future_tolerance_minutes * MINUTE_MS,
     )
     return Pipeline(
-        source=source(writer) if source else kafka_source(settings, writer),
+        source=source(positions) if source else kafka_source(settings, positions),
         decode=service.policy.decoder.decode,
         enrich=enricher.enrich_all,
         classifier=classifier,
@@ -182,15 +184,15 @@ def _pipeline(
     )
 
 
-def kafka_source(settings: Settings, writer: StoryWriter) -> KafkaSource:
-    """The configured topics, read on from where ``writer`` has come to. Raises BrokerAway."""
+def kafka_source(settings: Settings, positions: PositionStore) -> KafkaSource:
+    """The configured topics, read on from where SQL says. Raises BrokerAway."""
     kafka = settings.kafka
     return KafkaSource(
         kafka.client_options(),
         topics=kafka.topics,
         group=kafka.group,
-        positions=lambda starts: writer.positions(starts, now_ms()),
-        move_position=lambda offsets: writer.move(offsets, now_ms()),
+        positions=lambda starts: positions.ask(starts, now_ms()),
+        move_position=lambda offsets: positions.move(offsets, now_ms()),
         start=kafka.start,
         on_lost=kafka.on_lost_position,
         session_timeout_ms=kafka.session_timeout_ms,

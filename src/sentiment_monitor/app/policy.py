@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
@@ -13,7 +14,8 @@ from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.notify.apprise import AppriseNotifier
-from sentiment_monitor.notify.contract import LogNotifier, Notifier
+from sentiment_monitor.notify.contract import Notifier
+from sentiment_monitor.notify.log import LogNotifier
 from sentiment_monitor.notify.webhook import WebhookNotifier
 from sentiment_monitor.settings import alerting
 from sentiment_monitor.settings.load import Settings
@@ -43,7 +45,7 @@ class Policy:
             max_bytes=settings.news.max_message_bytes,
         )
         rules, tellings = watched(settings)
-        receivers = {receiver.name: _notifiers(receiver) for receiver in settings.receivers}
+        receivers = _receivers(settings)
         routes = Routes(tellings, {name: tuple(notifiers) for name, notifiers in receivers.items()})
         return cls(rules, routes, receivers, watchlist, decoder)
 
@@ -77,17 +79,26 @@ def check_files(settings: Settings) -> None:
             raise SettingsError(f"kafka.{name} {path}: there is no such file, or it cannot be read")
 
 
-def _notifiers(receiver: alerting.Receiver) -> dict[str, Notifier]:
-    """A receiver's notifiers by name, in their order."""
-    notifiers: dict[str, Notifier] = {}
-    for configured in receiver.notifiers:
-        alike = sum(name.partition("-")[0] == configured.type for name in notifiers)
-        name = f"{configured.type}-{alike + 1}" if alike else configured.type
-        try:
-            notifiers[name] = _made_of(configured)
-        except SettingsError as error:
-            raise SettingsError(f"receiver {receiver.name}: {error}") from None
-    return notifiers
+def _receivers(settings: Settings) -> dict[str, dict[str, Notifier]]:
+    """The notifiers of every receiver by name, or none: those that are made before one cannot be are closed."""
+    with ExitStack() as unused:
+        receivers: dict[str, dict[str, Notifier]] = {}
+        for receiver in settings.receivers:
+            notifiers = receivers.setdefault(receiver.name, {})
+            for configured in receiver.notifiers:
+                alike = sum(name.partition("-")[0] == configured.type for name in notifiers)
+                name = f"{configured.type}-{alike + 1}" if alike else configured.type
+                notifiers[name] = _notifier(receiver.name, configured)
+                unused.callback(notifiers[name].close)
+        unused.pop_all()
+    return receivers
+
+
+def _notifier(receiver: str, configured: alerting.Notifier) -> Notifier:
+    try:
+        return _made_of(configured)
+    except SettingsError as error:
+        raise SettingsError(f"receiver {receiver}: {error}") from None
 
 
 def _made_of(configured: alerting.Notifier) -> Notifier:

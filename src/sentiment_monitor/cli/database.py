@@ -78,7 +78,7 @@ def migrate(config: ConfigOption = None, database: DatabaseOption = None) -> Non
 def verify(config: ConfigOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Check that the buckets equal a recomputation from stories and scores. Exit 1 when they do not."""
     from sentiment_monitor import terminal
-    from sentiment_monitor.store.stories.transaction import recompute_buckets, stored_buckets
+    from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 
     with options.opened(config, database) as opened, opened.read() as connection:
         expected, found = recompute_buckets(connection), stored_buckets(connection)

@@ -26,8 +26,8 @@ from sentiment_monitor.ingest.publish import Publisher, ensure_topic
 from sentiment_monitor.settings.load import Settings, load
 from sentiment_monitor.store import dead_letters, reading
 from sentiment_monitor.store.alerts import AlertStore
+from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.stories.transaction import recompute_buckets, stored_buckets
 from sentiment_monitor.telemetry import log
 from sentiment_monitor.terminal import sparkline
 from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock

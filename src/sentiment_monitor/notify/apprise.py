@@ -2,60 +2,146 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
+import msgspec
+
+from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.alerts import Notification
-from sentiment_monitor.domain.payload import decode
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.notify.contract import DeliveryLater
 
+TIMEOUT_S = 30.0  # for one delivery; apprise itself waits up to 5.5 s between two messages to one service
+START_TIMEOUT_S = 60.0  # for a first start, on whatever machine
+_CHILD = Path(__file__).with_name("apprise_child.py")
+
 
 class AppriseNotifier:
-    """Sends title and text to one apprise URL.
+    """Sends title and text to one apprise URL, by a child process of its own that is killed when the time is over.
 
-    The URL is a secret as a whole and is shown nowhere. Apprise writes URLs and answers to its logger and tells us
-    only yes or no: its logger is switched off, and every no may be tried again.
+    The URL is a secret as a whole: it is shown nowhere, and reaches the child by a pipe. Apprise says only yes or no,
+    so every no may be tried again. A redirect is a no.
     """
 
-    def __init__(self, url: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # its plugins import what Python 3.13 drops
-            understood = self._load(url)
-        if not understood:
-            raise SettingsError("apprise does not understand this URL; see its list of services")
-
-    def _load(self, url: str) -> bool:
-        import apprise  # slow to import, and wanted by few
-
-        logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-        logging.getLogger("urllib3").setLevel(logging.WARNING)  # it logs paths, below this level
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._url = url
         self._scheme = url.partition("://")[0] if "://" in url else ""
-        self._apprise = apprise.Apprise()
-        self._formats = apprise.NotifyFormat, apprise.NotifyType
-        return bool(self._apprise.add(url))
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()  # of the two below
+        self._closed = False
+        self._child = _Child()
+        verdict = self._child.ask(url, START_TIMEOUT_S)
+        if not (verdict and verdict.understood):
+            self.close()
+            raise SettingsError(
+                "apprise does not understand this URL; see its list of services"
+                if verdict
+                else "apprise cannot be started"
+            )
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._scheme}://...)"
 
     def send(self, notification: Notification, now_ms: int) -> None:
         """See ``Notifier.send``; never raises ``NotifyRejected``, since apprise does not tell why."""
-        formats, types = self._formats
-        kind = types.SUCCESS if decode(notification.body).status == "resolved" else types.WARNING
-        try:
-            taken = self._apprise.notify(
-                title=_tame(notification.title),
-                body=_tame(notification.text),
-                body_format=formats.TEXT,
-                notify_type=kind,
-            )
-        except Exception as error:  # noqa: BLE001 (a hundred plugins, and the message may hold the URL)
-            raise DeliveryLater(f"{self._scheme}: apprise failed ({type(error).__name__})") from None
-        if not taken:
+        deadline = time.monotonic() + self._timeout_s
+        question = {
+            "title": _tame(notification.title),
+            "text": _tame(notification.text),
+            "resolved": payload.decode(notification.body).status == "resolved",
+        }
+        child, fresh = self._running()
+        understood = not fresh or child.ask(self._url, deadline - time.monotonic())
+        verdict = child.ask(question, deadline - time.monotonic()) if understood else None
+        if verdict is None:
+            child.end()
+            late = time.monotonic() >= deadline
+            raise DeliveryLater(f"{self._scheme}: {'no answer in time' if late else 'apprise has ended'}")
+        if verdict.failed:
+            raise DeliveryLater(f"{self._scheme}: apprise failed ({verdict.failed})")
+        if not verdict.taken:
             raise DeliveryLater(f"{self._scheme}: not delivered")
 
     def close(self) -> None:
-        """Apprise holds nothing open."""
+        """End the child, and with it a delivery that is under way."""
+        with self._lock:
+            self._closed = True
+            self._child.end()
+
+    def _running(self) -> tuple[_Child, bool]:
+        """The child, and whether it has just been started because the one before has ended."""
+        with self._lock:
+            if self._closed or not self._child.ended:
+                return self._child, False
+            self._child.end()
+            self._child = _Child()
+            return self._child, True
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    """What the child answers; a notification has no ``understood``, a URL nothing else."""
+
+    understood: bool = False
+    taken: bool = False
+    failed: str = ""
+
+
+class _Child:
+    """A process that runs apprise. One thread asks at a time; any thread may end it."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._asking = threading.Lock()
+        self._ending = threading.Lock()
+        # A session of its own: whatever it starts ends with it, and an interrupt from the terminal does not reach it.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-W", "ignore", _CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def ask(self, question: object, seconds: float) -> _Verdict | None:
+        """The answer; None when there is none, because the child has ended or is killed after so many seconds."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        timer = threading.Timer(max(0.0, seconds), self._kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            with self._asking:
+                self._process.stdin.write(msgspec.json.encode(question) + b"\n")
+                self._process.stdin.flush()
+                return msgspec.json.decode(self._process.stdout.readline(), type=_Verdict)
+        except (OSError, ValueError, msgspec.DecodeError):  # its ends of the pipes are closed, or ours
+            return None
+        finally:
+            timer.cancel()
+
+    def end(self) -> None:
+        """Kill it and all it has started, and give back its place among the processes and the pipes to it."""
+        self._kill()
+        with self._asking:  # whoever asks hears at once that there will be no answer
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):
+                    assert pipe is not None
+                    pipe.close()
+
+    def _kill(self) -> None:
+        with self._ending:
+            if self._process.returncode is None:  # not waited for yet: the number is still its own
+                self.ended = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
 
 
 def _tame(text: str) -> str:

@@ -50,6 +50,8 @@ class WebhookNotifier:
             follow_redirects=False,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
+        self._deadline: _Deadline | None = None  # of the newest delivery
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"WebhookNotifier({self._where})"
@@ -61,7 +63,9 @@ class WebhookNotifier:
 
     def send(self, notification: Notification, now_ms: int) -> None:
         """See ``Notifier.send``. The whole exchange is bounded by the timeout, however slowly the receiver drips."""
-        deadline = _Deadline(self._timeout_s)
+        deadline = self._deadline = _Deadline(self._timeout_s)
+        if self._closed:
+            raise DeliveryLater(f"{self._where}: the notifier is closed")
         try:
             with (
                 deadline,
@@ -86,7 +90,10 @@ class WebhookNotifier:
         self._judge(response, now_ms)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Cut the connection, if there is one."""
+        self._closed = True
+        if self._deadline:
+            self._deadline.cut()
         self._client.close()
 
     def _headers(self, notification: Notification, now_ms: int) -> dict[str, str]:
@@ -126,7 +133,7 @@ class _Deadline:
     def __init__(self, seconds: float) -> None:
         self.passed = False
         self._socket: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._cut)
+        self._timer = threading.Timer(seconds, self.cut)
         self._timer.daemon = True
 
     def __enter__(self) -> _Deadline:
@@ -147,9 +154,10 @@ class _Deadline:
             # A duplicate: TLS takes the socket over, also in the midst of its handshake, and the client closes it.
             self._socket = details["return_value"].get_extra_info("socket").dup()
             if self.passed:
-                self._cut()
+                self.cut()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """End the exchange now: whatever waits for the receiver fails."""
         self.passed = True
         if self._socket is not None:
             # OSError: the receiver has hung up meanwhile.

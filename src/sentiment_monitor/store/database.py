@@ -6,7 +6,7 @@ import functools
 import importlib.resources
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy import exc as sql_errors
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
 
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "insert_missing"]
 
 _BUSY_SECONDS = 30.0
 # What somebody who looks at a page waits for, at most; and little memory, since many may look at once.
@@ -185,6 +187,12 @@ class Database:
                     "It was probably changed by a newer version; use that one."
                 ) from error
         return True
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds rows; where a row with the same key is there already, that one stays as it is."""
+    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
 def _folder() -> Path:

@@ -29,8 +29,8 @@ from sentiment_monitor.settings import alerting, feed
 from sentiment_monitor.settings import service as service_tables
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.schema import leases, stories
-from sentiment_monitor.store.stories.transaction import StoryWriter
 
 MINUTE = 27_974_400
 
@@ -44,9 +44,9 @@ def made(tmp_path: Path) -> Settings:
     )
 
 
-def _source(count: int) -> Callable[[StoryWriter], MemorySource]:
-    def make(writer: StoryWriter) -> MemorySource:
-        source = MemorySource(lambda starts: writer.positions(starts, 0), max_poll_records=100)
+def _source(count: int) -> Callable[[PositionStore], MemorySource]:
+    def make(positions: PositionStore) -> MemorySource:
+        source = MemorySource(lambda starts: positions.ask(starts, 0), max_poll_records=100)
         rows = [
             {"id": str(n), "headline": f"story {n}", "source": f"s{n % 7}", "published_at": (MINUTE + n // 20) * 60}
             for n in range(count)

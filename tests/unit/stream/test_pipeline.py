@@ -24,9 +24,11 @@ from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.ingest.source import Fetched
 from sentiment_monitor.score.lexicon import StubClassifier
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.schema import consumer_offsets, dead_letters, stories
-from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, Written, recompute_buckets, stored_buckets
+from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, Written
 from sentiment_monitor.stream.pipeline import Limits, Pipeline
 from sentiment_monitor.stream.stages import DeadLetterCeiling
 
@@ -582,8 +584,9 @@ def test_records_still_on_their_way_hold_time_back_however_long_they_take(
 
 
 def test_on_a_real_database_rows_buckets_and_offsets_agree_also_with_values_it_refuses(database: Database) -> None:
-    writer = StoryWriter(database=database, group="g", is_copy=is_copy)
-    source = MemorySource(lambda starts: writer.positions(starts, NOW), max_poll_records=20)
+    positions = PositionStore(database, "g")
+    writer = StoryWriter(database, positions, is_copy)
+    source = MemorySource(lambda starts: positions.ask(starts, NOW), max_poll_records=20)
 
     def decode(record: Record) -> Story:
         story = Decoder().decode(record)

@@ -16,10 +16,9 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
 
 from sentiment_monitor.store.schema import buckets, copy_keys, stories
-from sentiment_monitor.store.stories.row import COUNTERS
+from sentiment_monitor.store.stories.row import COUNTERS, BucketKey
 
 Row = Sequence[Any]
-BucketKey = tuple[str, int]
 
 # Writers take turns on PostgreSQL as they do on SQLite: without it two replicas would not see each other's
 # new stories and both call their copy the original. Any constant does (CRC-32 of "stories").
@@ -82,8 +81,8 @@ class Bulk(ABC):
         return self._select(_stored(f"s.copy_of {self._numbers}", False), (self._number_set(ids),))
 
     def _select(self, statement: str, parameters: Row) -> list[Row]:
-        found: list[Row] = self._cursor.execute(statement, parameters).fetchall()
-        return found
+        rows: list[Row] = self._cursor.execute(statement, parameters).fetchall()
+        return rows
 
     @abstractmethod
     def _text_set(self, values: Collection[str]) -> object: ...
@@ -158,11 +157,11 @@ class SqliteBulk(Bulk):
     def originals_with(self, keys: Collection[int], first_minute: int, last_minute: int) -> list[Row]:
         """See :meth:`Bulk.originals_with`."""
         rows = "SELECT key, story_id FROM copy_keys WHERE key IN (SELECT value FROM json_each(?)) AND minute >= ?"
-        ((found,),) = self._select(
+        ((pairs_json,),) = self._select(
             f"SELECT json_group_array(json_array(key, story_id)) FROM ({rows} AND minute <= ?)",
             (self._number_set(keys), first_minute, last_minute),
         )
-        pairs: list[Row] = json.loads(found)
+        pairs: list[Row] = json.loads(pairs_json)
         return pairs
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
@@ -175,11 +174,11 @@ class SqliteBulk(Bulk):
         self._insert(buckets, [(*key, *delta) for key, delta in deltas.items()], _ON_CONFLICT)
 
     def _insert(self, table: Table, rows: Sequence[Row], conflict: str = "") -> None:
-        several = _VARIABLES // len(table.columns)
-        whole = len(rows) - len(rows) % several
-        statement = _insert(table, several, conflict)
-        for start in range(0, whole, several):
-            self._cursor.execute(statement, list(chain.from_iterable(rows[start : start + several])))
+        rows_at_once = _VARIABLES // len(table.columns)
+        whole = len(rows) - len(rows) % rows_at_once
+        statement = _insert(table, rows_at_once, conflict)
+        for start in range(0, whole, rows_at_once):
+            self._cursor.execute(statement, list(chain.from_iterable(rows[start : start + rows_at_once])))
         self._many(_insert(table, 1, conflict), rows[whole:])
 
     def _text_set(self, values: Collection[str]) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 from sentiment_monitor.domain.news import Action, ScoredStory
 from sentiment_monitor.store.schema import copy_keys, scores, stories
-from sentiment_monitor.store.stories.bulk import BucketKey, Bulk, Row
-from sentiment_monitor.store.stories.row import StoryRow
+from sentiment_monitor.store.stories.bulk import Bulk, Row
+from sentiment_monitor.store.stories.row import BucketKey, StoryRow
 
 
 @dataclass(slots=True)
@@ -196,20 +196,20 @@ class Changes:
 
     def _retire(self, row: StoryRow) -> None:
         for key in row.copy_keys:
-            if row in (found := self._originals.get(key, [])):
-                found.remove(row)
+            if row in (originals := self._originals.get(key, [])):
+                originals.remove(row)
 
     # -- loading ----------------------------------------------------------------------------------
 
     def _load_stories(self, scored: Sequence[ScoredStory]) -> None:
         loaded = self._load(self._bulk.stories_named({item.enriched.story.story_id for item in scored}))
-        told = {(item.enriched.story.source, item.enriched.story.story_id) for item in scored}
+        keys = {(item.enriched.story.source, item.enriched.story.story_id) for item in scored}
         # All at once: a batch of updates would otherwise ask for the copies of each.
         self._load_copies(
             [
                 row.id
                 for row in loaded
-                if row.id is not None and not row.is_copy and not row.deleted and (row.source, row.story_id) in told
+                if row.id is not None and not row.is_copy and not row.deleted and (row.source, row.story_id) in keys
             ]
         )
 
@@ -220,10 +220,10 @@ class Changes:
         window = self._copying.window_minutes
         minutes = [enriched.minute for enriched in living]
         keys = {key for enriched in living for key in enriched.copy_keys}
-        found = self._bulk.originals_with(keys, min(minutes) - window, max(minutes) + window)
-        if missing := {identity for _, identity in found} - self._by_id.keys():
+        keyed = self._bulk.originals_with(keys, min(minutes) - window, max(minutes) + window)
+        if missing := {identity for _, identity in keyed} - self._by_id.keys():
             self._load(self._bulk.stories_numbered(missing))
-        for key, identity in found:
+        for key, identity in keyed:
             row = self._by_id.get(identity)  # None: somebody has deleted the story by hand and left its keys
             if row is not None and not row.is_copy and not row.deleted:
                 self._originals.setdefault(key, []).append(row)
@@ -233,12 +233,12 @@ class Changes:
             self._with_copies |= missing
             self._load(self._bulk.copies_of(missing))
 
-    def _load(self, found: Sequence[Row]) -> list[StoryRow]:
+    def _load(self, rows: Sequence[Row]) -> list[StoryRow]:
         loaded = []
-        for one in found:
-            row = self._by_id.get(one[0])
+        for columns in rows:
+            row = self._by_id.get(columns[0])
             if row is None:
-                row = self._by_id[one[0]] = StoryRow(*one)
+                row = self._by_id[columns[0]] = StoryRow(*columns)
                 self._by_key[row.source, row.story_id] = row
                 if row.copy_of_id is not None:
                     self._copies.setdefault(row.copy_of_id, []).append(row)

@@ -12,6 +12,8 @@ from sentiment_monitor.domain.series import series_of
 MICRO = 1_000_000
 COUNTERS = ("stories", "negative", "neutral", "positive", "copies", "negative_micro", "score_micro")
 
+BucketKey = tuple[str, int]
+"""Series and event-time minute."""
 Counters = tuple[int, int, int, int, int, int, int]
 """In the order of ``COUNTERS``."""
 
@@ -127,7 +129,7 @@ class StoryRow:
         """Of several copies the smallest is the original, in whatever order they arrive."""
         return (self.published_ms, self.source, self.story_id)
 
-    def count_into(self, deltas: dict[tuple[str, int], list[int]], sign: int) -> None:
+    def count_into(self, deltas: dict[BucketKey, list[int]], sign: int) -> None:
         """Adds what this row contributes to its buckets, or with a sign of -1 takes it back."""
         if self.deleted or self.label is None:
             return

@@ -16,6 +16,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from sentiment_monitor.domain.news import ScoredStory, Scorer
 from sentiment_monitor.errors import Fenced
+from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import (
     buckets,
@@ -29,7 +30,7 @@ from sentiment_monitor.store.schema import (
 )
 from sentiment_monitor.store.stories.bulk import bulk_of
 from sentiment_monitor.store.stories.row import join_tickers, split_tickers
-from sentiment_monitor.store.stories.transaction import Batch, recompute_buckets, stored_buckets
+from sentiment_monitor.store.stories.transaction import Batch
 from sentiment_monitor.times import MINUTE_MS
 from writing import NOW, TOPIC, Desk, dead, scored
 
@@ -575,38 +576,16 @@ def test_a_writer_that_is_not_where_sql_is_writes_nothing_at_all(database: Datab
 
 
 def test_one_stale_partition_of_several_fences_the_whole_batch(database: Database, desk: Desk) -> None:
-    desk.writer.positions({(TOPIC, 1): 5}, NOW)
+    desk.positions.ask({(TOPIC, 1): 5}, NOW)
     with pytest.raises(Fenced, match="news/1"):
         desk.writer.commit(Batch({(TOPIC, 0): (0, 1), (TOPIC, 1): (4, 6)}, [scored("1")]), NOW)
-    assert desk.writer.positions({(TOPIC, 0): 9, (TOPIC, 1): 9}, NOW) == {(TOPIC, 0): 0, (TOPIC, 1): 5}
+    assert desk.positions.ask({(TOPIC, 0): 9, (TOPIC, 1): 9}, NOW) == {(TOPIC, 0): 0, (TOPIC, 1): 5}
     assert rows(database) == {}
 
 
 def test_a_partition_that_sql_does_not_know_cannot_be_written(database: Database, desk: Desk) -> None:
     with pytest.raises(Fenced):
         desk.writer.commit(Batch({("other", 0): (0, 1)}, [scored("1")]), NOW)
-
-
-def test_groups_keep_their_own_positions(database: Database, desk: Desk) -> None:
-    desk.write(scored("1"))
-    assert Desk(database, "h").next == 0
-    assert Desk(database, "g").next == 1
-
-
-def test_a_new_partition_begins_at_its_start_and_a_known_one_where_it_was(database: Database, desk: Desk) -> None:
-    assert desk.writer.positions({(TOPIC, 1): 40}, NOW) == {(TOPIC, 1): 40}
-    assert desk.writer.positions({(TOPIC, 1): 0, (TOPIC, 0): 7}, NOW) == {(TOPIC, 1): 40, (TOPIC, 0): 0}
-    with pytest.raises(ValueError, match="no start"):
-        desk.writer.positions({(TOPIC, 2): None}, NOW)
-    assert desk.writer.positions({(TOPIC, 1): None}, NOW) == {(TOPIC, 1): 40}
-
-
-def test_a_lost_position_is_moved_without_a_condition(database: Database, desk: Desk) -> None:
-    desk.write(scored("1"))
-    assert desk.writer.move({(TOPIC, 0): 500, (TOPIC, 3): 7, (TOPIC, 4): None}, NOW) == {
-        (TOPIC, 0): 500, (TOPIC, 3): 7,
-    }  # fmt: skip
-    assert desk.writer.positions({(TOPIC, 0): 0, (TOPIC, 3): 0}, NOW) == {(TOPIC, 0): 500, (TOPIC, 3): 7}
 
 
 def test_an_error_inside_the_transaction_leaves_nothing_behind(database: Database, desk: Desk) -> None:
@@ -620,7 +599,7 @@ def test_an_error_inside_the_transaction_leaves_nothing_behind(database: Databas
 def test_two_writers_at_once_agree_on_one_original(database: Database) -> None:
     """Two replicas, a partition each, the same story at the same moment."""
     one = Desk(database)
-    one.writer.positions({(TOPIC, 1): 0}, NOW)
+    one.positions.ask({(TOPIC, 1): 0}, NOW)
     failed: list[BaseException] = []
 
     def write(partition: int) -> None:
