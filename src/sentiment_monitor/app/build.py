@@ -131,7 +131,7 @@ def _watch_event_time(service: Service, metrics: TickLoop) -> None:
         service.delivery,
         service.leadership,
         service.database,
-        windows=sorted({rule.window_minutes for rule in service.policy.rules}),
+        rules=service.policy.rules,
         now_ms=now_ms,
         metrics=metrics,
     )

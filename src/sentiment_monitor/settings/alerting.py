@@ -17,7 +17,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
@@ -104,17 +103,15 @@ class RuleEntry(CountRule):
             name = values.get("name") if isinstance(values, dict) else None
             if not isinstance(name, str):
                 raise
-            problems = [
-                InitErrorDetails(
-                    type=PydanticCustomError(
-                        "rule", "rule '{name}': {problem}", {"name": name, "problem": problem["msg"]}
-                    ),
-                    loc=problem["loc"],
-                    input=None,
-                )
-                for problem in error.errors(include_url=False, include_input=False)
-            ]
-            raise ValidationError.from_exception_data(error.title, problems) from None
+            problems = error.errors(include_url=False, include_input=False)
+            said = [f"rule {name!r}: {problem['msg'].removeprefix('Value error, ')}" for problem in problems]
+            raise ValidationError.from_exception_data(
+                error.title,
+                [
+                    {"type": "value_error", "loc": problem["loc"], "input": None, "ctx": {"error": message}}
+                    for problem, message in zip(problems, said, strict=True)
+                ],
+            ) from None
 
     @property
     def rule(self) -> CountRule:

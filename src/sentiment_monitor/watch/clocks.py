@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
@@ -16,12 +15,14 @@ from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_J
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from sentiment_monitor.detect.detectors import detector_of
+from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.errors import Fenced, RetryLater
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.reading import active_minutes
 from sentiment_monitor.telemetry.metrics import TickLoop
-from sentiment_monitor.times import HOUR_MINUTES, MINUTE_MS
+from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.watch.tick import Ticker, TickReport
@@ -146,9 +147,7 @@ class EventClock:
     """Ticks by event time, up to where the stories are stored: history in order, as fast as it goes.
 
     The writing thread calls :meth:`advance` after each transaction, so the next batch waits for the ticks. While an
-    alert is open every minute is decided. Otherwise only those at which a story enters or leaves a rule's window or
-    the baseline is fitted anew: between them a live tick counts the same stories against the same baseline (whose
-    share for the window moves slowly, with the hour of the week, once two weeks of history show one).
+    alert is open every minute is decided. Otherwise only those at which a rule's detector can answer anew.
     """
 
     def __init__(
@@ -158,7 +157,7 @@ class EventClock:
         leadership: Leadership,
         database: Database,
         *,
-        windows: Sequence[int],
+        rules: Sequence[Rule],
         now_ms: Callable[[], int],
         metrics: TickLoop | None = None,
     ) -> None:
@@ -166,7 +165,7 @@ class EventClock:
         self._delivery = delivery
         self._leadership = leadership
         self._database = database
-        self._windows = tuple(windows)
+        self._rules = tuple(rules)
         self._now_ms = now_ms
         self._next: int | None = None
         self._open = True  # unknown until the first tick
@@ -218,25 +217,14 @@ class EventClock:
         self._delivery.deliver()
 
     def _due(self, first: int, last: int) -> list[tuple[int, Collection[int]]]:
-        """Minutes in [first, last] at which a window has changed, with the lengths of those; and ``last`` itself."""
+        """Minutes in [first, last] at which an answer can change, with the windows' lengths; and ``last`` itself."""
+        windows = {rule.window_minutes for rule in self._rules}
         with self._database.read() as connection:
-            active = active_minutes(connection, first - 1 - max(self._windows), last)
-        due: dict[int, set[int]] = {last: set(self._windows)}
-        for minute in active:
-            # A tick sees complete minutes only: a story of minute m is first seen at m + 1.
-            if first <= minute + 1 <= last:
-                due[minute + 1] = set(self._windows)
-            for window in self._windows:
-                if first <= minute + 1 + window <= last:
-                    due.setdefault(minute + 1 + window, set()).add(window)
-        for window in self._windows if active else ():
-            # The ticker fits its baseline anew when the window's begin passes a full hour: the same stories may
-            # then be a spike.
-            begin = max(first - window, active[0] - window) // HOUR_MINUTES * HOUR_MINUTES
-            for start in range(begin, min(last - window, active[-1]) + 1, HOUR_MINUTES):
-                inside = bisect_left(active, start) < bisect_left(active, start + window)
-                if inside and start + window >= first:
-                    due.setdefault(start + window, set()).add(window)
+            active = active_minutes(connection, first - 1 - max(windows, default=0), last)
+        due: dict[int, set[int]] = {last: windows}
+        for rule in self._rules:
+            for minute in detector_of(rule).stirs(rule, active, first, last):
+                due.setdefault(minute, set()).add(rule.window_minutes)
         return sorted(due.items())
 
     def _tick(self, minute: int, lease: Lease, changed: Collection[int], *, note_quiet: bool = False) -> bool:

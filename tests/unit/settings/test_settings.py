@@ -10,6 +10,8 @@ import pytest
 from pydantic import SecretStr
 
 from sentiment_monitor.app.policy import watched
+from sentiment_monitor.detect.rules import CountRule
+from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings import load as loading
 from sentiment_monitor.settings.feed import Kafka
@@ -135,7 +137,10 @@ def test_each_problem_is_one_line_that_names_its_setting(tmp_path: Path) -> None
         ('external_url = "http://[bad"\n', "external_url: "),
         ('external_url = "desk.example"\n', "external_url: "),
         ('[[rules]]\nname = "x"\nreceivers = ["default"]\nbogus = 1\n', "rules.0.bogus"),
-        ('[[rules]]\nname = "x"\nreceivers = ["default"]\nalpha = 3.0\n', "rule 'x': alpha"),
+        (
+            '[[rules]]\nname = "x"\nreceivers = ["default"]\nalpha = 3.0\n',
+            "rules.0.alpha: Value error, rule 'x': Input should be less than 0.5",
+        ),
         ('[[rules]]\nname = "x"\nreceivers = ["nobody"]\n', "do not exist: nobody"),
         ('[[rules]]\nname = "x"\nreceivers = ["default"]\n' * 2, "two rules are named x"),
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "log"}]\n' * 2, "two receivers are named x"),
@@ -268,7 +273,31 @@ def test_plain_connections_pass_no_security_options() -> None:
 def test_built_in_rules_tell_every_receiver_there_is() -> None:
     found = load(receivers=[{"name": name, "notifiers": [{"type": "log"}]} for name in ("a", "b")])
     rules, tellings = watched(found)
-    assert {tellings[rule.name].receivers for rule in rules} == {("a", "b")}
+    assert {telling.receivers for telling in tellings.values()} == {("a", "b")}
+    assert set(tellings) == {rule.name for rule in rules}
+
+
+def test_a_rule_of_the_file_is_what_fires_and_who_is_told(tmp_path: Path) -> None:
+    found = load(_toml(tmp_path, '[[rules]]\nname = "x"\nalpha = 0.02\nrepeat_minutes = 30\n'))
+    assert found.rules is not None
+    assert watched(found) == ((CountRule(name="x", alpha=0.02),), {"x": Telling(("default",), 30)})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("repeat_minutes = -1", "rules.0.repeat_minutes: Value error, rule 'x': "),
+        ("receivers = []", "rules.0.receivers: Value error, rule 'x': "),
+        ('receivers = ["default", "default"]', "rule 'x': must not name one twice"),
+        ('kind = "cusum"', "rules.0.kind: Value error, rule 'x': "),
+        ("resolve_alpha = 0.001", "rule 'x': resolve_alpha must be at least alpha"),
+        ('dimensions = ["country"]', "rules.0.dimensions.0: Value error, rule 'x': "),
+    ],
+)
+def test_a_rule_that_cannot_work_is_named_in_one_line(tmp_path: Path, line: str, said: str) -> None:
+    problems = _problems(_toml(tmp_path, f'[[rules]]\nname = "x"\n{line}\n'))
+    assert said in problems
+    assert problems.count("\n") == 1
 
 
 def test_a_secret_stays_a_secret_type() -> None:

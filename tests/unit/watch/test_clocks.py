@@ -355,7 +355,7 @@ class World:
             Delivery(self.alerts.outbox, {}, now_ms=lambda: NOW, give_up_ms=HOUR_MS),
             Leadership(self.alerts.leases, "me", HOUR_MS, lambda: NOW),
             self.database,
-            windows=sorted({rule.window_minutes for rule in RULES}),
+            rules=RULES,
             now_ms=lambda: NOW,
         )
 
