@@ -66,7 +66,8 @@ def scored(
         language="en",
         position=Position(TOPIC, 0, offset),
     )
-    enriched = EnrichedStory(story, headline, "", "en", tickers, minute, copy_keys(headline))
+    text = fields.pop("text", headline)
+    enriched = EnrichedStory(story, text, "", "en", tickers, minute, copy_keys(text))
     return ScoredStory(enriched, None if action == "deleted" else score(label, topic, by))
 
 

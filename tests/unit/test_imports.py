@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "notify": set(),
     "telemetry": set(),
     # The two loops: they meet in the database only.
-    "stream": {"ingest", "enrich", "score", "store", "telemetry"},
+    "stream": {"ingest", "score", "store", "telemetry"},
     "watch": {"detect", "dispatch", "notify", "store", "telemetry"},
     # Offline.
     "train": {"score", "tables"},

@@ -30,8 +30,8 @@ from sentiment_monitor.store.leases import LeaseStore
 from sentiment_monitor.store.outbox import Outbox
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import StoryWriter
+from sentiment_monitor.stream.ceiling import DeadLetterCeiling
 from sentiment_monitor.stream.pipeline import Pipeline
-from sentiment_monitor.stream.stages import DeadLetterCeiling
 from sentiment_monitor.telemetry.metrics import HotLoop, Metrics, TickLoop
 from sentiment_monitor.times import HOUR_MINUTES, MINUTE_MS
 from sentiment_monitor.watch.clocks import EventClock, LiveClock

@@ -37,8 +37,8 @@ class EventTime:
         """
         with self._lock:
             self._left, self._now = dict(left), now
-            for partition, several in left.items():
-                if several == 0:
+            for partition, records in left.items():
+                if records == 0:
                     self._read_out_since.setdefault(partition, now)
                 else:
                     self._read_out_since.pop(partition, None)

@@ -2,8 +2,8 @@
 
 The thread that polls Kafka never waits for the others: when the first hand-off is full it holds the source
 (pauses the partitions) and keeps polling, so a slow batch never costs the group membership. Records of one
-partition keep their order because every stage is one thread. What the stages do with stories, and with records that
-they cannot take, is in :mod:`sentiment_monitor.stream.stages`; what one of them raises stops the process.
+partition keep their order because every stage is one thread. What a stage cannot do with one record becomes a dead
+letter; what it cannot do at all it raises, and that stops the process.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from dataclasses import dataclass, field
 import structlog
 
 from sentiment_monitor.domain.news import EnrichedStory, Partition, Record, Story
-from sentiment_monitor.errors import BrokerAway, Fenced
+from sentiment_monitor.errors import BrokerAway
 from sentiment_monitor.ingest.source import Fetched, Source
+from sentiment_monitor.score.contract import Classifier
 from sentiment_monitor.store.stories.transaction import Written
+from sentiment_monitor.stream.ceiling import DeadLetterCeiling
 from sentiment_monitor.stream.event_time import EventTime
 from sentiment_monitor.stream.handoff import Closed, Handoff
-from sentiment_monitor.stream.stages import Classifier, DeadLetterCeiling, Parcel, Preparing, Scoring, Writer, Writing
+from sentiment_monitor.stream.parcel import Parcel
+from sentiment_monitor.stream.prepare import Preparing
+from sentiment_monitor.stream.scoring import Scoring
+from sentiment_monitor.stream.write import Outcome, Writer, Writing
 from sentiment_monitor.telemetry.metrics import OUTCOMES, HotLoop
 
 _log = structlog.get_logger()
@@ -195,13 +200,13 @@ class Pipeline:
             lag = self._source.lag()
             self.metrics.partitions.set(lag)
             with self._lock:
-                self._in_flight.update(one.partition for one in fetched)
+                self._in_flight.update(run.partition for run in fetched)
                 in_flight = +self._in_flight
                 to_read_again = bool(self._to_reposition)
             # Before the stages see the records: event time must not run ahead of what is on its way.
             self._event_time.seen({p: left if left is None else left + in_flight[p] for p, left in lag.items()}, now)
-            for one in fetched:
-                self._accept(one, now)
+            for run in fetched:
+                self._accept(run, now)
             assigned_once = assigned_once or bool(lag)
             if in_flight or to_read_again or not self._source.caught_up():
                 last_record = now
@@ -249,45 +254,24 @@ class Pipeline:
     # -- write ------------------------------------------------------------------------------------
 
     def _write(self, parcels: list[Parcel]) -> None:
-        current = self._ours(parcels)
         started = time.monotonic()
-        written = Written()
-        by_partition: dict[Partition, list[Parcel]] = {}
-        for parcel in current:
-            by_partition.setdefault(parcel.partition, []).append(parcel)
-        self._writing.check(current)
-        stored = list(by_partition)
-        if current:
-            try:
-                written += self._writing.store(by_partition.values())
-            except Fenced:
-                # One of the partitions is no longer ours; the others still are.
-                stored = [partition for partition, own in by_partition.items() if self._write_alone(own, written)]
-        for partition in stored:
-            own = by_partition[partition]
-            self._event_time.stored(partition, [minute for parcel in own for minute in parcel.minutes])
-            with self._lock:
-                self._to_commit[partition] = own[-1].next_offset
+        outcome = self._writing.write(self._ours(parcels))
+        for partition, stored in outcome.stored.items():
+            self._event_time.stored(partition, [minute for parcel in stored for minute in parcel.minutes])
         with self._lock:
+            self._to_commit |= {partition: stored[-1].next_offset for partition, stored in outcome.stored.items()}
+            self._to_reposition |= outcome.fenced
             self._in_flight.subtract(parcel.partition for parcel in parcels)
-        if stored:
-            self._report([parcel for partition in stored for parcel in by_partition[partition]], written, started)
+        self.progress.fenced += len(outcome.fenced)
+        self.metrics.fenced.inc(len(outcome.fenced))
+        if outcome.stored:
+            self._report(outcome, started)
             self._on_stored(self._event_time.complete_before())
 
-    def _write_alone(self, parcels: list[Parcel], written: Written) -> bool:
-        try:
-            written += self._writing.store([parcels])
-        except Fenced as error:
-            _log.warning("batch.fenced", reason=str(error), records=sum(map(len, parcels)))
-            self.progress.fenced += 1
-            self.metrics.fenced.inc()
-            with self._lock:
-                self._to_reposition.add(parcels[0].partition)
-            return False
-        return True
-
-    def _report(self, parcels: list[Parcel], written: Written, started: float) -> None:
+    def _report(self, outcome: Outcome, started: float) -> None:
         now = time.monotonic()
+        parcels = [parcel for run in outcome.stored.values() for parcel in run]
+        written = outcome.written
         records = sum(map(len, parcels))
         progress = self.progress
         progress.batches += 1

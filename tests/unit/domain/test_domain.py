@@ -1,4 +1,4 @@
-"""The values that travel between stages, and the error tree."""
+"""The values that travel between rooms, and the error tree."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_monitor.stream.event_time import EventTime
-from sentiment_monitor.stream.stages import Parcel
+from sentiment_monitor.stream.parcel import Parcel
 from writing import scored
 
 P0, P1 = ("news", 0), ("news", 1)

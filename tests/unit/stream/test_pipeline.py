@@ -29,8 +29,8 @@ from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.schema import consumer_offsets, dead_letters, stories
 from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, Written
+from sentiment_monitor.stream.ceiling import DeadLetterCeiling
 from sentiment_monitor.stream.pipeline import Limits, Pipeline
-from sentiment_monitor.stream.stages import DeadLetterCeiling
 
 NOW = 1_678_468_860_000
 P0, P1 = ("news", 0), ("news", 1)

@@ -30,7 +30,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """What makes a story a copy: a common key, so near in event time, and what ``is_copy`` says of two headlines."""
+    """What makes a story a copy: a common key, so near in event time, and what ``is_copy`` says of two clean headlines."""
 
     is_copy: Callable[[str, str], bool]
     window_minutes: int
@@ -132,7 +132,7 @@ class Changes:
     def _find_original(self, row: StoryRow) -> StoryRow | None:
         candidates = {original for key in row.copy_keys for original in self._originals.get(key, ())}
         candidates.discard(row)
-        minute, text, label, first, headline = row.minute, row.text, row.label, row.first_key, row.headline
+        minute, text, label, first = row.minute, row.text, row.label, row.first_key
         specific, tickers = row.is_specific, row.tickers
         fitting = [
             original
@@ -147,7 +147,7 @@ class Changes:
                 original.text == text
                 or (
                     original.label == label
-                    and (original.first_key == first or self._copying.is_copy(original.headline, headline))
+                    and (original.first_key == first or self._copying.is_copy(original.text, text))
                 )
             )
         ]

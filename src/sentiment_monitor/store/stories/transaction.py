@@ -37,7 +37,7 @@ class Batch:
 class StoryWriter:
     """Stores batches, and moves the positions of their consumer group on.
 
-    ``is_copy(headline, headline)`` decides about candidates that share a copy key.
+    ``is_copy(text, text)`` decides by their clean headlines about candidates that share a copy key.
     """
 
     database: Database

@@ -1,0 +1,51 @@
+"""The second stage: stories are scored, those of several parcels at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from sentiment_monitor.domain.news import Action, DeadLetter, EnrichedStory, Record, Score, ScoredStory, Text
+from sentiment_monitor.score.contract import Classifier
+from sentiment_monitor.stream.parcel import Parcel, isolating
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Scoring:
+    """Enriched stories to scored ones. A story in a language that the classifier was not trained on is degraded."""
+
+    classifier: Classifier
+
+    def score(self, parcels: Sequence[Parcel]) -> None:
+        """Replaces each enriched story by a scored one or a dead letter. Raises the classifier's FatalError."""
+        places = [
+            (parcel, index, item)
+            for parcel in parcels
+            for index, item in enumerate(parcel.items)
+            if isinstance(item, EnrichedStory)
+        ]
+        scores = iter(
+            isolating(
+                [(parcel.records[i], item) for parcel, i, item in places if item.story.action is not Action.DELETED],
+                lambda batch: self.classifier.score([Text(item.text, item.body_text) for _, item in batch]),
+                _dead,
+            )
+        )
+        for parcel, index, item in places:
+            score = None if item.story.action is Action.DELETED else next(scores)
+            parcel.items[index] = score if isinstance(score, DeadLetter) else ScoredStory(item, self._mark(item, score))
+
+    def _mark(self, item: EnrichedStory, score: Score | None) -> Score | None:
+        trained_on = self.classifier.languages
+        known = not trained_on or item.language == "und" or item.language in trained_on
+        return score if score is None or known else replace(score, degraded=True)
+
+
+def _dead(unfit: tuple[Record, EnrichedStory], error: Exception) -> DeadLetter:
+    record, story = unfit
+    _log.error("record.score_failed", exc_info=error, headline=story.text[:80])
+    return DeadLetter(record, "score_failed", f"{type(error).__name__}: {error}")

@@ -1,0 +1,167 @@
+"""The third stage: scored stories and dead letters go into the database, whatever it says to them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from sentiment_monitor.domain.news import DeadLetter, Partition, ScoredStory
+from sentiment_monitor.errors import DatabaseAway, FatalError, Fenced
+from sentiment_monitor.store.stories.transaction import Batch, Written
+from sentiment_monitor.stream.ceiling import CeilingGuard, DeadLetterCeiling
+from sentiment_monitor.stream.parcel import Parcel, place_of
+
+_log = structlog.get_logger()
+
+_ISOLATE_ATTEMPTS = 3  # before a batch that the database refuses is taken apart
+
+
+class Writer(Protocol):
+    """Stores batches: all of one or nothing."""
+
+    def commit(self, batch: Batch, now_ms: int) -> Written:
+        """Stores one batch, and moves the next offsets on.
+
+        Raises Fenced when the offsets are not where the batch begins; DatabaseAway when nothing was stored and the
+        same call may succeed later. Any other error means that the batch holds something that is refused.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of some parcels: those that are stored, by partition in order, and whose partitions are fenced."""
+
+    stored: dict[Partition, list[Parcel]] = field(default_factory=dict)
+    fenced: set[Partition] = field(default_factory=set)
+    written: Written = field(default_factory=Written)
+
+
+class Writing:
+    """Parcels into the database. ``now_ms`` is the wall clock; ``aborting`` ends the wait for one that is away."""
+
+    def __init__(
+        self, writer: Writer, now_ms: Callable[[], int], ceiling: DeadLetterCeiling, aborting: threading.Event
+    ) -> None:
+        self._writer = writer
+        self._now_ms = now_ms
+        self._aborting = aborting
+        self._ceiling = CeilingGuard(ceiling)
+        self._store_ceiling = CeilingGuard(ceiling)  # of records that only the database refuses
+
+    def write(self, parcels: Sequence[Parcel]) -> Outcome:
+        """Stores parcels: in one transaction, in one a partition if one is fenced, in several if one is refused.
+
+        Raises DatabaseAway when the wait for the database was aborted; FatalError when too many records are dead
+        letters, when the database refuses too many stories, or a dead letter.
+        """
+        self._ceiling.check([item for parcel in parcels for item in parcel.items])
+        by_partition: dict[Partition, list[Parcel]] = {}
+        for parcel in parcels:
+            by_partition.setdefault(parcel.partition, []).append(parcel)
+        if not by_partition:
+            return Outcome()
+        try:
+            return Outcome(stored=by_partition, written=self._store(by_partition.values()))
+        except Fenced:
+            return self._one_by_one(by_partition)  # one of the partitions is no longer ours; the others still are
+
+    def _one_by_one(self, by_partition: dict[Partition, list[Parcel]]) -> Outcome:
+        stored, fenced, written = {}, set(), Written()
+        for partition, parcels in by_partition.items():
+            try:
+                written += self._store([parcels])
+                stored[partition] = parcels
+            except Fenced as error:
+                _log.warning("batch.fenced", reason=str(error), records=sum(map(len, parcels)))
+                fenced.add(partition)
+        return Outcome(stored, fenced, written)
+
+    def _store(self, partitions: Collection[Sequence[Parcel]]) -> Written:
+        items = [item for parcels in partitions for parcel in parcels for item in parcel.items]
+        batch = Batch(
+            offsets={run[0].partition: (run[0].start_offset, run[-1].next_offset) for run in partitions},
+            scored=[item for item in items if isinstance(item, ScoredStory)],
+            dead=[item for item in items if isinstance(item, DeadLetter)],
+        )
+        return self._commit(batch, partitions)
+
+    def _commit(self, batch: Batch, partitions: Collection[Sequence[Parcel]]) -> Written:
+        """Stores a batch; waits for a database that is away; takes apart a batch that the database refuses."""
+        pause, away_since, refused = 0.05, None, 0
+        while True:
+            try:
+                result = self._writer.commit(batch, self._now_ms())
+            except DatabaseAway as error:
+                if away_since is None:
+                    away_since = time.monotonic()
+                    _log.warning("database.away", error=str(error))
+                if self._aborting.wait(pause):
+                    raise
+                pause = min(pause * 2, 10.0)
+            except (Fenced, FatalError):
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever a driver raises about one value
+                refused += 1
+                _log.warning("batch.refused", error=f"{type(error).__name__}: {error}", attempt=refused)
+                if refused >= _ISOLATE_ATTEMPTS:
+                    return self._isolate(batch, partitions, error)
+            else:
+                if away_since is not None:
+                    _log.info("database.back", seconds=round(time.monotonic() - away_since, 1))
+                self._store_ceiling.check(batch.scored)
+                return result
+
+    def _isolate(self, batch: Batch, partitions: Collection[Sequence[Parcel]], error: Exception) -> Written:
+        total = Written()
+        parts = _split(batch)
+        if len(parts) > 1:
+            for part in parts:
+                total += self._commit(part, partitions)
+            return total
+        if not batch.scored:  # even the dead letter is refused: block, never drop
+            raise FatalError(f"the database refuses a dead letter: {error}") from error
+        position = batch.scored[0].enriched.story.position
+        records = (record for parcels in partitions for parcel in parcels for record in parcel.records)
+        record = next(record for record in records if record.position == position)
+        _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", **place_of(record))
+        letter = DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}")
+        self._store_ceiling.check([letter])
+        return self._commit(Batch(batch.offsets, dead=[letter]), partitions)
+
+
+def _split(batch: Batch) -> list[Batch]:
+    """The batch in two, each advancing the offsets over what it holds; one record cannot be split."""
+    items: list[ScoredStory | DeadLetter] = sorted((*batch.scored, *batch.dead), key=_position_of)
+    if len(items) < 2:
+        return [batch]
+    parts: list[Batch] = []
+    first, second = items[: len(items) // 2], items[len(items) // 2 :]
+    reached: dict[Partition, int] = {}
+    for part, last in ((first, False), (second, True)):
+        offsets = {}
+        for partition, (start, following) in batch.offsets.items():
+            begin = reached.get(partition, start)
+            inside = [_position_of(item)[2] for item in part if _position_of(item)[:2] == partition]
+            end = following if last else (max(inside) + 1 if inside else begin)
+            if end != begin:
+                offsets[partition] = (begin, end)
+            reached[partition] = end
+        parts.append(
+            Batch(
+                offsets,
+                [item for item in part if isinstance(item, ScoredStory)],
+                [item for item in part if isinstance(item, DeadLetter)],
+            )
+        )
+    return parts
+
+
+def _position_of(item: ScoredStory | DeadLetter) -> tuple[str, int, int]:
+    position = item.record.position if isinstance(item, DeadLetter) else item.enriched.story.position
+    return (position.topic, position.partition, position.offset)
