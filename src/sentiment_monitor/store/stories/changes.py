@@ -30,7 +30,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """What makes a story a copy: a common key, so near in event time, and what ``is_copy`` says of two clean headlines."""
+    """What makes a story a copy: a common key, so near in event time, and ``is_copy`` of the clean headlines."""
 
     is_copy: Callable[[str, str], bool]
     window_minutes: int
