@@ -196,8 +196,9 @@ def _top_story(story: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_before(evidence: dict[str, Any]) -> dict[str, Any]:
-    def story(one: dict[str, Any]) -> dict[str, Any]:
-        published = datetime.fromisoformat(one.pop("published_at"))
-        return {**one, "published_ms": round(published.timestamp() * 1000), "negative": one.pop("p_negative")}
+    def before(story: dict[str, Any]) -> dict[str, Any]:
+        published_ms = round(datetime.fromisoformat(story["published_at"]).timestamp() * 1000)
+        kept = {name: value for name, value in story.items() if name not in ("published_at", "p_negative")}
+        return {**kept, "published_ms": published_ms, "negative": story["p_negative"]}
 
-    return {**evidence, "top_stories": [story(dict(one)) for one in evidence.get("top_stories") or []]}
+    return {**evidence, "top_stories": [before(story) for story in evidence.get("top_stories") or []]}

@@ -173,7 +173,7 @@ def print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
     for alert in alerts:
         table.add_row(
             str(alert.id),
-            Text(alert.state, style="red bold" if alert.state == "firing" else ""),
+            Text(str(alert.state or ""), style="red bold" if alert.state == "firing" else ""),
             alert.severity,
             clock(alert.fired_minute),
             clock(alert.resolved_minute),

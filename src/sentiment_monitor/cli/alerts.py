@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import click
 import typer
 
 from sentiment_monitor.cli import options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
-from sentiment_monitor.domain.alerts import STORED_STATES
+from sentiment_monitor.domain.alerts import State
 from sentiment_monitor.errors import UsageError
 
 app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode=None)
@@ -18,12 +17,7 @@ app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode
 @app.command("list")
 def list_alerts(
     state: Annotated[
-        str | None,
-        typer.Option(
-            click_type=click.Choice(STORED_STATES),
-            help="Only those in this state; default: all that fired.",
-            show_default=False,
-        ),
+        State | None, typer.Option(help="Only those in this state; default: all that fired.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     config: ConfigOption = None,

@@ -29,7 +29,7 @@ class Decision(NamedTuple):
 def step(rule: Rule, alert: Alert, evaluation: Evaluation | None, minute: int, missed: int = 0) -> Decision:
     """Decide one series at one tick.
 
-    ``alert`` is the newest of the series under the rule; the spike after one that is over, or in state ``NORMAL``,
+    ``alert`` is the newest of the series under the rule; the spike after one that is over, or in no state yet,
     makes a new one. ``evaluation`` is None when the series was no candidate: nothing to see. The caller must keep
     open alerts among the candidates, and pass the evaluation with reason ``no_data`` when the feed is silent.
     ``missed`` is how many minutes before this one nobody decided.

@@ -17,16 +17,14 @@ TOP_STORIES = 5  # that an alert shows
 
 
 class State(StrEnum):
-    """Of one series under one rule. All but ``NORMAL`` are states of a stored alert."""
+    """Of an alert. The list of states stands here and nowhere else."""
 
-    NORMAL = "normal"  # nothing to say: there is no alert
     PENDING = "pending"  # beyond, but not yet for ``for_minutes``
     FIRING = "firing"
     RESOLVED = "resolved"  # fired once, and over
     DROPPED = "dropped"  # pending came to nothing
 
 
-STORED_STATES = tuple(state for state in State if state is not State.NORMAL)
 OPEN_STATES = (State.PENDING, State.FIRING)
 
 
@@ -68,7 +66,7 @@ class Alert:
     rule: str
     series: str
     severity: str
-    state: State = State.NORMAL
+    state: State | None = None  # None: nothing to say yet, and nothing to store
     title: str = ""
     pending_minute: int | None = None  # beyond since, for the current pending or firing
     fired_minute: int | None = None

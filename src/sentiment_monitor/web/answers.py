@@ -174,7 +174,7 @@ class AlertAnswer:
             rule=alert.rule,
             series=alert.series,
             severity=alert.severity,
-            state=alert.state,
+            state=str(alert.state or ""),
             title=alert.title,
             pending_at=iso(alert.pending_minute or 0),
             fired_at=iso(alert.fired_minute),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -18,11 +19,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import exc as sql_errors
 from sqlalchemy import inspect, select, text
 
+from sentiment_monitor.domain.alerts import Evidence, State, TopStory, fingerprint
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 from sentiment_monitor.store import reading
 from sentiment_monitor.store.database import Database, _config
 from sentiment_monitor.store.schema import copy_keys, metadata, stories
-from writing import Desk, scored
+from writing import Alerts, Desk, scored
 
 VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events")
 
@@ -131,6 +133,74 @@ def test_copy_keys_survive_the_way_down_to_their_foreign_key_and_up_again(databa
     assert kept() == before
     Desk(database).write(scored("1", "Bank fails", action="deleted"), scored("3", "Mill opens again"))
     assert {identity for _, identity, _ in kept()} == {identity for _, identity, _ in before} - {1}
+
+
+def test_alerts_of_the_schema_before_come_over_with_state_evidence_and_queue(database: Database) -> None:
+    alembic(database, "downgrade", "0002")
+    state = {"status": "firing", "evaluated_minute": 130, "pending_minute": 100, "started_minute": 101,
+             "quiet_minute": 125, "notified_minute": 101, "ended_minute": None}  # fmt: skip
+    story = {"id": "7", "headline": "Mill – 银行", "source": "wire", "url": "https://news.example/7",
+             "published_ms": 1_772_667_540_000, "negative": 0.93, "copies": 2}  # fmt: skip
+    statistics = {"p_count": 1e-9, "effect": 12.5, "expected_share": 0.2, "series": "ticker:A", "beyond": True}
+    evidence = {
+        "sentence": "5 of 9",
+        "sources": ["wire"],
+        "copies": 2,
+        "top_stories": [story],
+        "statistics": statistics,
+    }
+    with database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO alerts (id, fingerprint, rule, series, severity, state, state_json, title, pending_minute,"
+                " fired_minute, updated_minute) VALUES (1, :print, 'rule', 'ticker:A', 'critical', 'firing', :state,"
+                " 'A fires', 100, 101, 130)"
+            ),
+            {"print": fingerprint("rule", "ticker:A"), "state": json.dumps(state)},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO alert_events (id, alert_id, minute, transition, reason, observed, volume, expected,"
+                " p_value, q_value, evidence, explanation) VALUES (1, 1, 101, 'fired', 'spike_burst', 5, 9, 0.5, 1e-6,"
+                " 1e-5, :e, 'because')"
+            ),
+            {"e": json.dumps(evidence)},
+        )
+        for number in (0, 1):
+            connection.execute(
+                text(
+                    "INSERT INTO notifications (event_id, receiver, notifier, idempotency_key, payload, title, body,"
+                    " state, attempts, created_ms, next_attempt_ms) VALUES (1, 'desk', :n, :key, '{}', 't', 'b',"
+                    " 'queued', 0, 5, 5)"
+                ),
+                {"n": number, "key": f"key-{number}"},
+            )
+    alembic(database, "upgrade", "head")
+    alerts = Alerts(database)
+    (alert,) = alerts.open()
+    assert (alert.state, alert.pending_minute, alert.fired_minute, alert.quiet_minute, alert.decided_minute) == (
+        State.FIRING, 100, 101, 125, 130,
+    )  # fmt: skip
+    assert alerts.told([1]) == {1: {"desk": 101}}
+    history = alerts.history(1)
+    assert history is not None
+    assert history.events[0].evidence == Evidence(
+        "5 of 9",
+        (TopStory("7", "Mill – 银行", "wire", "https://news.example/7", "2026-03-04T23:39:00Z", 0.93, 2),),
+        ("wire",),
+        2,
+        {"p_count": 1e-9, "effect": 12.5, "expected_share": 0.2},
+    )
+    assert [due.notification.notifier for due in alerts.outbox.due(5)] == ["#0", "#1"]
+    with database.read() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM v1_alert_events")) == 1
+    alembic(database, "downgrade", "0002")
+    with database.read() as connection:
+        (kept,) = connection.execute(text("SELECT state_json, updated_minute FROM alerts"))
+        assert json.loads(kept[0]) == {**state, "evaluated_minute": 130}
+        (old,) = connection.scalars(text("SELECT evidence FROM alert_events"))
+        assert json.loads(old)["top_stories"] == [story]
+        assert list(connection.scalars(text("SELECT notifier FROM notifications ORDER BY id"))) == [0, 1]
 
 
 def test_on_sqlite_copy_keys_stay_one_tree_without_row_numbers(database: Database) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Response
 
-from sentiment_monitor.domain.alerts import STORED_STATES
+from sentiment_monitor.domain.alerts import State as AlertState
 from sentiment_monitor.times import DAY_MINUTES, iso
 from sentiment_monitor.web.dependencies import Alerts, Html
 from sentiment_monitor.web.parameters import NO_NUL, State
@@ -19,7 +19,7 @@ router = APIRouter()
 @router.get("/alerts")
 def listing(alerts: Alerts, page: Html, state: State = "") -> Response:
     listed = alerts.listing(state=state or None, limit=_LISTED)
-    return page.html("alerts.html", here="alerts", state=state, states=STORED_STATES, alerts=listed, limit=_LISTED)
+    return page.html("alerts.html", here="alerts", state=state, states=tuple(AlertState), alerts=listed, limit=_LISTED)
 
 
 @router.get("/alert")
