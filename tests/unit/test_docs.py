@@ -20,7 +20,8 @@ from sentiment_monitor import docs
 from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.news import Position, Record
 from sentiment_monitor.errors import SettingsError, UsageError
-from sentiment_monitor.ingest.decode import FIELDS, Decoder, instant_ms
+from sentiment_monitor.ingest.decode import FIELDS, Decoder
+from sentiment_monitor.ingest.instants import instant_ms
 from sentiment_monitor.notify.signature import sign
 from sentiment_monitor.settings.alerting import RuleEntry
 from sentiment_monitor.settings.load import load
