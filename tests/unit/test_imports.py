@@ -53,7 +53,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"watch", "web"},
     "cli": {"app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry", "terminal", "train"},
     "demo": {"app", "ingest", "settings", "store", "telemetry", "terminal"},
-    "docs": {"cli", "detect", "settings"},
     "alembic": set(),
 }  # fmt: skip
 # Outside library -> where it may be imported (a part of the package, or a file of one).
