@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import click
 import typer
 
 from sentiment_monitor.cli import options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
-from sentiment_monitor.domain.alerts import STORED_STATES
+from sentiment_monitor.domain.alerts import STORED_STATES, State
 from sentiment_monitor.errors import UsageError
 
 app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode=None)
 
 
+def _stored_state(text: str) -> State:
+    if text not in STORED_STATES:
+        names = ", ".join(f"'{state}'" for state in STORED_STATES)
+        raise typer.BadParameter(f"'{text}' is not one of {names}.")
+    return State(text)
+
+
 @app.command("list")
 def list_alerts(
     state: Annotated[
-        str | None,
+        State | None,
         typer.Option(
-            click_type=click.Choice(STORED_STATES),
+            parser=_stored_state,
+            metavar=f"<{'|'.join(STORED_STATES)}>",
             help="Only those in this state; default: all that fired.",
             show_default=False,
         ),
