@@ -128,5 +128,6 @@ class Alerts(AlertStore):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
+        self.database = database
         self.outbox = Outbox(database)
         self.leases = LeaseStore(database)

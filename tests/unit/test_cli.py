@@ -294,6 +294,29 @@ def test_scores_come_in_input_order_with_the_promised_fields(
         assert one["topic"] is None
 
 
+@pytest.mark.parametrize("command", ["score", "evaluate", "bench"])
+def test_a_settings_file_counts_for_every_command_that_needs_a_classifier(
+    monitor: Monitor, tmp_path: Path, command: str
+) -> None:
+    settings = tmp_path / "other.toml"
+    settings.write_text('[classifier]\nname = "no-such-folder/at-all"\n')
+    file = tmp_path / "texts.csv"
+    file.write_text("text,s\nTarn Savings collapses,negative\n")
+    arguments = {
+        "score": ["Tarn Savings collapses"],
+        "evaluate": [str(file), "--sentiment-column", "s"],
+        "bench": ["--limit", "1"],
+    }
+    ran = monitor(command, *arguments[command], "--config", str(settings))
+    assert (ran.code, "no-such-folder/at-all" in ran.err) == (3, True), ran.err
+
+
+def test_scores_are_of_the_configured_classifier(monitor: Monitor, tmp_path: Path) -> None:
+    (tmp_path / "monitor.toml").write_text('[classifier]\nname = "lexicon"\n')
+    named = monitor("score", *TEXTS, "--classifier", "lexicon", "--format", "jsonl")
+    assert monitor("score", *TEXTS, "--format", "jsonl").out == named.out
+
+
 def test_scores_of_texts_as_csv_and_table(monitor: Monitor) -> None:
     ran = monitor("score", *TEXTS, "--classifier", "lexicon", "--format", "csv")
     assert [row["label"] for row in csv.DictReader(io.StringIO(ran.out))] == ["negative", "positive", "neutral"]

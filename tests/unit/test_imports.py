@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from sentiment_monitor.store.database import Database
+
 PACKAGE = "sentiment_monitor"
 SOURCE = Path(__file__).resolve().parents[2] / "src" / PACKAGE
 
@@ -51,7 +53,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"watch", "web"},
     "cli": {"app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry", "terminal", "train"},
     "demo": {"app", "ingest", "settings", "store", "telemetry", "terminal"},
-    "docs": {"cli", "detect", "settings"},
 }  # fmt: skip
 # Outside library -> where it may be imported (a part of the package, or a file of one).
 FENCES: dict[str, set[str]] = {
@@ -321,9 +322,33 @@ def test_what_prints_results_imports_neither_web_server_nor_database(tmp_path: P
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
+_RUN_AND_LIST = """
+import sys
+from {package}.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+print("heavy:", *[name for name in {names} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("arguments", [["alerts", "list", "--database", "sqlite:///monitor.sqlite"], ["config"]])
+def test_what_only_reads_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "home").mkdir()
+    database = Database(f"sqlite:///{tmp_path / 'home' / 'monitor.sqlite'}")
+    database.migrate()
+    database.close()
+    heavy = ["torch", "transformers", "openvino", "scipy", "numpy", "kafka", "fastapi", "alembic", "apprise", "httpx"]
+    source = _RUN_AND_LIST.format(package=PACKAGE, names=heavy)
+    done = _python(tmp_path, source, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split() == ["heavy:"]
+
+
 def _python(folder: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     home = folder / "home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     environment = {
         "HOME": str(home),
         "TMPDIR": str(home),

@@ -142,6 +142,7 @@ def _watch_live(service: Service, settings: Settings, metrics: TickLoop) -> None
         service.ticker,
         service.delivery,
         service.leadership,
+        service.database,
         now_ms=now_ms,
         failed=service.fail,
         tick_second=settings.detect.tick_offset_seconds,

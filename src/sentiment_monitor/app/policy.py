@@ -16,7 +16,6 @@ from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.notify.apprise import AppriseNotifier
 from sentiment_monitor.notify.contract import Notifier
 from sentiment_monitor.notify.log import LogNotifier
-from sentiment_monitor.notify.webhook import WebhookNotifier
 from sentiment_monitor.settings import alerting
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.database import Database
@@ -104,6 +103,9 @@ def _notifier(receiver: str, configured: alerting.Notifier) -> Notifier:
 def _made_of(configured: alerting.Notifier) -> Notifier:
     match configured:
         case alerting.WebhookNotifier():
+            # An HTTP client is imported where somebody wants one: commands that only look at settings should be quick.
+            from sentiment_monitor.notify.webhook import WebhookNotifier
+
             return WebhookNotifier(
                 str(configured.url),
                 secret=configured.secret.get_secret_value() if configured.secret else "",

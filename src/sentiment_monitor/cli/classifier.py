@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sentiment_monitor.cli import options
-from sentiment_monitor.cli.options import ClassifierOption, JsonOption
+from sentiment_monitor.cli.options import ClassifierOption, ConfigOption, JsonOption
 from sentiment_monitor.errors import UsageError
 
 
@@ -28,7 +28,8 @@ def score(
     text_column: Annotated[str, typer.Option(help="Column of the headline.")] = "text",
     body_column: Annotated[str | None, typer.Option(help="Column of the story's body.", show_default=False)] = None,
     form: Annotated[OutputFormat, typer.Option("--format", "-f", help="How to print.")] = OutputFormat.table,
-    classifier: ClassifierOption = "bundled",
+    classifier: ClassifierOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Score headlines: sentiment, its probabilities, and topic, in input order.
 
@@ -49,7 +50,7 @@ def score(
     log.configure("warning")
     if file:  # looked at before the classifier is started
         next(tables.read_cells(file, [name for name in (text_column, body_column) if name]))
-    loaded = options.load_classifier(classifier)
+    loaded = options.load_classifier(config, classifier)
     if file:
         pairs: Any = files.score_file(file, loaded, text_column=text_column, body_column=body_column)
     else:
@@ -70,7 +71,8 @@ def evaluate(
         Path | None,
         typer.Option(help="Label file (sha1,label) for a file whose texts have no labels.", show_default=False),
     ] = None,
-    classifier: ClassifierOption = "bundled",
+    classifier: ClassifierOption = None,
+    config: ConfigOption = None,
     mapping: Annotated[
         list[str] | None, typer.Option("--map", help="value=label, e.g. bullish=positive.", show_default=False)
     ] = None,
@@ -95,7 +97,7 @@ def evaluate(
         labels=labels,
         mapping=options.pairs("--map", mapping),
     )
-    loaded = options.load_classifier(classifier)
+    loaded = options.load_classifier(config, classifier)
     if not loaded.topics and not any(row.sentiment for row in rows):
         raise UsageError(f"{loaded.id} knows no topics: there is nothing to compare {topic_column} with")
     with terminal.progress("scoring") as advance:
@@ -115,7 +117,8 @@ def bench(
     mapping: Annotated[
         list[str] | None, typer.Option("--map", help="value=label, e.g. bullish=positive.", show_default=False)
     ] = None,
-    classifier: ClassifierOption = "bundled",
+    classifier: ClassifierOption = None,
+    config: ConfigOption = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Score at most so many texts.")] = 1_000,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1_024, help="CPUs every run may use; default: all.", show_default=False)
@@ -154,10 +157,11 @@ def bench(
         )
     else:
         sample = texts.built_in(limit)
+    configured = options.load_settings(config, options.given(classifier={"name": classifier})).classifier
     at = datetime.fromtimestamp(now_ms() / 1000, UTC).isoformat(timespec="seconds")
     with terminal.progress("measuring") as advance:
         outcome = race.race(
-            sample, classifier=classifier, at=at, threads=threads, cache=options.cache_dir(), progress=advance
+            sample, classifier=configured.name, at=at, threads=threads, cache=configured.cache_dir, progress=advance
         )
     report.print_outcome(outcome, as_json=as_json)
     if plot:

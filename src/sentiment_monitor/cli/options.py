@@ -22,7 +22,11 @@ DatabaseOption = Annotated[
     str | None, typer.Option("--database", help="Database URL instead of the configured one.", show_default=False)
 ]
 ClassifierOption = Annotated[
-    str, typer.Option(help="bundled, lexicon, a directory, or a hub name such as ProsusAI/finbert.")
+    str | None,
+    typer.Option(
+        help="bundled, lexicon, a directory, or a hub name such as ProsusAI/finbert; default: the configured one.",
+        show_default=False,
+    ),
 ]
 
 
@@ -33,17 +37,17 @@ def load_settings(config: Path | None, overrides: dict[str, Any]) -> Settings:
     return load(config, **overrides)
 
 
-def cache_dir() -> Path | None:
-    """Where the settings say that engines are kept."""
-    return load_settings(None, {}).classifier.cache_dir
-
-
-def load_classifier(name: str) -> Classifier:
-    """The classifier ``name`` as ``monitor run`` would start it: engine, cache and windows as configured."""
-    configured = load_settings(None, {}).classifier
+def load_classifier(config: Path | None, name: str | None) -> Classifier:
+    """The classifier that ``monitor run`` would start: the configured one unless ``name`` is another."""
+    configured = load_settings(config, given(classifier={"name": name})).classifier
     from sentiment_monitor.score import load
 
-    return load(name, engine=configured.engine, cache_dir=configured.cache_dir, max_windows=configured.max_windows)
+    return load(
+        configured.name,
+        engine=configured.engine,
+        cache_dir=configured.cache_dir,
+        max_windows=configured.max_windows,
+    )
 
 
 def given(**tables: dict[str, Any]) -> dict[str, Any]:

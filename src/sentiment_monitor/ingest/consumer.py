@@ -10,106 +10,31 @@ from typing import Any, Literal
 import structlog
 from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.net.compat import KafkaNetClient
-from kafka.net.manager import KafkaConnectionManager
-from kafka.net.selector import NetworkSelector
 
 from sentiment_monitor.domain.news import Partition, Position, Record
 from sentiment_monitor.errors import (
     BrokerAway,
     DatabaseAway,
     FatalError,
-    MonitorError,
     PositionLost,
-    SettingsError,
+)
+from sentiment_monitor.ingest.client import (
+    REFUSED,
+    connection_error,
+    finish_joining,
+    forget_first_join,
+    refusal,
+    strict_client,
 )
 from sentiment_monitor.ingest.source import Fetched, Positions
 
 _log = structlog.get_logger()
 
-_UNAUTHENTICATED = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
-_REFUSED = (kafka_errors.AuthorizationError, *_UNAUTHENTICATED)
 # A broker that answers a fetch beyond its log with silence instead of OffsetOutOfRange gives itself away by
 # a high-water mark below our position; brokers also do that for a moment during a leader change.
 _BEYOND_END_SECONDS = 10.0
 _RECONNECT_MS = 3_000
 _METADATA_MS = 5_000
-_JOIN_MS = 1_000
-
-
-def connection_error(error: Exception, client_options: Mapping[str, Any]) -> MonitorError:
-    """What to raise when a client cannot be made: BrokerAway only when trying again can help."""
-    if isinstance(error, _REFUSED):
-        return _refusal(error)
-    if isinstance(error, kafka_errors.KafkaConfigurationError):
-        return SettingsError(f"kafka: the client refuses these settings: {error}")
-    servers = ", ".join(client_options.get("bootstrap_servers", []))
-    hint = ""
-    if client_options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
-        # Where a broker hangs up right after its refusal, the client may see only that it hung up.
-        hint = (
-            " (a wrong user, password or certificate authority, or a port without TLS, looks the same: the log says "
-            "what the broker did)"
-        )
-    return BrokerAway(f"no Kafka broker answers at {servers}: {error}{hint}")
-
-
-def _refusal(error: Exception) -> FatalError:
-    if not isinstance(error, _UNAUTHENTICATED):
-        return FatalError(f"Kafka refused us: {error}")
-    return FatalError(
-        f"Kafka refused us: authentication failed ({error}). Check kafka.sasl_mechanism, kafka.sasl_username and the "
-        "password (MONITOR_KAFKA__SASL_PASSWORD or its secret file), and that the broker knows this user."
-    )
-
-
-class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client publishes no types
-    """Ends the first search for a broker as soon as one refuses us, and a TLS handshake that nobody answers.
-
-    The client's own search takes a refusal for a broker that is away and tries again until its time is over. Once
-    connected, brokers that come and go are the client's matter again. For a handshake, as with a port that speaks no
-    TLS, kafka-python 3.0.12 waits for ever.
-    """
-
-    _connected = False
-    _refused: Exception | None = None
-
-    def get_connection(self, node_id: Any, *arguments: Any, **options: Any) -> Any:
-        if self._refused is not None and not self._connected:
-            raise self._refused
-        connection = super().get_connection(node_id, *arguments, **options)
-        connection.init_future.add_callback(self._welcome).add_errback(self._note)
-        return connection
-
-    def bootstrap(self, *arguments: Any, **options: Any) -> Any:
-        try:
-            return super().bootstrap(*arguments, **options)
-        except BaseException:
-            if not self._connected:
-                self._net.close()  # the client that was not made cannot be closed
-            raise
-
-    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
-        building = self._net.call_soon_with_future(super()._build_transport, node, timeout_at)
-        try:
-            left = None if timeout_at is None else max(0.0, timeout_at - time.monotonic()) * 1000
-            return await self.wait_for(building, left)
-        except kafka_errors.KafkaTimeoutError:
-            building.add_callback(lambda transport: transport.close())  # it may still come
-            raise
-
-    def _welcome(self, _: object) -> None:
-        self._connected = True
-
-    def _note(self, error: Exception) -> None:
-        if isinstance(error, _REFUSED):
-            self._refused = error
-
-
-def strict_client(**options: Any) -> KafkaNetClient:
-    """For a client's option ``kafka_client``: at its start a refusal is an error at once, not a broker that is away."""
-    net = NetworkSelector(**options)
-    return KafkaNetClient(net, _Connections(net, **options), **options)
 
 
 class KafkaSource:
@@ -201,13 +126,13 @@ class KafkaSource:
             _log.warning("positions.unavailable", error=str(error))
         self._apply_hold(hold)
         try:
-            self._finish_joining()
+            finish_joining(self._consumer)
             batches = self._consumer.poll(timeout_ms=timeout_ms)
         except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
             self._lost(self._partitions_of(error), str(error))
             return []
-        except _REFUSED as error:
-            raise _refusal(error) from error
+        except REFUSED as error:
+            raise refusal(error) from error
         except kafka_errors.RetriableError as error:
             _log.warning("broker.away", error=str(error) or type(error).__name__)
             return []
@@ -229,19 +154,6 @@ class KafkaSource:
             self._next[partition] = following
         self._check_ends()
         return fetched
-
-    def _finish_joining(self) -> None:
-        """Have the client finish a join that an earlier poll began.
-
-        kafka-python 3.0.12 joins again when a topic's partitions change, without noting that it must. If the poll ends
-        first and this member is the group's leader, handing out partitions takes the reason away, and the answer is
-        never read: a member without partitions or heartbeats that goes on polling, for ever. And an answer that comes
-        between two polls starts the join anew, hence the wait: there is nothing to fetch meanwhile.
-        """
-        coordinator = self._consumer._coordinator
-        if coordinator.rejoining:
-            coordinator.request_rejoin()
-            coordinator.ensure_active_group(timeout_ms=_JOIN_MS)
 
     def _place(self) -> None:
         with self._lock:
@@ -369,11 +281,7 @@ class KafkaSource:
 
     def close(self) -> None:
         """See :meth:`Source.close`."""
-        coordinator = self._consumer._coordinator
-        if coordinator.rejoining and coordinator._generation.generation_id < 0:
-            # The embedded broker never again completes a group that a member has left while its first join was
-            # pending: the next start would read nothing, for ever. Without a word it forgets the member in time.
-            coordinator.reset_generation()
+        forget_first_join(self._consumer)
         try:
             self._consumer.close(autocommit=False, timeout_ms=5_000)
         except kafka_errors.KafkaError as error:

@@ -12,8 +12,9 @@ from kafka import errors as kafka_errors
 from kafka.admin import KafkaAdminClient
 
 from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
-from sentiment_monitor.ingest.consumer import connection_error, strict_client
-from sentiment_monitor.ingest.decode import FIELDS, instant_ms
+from sentiment_monitor.ingest.client import connection_error, strict_client
+from sentiment_monitor.ingest.decode import FIELDS
+from sentiment_monitor.ingest.instants import instant_ms
 
 _LONGEST_SLEEP = 366 * 86_400.0  # seconds; the operating system refuses centuries
 

@@ -1,9 +1,7 @@
-"""Connections and migrations: one engine per database, errors of the driver turned into ours."""
+"""Connections: one engine per database, transactions, errors of the driver turned into ours."""
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy import exc as sql_errors
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -24,6 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
 
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
+from sentiment_monitor.store import migrations
 
 __all__ = ["Connection", "Database", "insert_missing"]
 
@@ -162,7 +156,7 @@ class Database:
     def revisions(self) -> tuple[str | None, str]:
         """The schema revision the database is at (None: empty) and the one this version needs."""
         with self.read() as connection:
-            return MigrationContext.configure(connection).get_current_revision(), _head()
+            return migrations.current_revision(connection), migrations.head_revision()
 
     def migrate(self) -> bool:
         """Brings the schema up to date; True when something changed.
@@ -177,15 +171,7 @@ class Database:
             if not self.is_sqlite:
                 # Serialises migrations; any constant does, this one is the CRC-32 of the project's name.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(2903651709)")
-            config = _config()
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise FatalError(
-                    f"the database is at schema revision {current}, which this version does not know: {error}. "
-                    "It was probably changed by a newer version; use that one."
-                ) from error
+            migrations.upgrade(connection)
         return True
 
 
@@ -193,27 +179,6 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[
     """Adds rows; where a row with the same key is there already, that one stays as it is."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
     connection.execute(insert(table).on_conflict_do_nothing(), rows)
-
-
-def _folder() -> Path:
-    """Where the migrations lie: inside an installed package, beside ``src`` in a checkout."""
-    packaged = Path(str(importlib.resources.files("sentiment_monitor"))) / "alembic"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[3] / "alembic"
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-@functools.cache
-def _head() -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise FatalError(f"no migrations found in {_folder()}")
-    return head
 
 
 def _sqlite_connect(pragmas: Sequence[str]) -> Callable[[sqlite3.Connection, object], None]:

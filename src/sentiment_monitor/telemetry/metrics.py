@@ -106,7 +106,8 @@ class TickLoop(_Part):
         self.decided_to_sent = self._ages(
             "decided_to_sent_seconds", "Time from the decision to tell somebody to its being sent."
         )
-        for result in ("done", "postponed", "missed"):
+        self.clock_steps = self._counter("clock_steps", "Jumps of the wall clock.")
+        for result in ("done", "skipped", "postponed", "missed"):
             self.ticks.labels(result)
         for transition in ("fired", "resolved"):
             self.alerts_decided.labels(transition)

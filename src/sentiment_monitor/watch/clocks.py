@@ -1,7 +1,7 @@
-"""The tick loop: what runs when, and what happens when it cannot.
+"""The two clocks of the tick loop: live by the wall, or history by the stories' own times.
 
-Every job is idempotent: a tick that was decided is skipped, a notification that was sent is not due. Missed runs are
-counted and one catch-up run is enough, because a tick looks at windows, not at what came since the last one.
+Every turn is idempotent: a minute that was decided is skipped, a notification that was sent is not due. One turn after
+a pause is enough, because a tick looks at windows, not at what came since the last one.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobExecutionEvent
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.rules import Rule
@@ -21,20 +18,26 @@ from sentiment_monitor.errors import Fenced, RetryLater
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.reading import active_minutes
+from sentiment_monitor.store.set_back import set_back
 from sentiment_monitor.telemetry.metrics import TickLoop
-from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.times import MINUTE_MS, iso
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
+from sentiment_monitor.watch.schedule import Job, Loss, Schedule
 from sentiment_monitor.watch.tick import Ticker, TickReport
 
 _log = structlog.get_logger()
 
 _WAIT_SECONDS = 0.5
 _LAST_DELIVERY_SECONDS = 5.0  # what a stop gives to what is due
+_RENEW_SECONDS = 5.0  # at most: also how soon a follower notices that nobody leads
+# Progress further ahead than this was made by a clock that ran ahead. Nearer it may be a replica whose clock is a
+# little fast, or a replay up to stories that are dated in the future, and is waited for.
+AHEAD_MINUTES = 15
 
 
 class LiveClock:
-    """Ticks once a minute by the wall clock, and delivers every few seconds.
+    """Ticks once a minute by the wall clock, keeps the lease, and delivers every few seconds.
 
     A tick or a delivery that fails because the database is away is tried again at its next turn; any other error
     ends the loop: ``failed`` is called with it, and the process must stop.
@@ -45,6 +48,7 @@ class LiveClock:
         ticker: Ticker,
         delivery: Delivery,
         leadership: Leadership,
+        database: Database,
         *,
         now_ms: Callable[[], int],
         failed: Callable[[BaseException], None],
@@ -55,40 +59,29 @@ class LiveClock:
         self._ticker = ticker
         self._delivery = delivery
         self._leadership = leadership
+        self._database = database
         self._now_ms = now_ms
-        self._failed = failed
         self._metrics = metrics or TickLoop()
-        # The first tick is a job of its own, and may still run when the schedule's first one is due.
-        self._one_tick = threading.Lock()
-        self._scheduler = BackgroundScheduler(timezone="UTC", executors={"default": ThreadPoolExecutor(2)}, daemon=True)
-        # The schedule table. Late is better than never within the grace, once is enough after a pause, and a
-        # job that still runs is never started a second time.
-        self._scheduler.add_job(
-            self._tick, "cron", second=tick_second, id="tick", coalesce=True, max_instances=1, misfire_grace_time=50
+        self._schedule = Schedule(
+            (
+                Job("tick", every=60, at=tick_second, run=self._tick, leader_only=True),
+                Job("lease", every=min(_RENEW_SECONDS, leadership.ttl_seconds / 3), run=self._renew, leader_only=False),
+                Job("deliver", every=delivery_seconds, run=self._deliver, leader_only=True),
+            ),
+            leadership,
+            failed=failed,
+            lost=self._lost,
+            stepped=self._stepped,
         )
-        self._scheduler.add_job(
-            self._deliver,
-            "interval",
-            seconds=delivery_seconds,
-            id="deliver",
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=30,
-        )
-        self._scheduler.add_listener(self._observe, EVENT_JOB_MISSED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
 
     def start(self) -> None:
         """Starts the jobs, with a first tick at once so that a restart misses nothing."""
-        self._scheduler.start()
-        self._scheduler.add_job(self._tick, id="first-tick", misfire_grace_time=None)
+        self._schedule.start()
 
     def stop(self) -> None:
         """Waits for the running jobs, delivers what is due and can be sent soon, and gives the lease away."""
         self._delivery.hurry(_LAST_DELIVERY_SECONDS)
-        # A job that falls due while the scheduler shuts down ends its thread with an error: take them away first.
-        self._scheduler.pause()
-        self._scheduler.remove_all_jobs()
-        self._scheduler.shutdown(wait=True)
+        self._schedule.stop()
         try:
             if self._leadership.lease():
                 self._delivery.deliver()
@@ -97,42 +90,51 @@ class LiveClock:
             _log.warning("detect.stop_unclean", error=str(error))
 
     def _tick(self) -> None:
-        with self._one_tick:
-            self._tick_alone()
+        lease = self._leadership.lease()
+        if lease is None:
+            return
+        now_ms = self._now_ms()
+        minute = now_ms // MINUTE_MS
+        if lease.progress_minute is not None and lease.progress_minute > minute + AHEAD_MINUTES:
+            lease = self._back_to_the_present(lease, minute, now_ms)
+        if lease.progress_minute is not None and lease.progress_minute >= minute:
+            self._metrics.ticks.labels("skipped").inc()
+            _log.debug("tick.skipped", minute=minute, decided=lease.progress_minute)
+            return
+        started = time.monotonic()
+        report = self._ticker.tick(minute, lease, now_ms)
+        _count(self._metrics, report, time.monotonic() - started)
+        _log.debug(
+            "tick.done",
+            minute=report.minute,
+            candidates=report.candidates,
+            fired=report.fired,
+            resolved=report.resolved,
+            ms=round((time.monotonic() - started) * 1000, 1),
+        )
 
-    def _tick_alone(self) -> None:
-        try:
-            lease = self._leadership.lease()
-            if lease is None:
-                return
-            started = time.monotonic()
-            report = self._ticker.tick(self._now_ms() // MINUTE_MS, lease, self._now_ms())
-            _count(self._metrics, report, time.monotonic() - started)
-            _log.debug(
-                "tick.done",
-                minute=report.minute,
-                candidates=report.candidates,
-                fired=report.fired,
-                resolved=report.resolved,
-                ms=round((time.monotonic() - started) * 1000, 1),
-            )
-        except (RetryLater, Fenced) as error:
-            self._metrics.ticks.labels("postponed").inc()
-            _log.warning("tick.postponed", error=str(error))
+    def _back_to_the_present(self, lease: Lease, minute: int, now_ms: int) -> Lease:
+        """Minutes that the clock has yet to reach cannot have been decided rightly, and must not silence it."""
+        _log.error(
+            "tick.progress_ahead",
+            reason="the newest minute decided lies ahead of the clock, which has stepped: deciding goes on from now",
+            decided=iso(lease.progress_minute),
+            now=iso(minute),
+        )
+        return set_back(self._database, lease, minute - 1, now_ms)
+
+    def _renew(self) -> None:
+        self._leadership.lease()
 
     def _deliver(self) -> None:
-        try:
-            if self._leadership.lease() is not None:
-                self._delivery.deliver()
-        except (RetryLater, Fenced) as error:
-            _log.warning("delivery.postponed", error=str(error))
+        self._delivery.deliver()
 
-    def _observe(self, event: JobExecutionEvent) -> None:
-        if event.code == EVENT_JOB_ERROR:
-            self._failed(event.exception)
-        elif event.job_id == "tick":
-            self._metrics.ticks.labels("missed").inc()
-            _log.warning("tick.missed")
+    def _lost(self, job: str, loss: Loss, turns: int) -> None:
+        if job == "tick":
+            self._metrics.ticks.labels(loss).inc(turns)
+
+    def _stepped(self, seconds: float) -> None:
+        self._metrics.clock_steps.inc()
 
 
 def _count(metrics: TickLoop, report: TickReport, seconds: float) -> None:
@@ -177,7 +179,7 @@ class EventClock:
         """Decides every minute up to and including ``complete_before``.
 
         Waits for a database that is away, and for a lease that another process (or our own former life, for the rest
-        of its time) still holds: history is decided in order or not at all. :meth:`stop` ends the waiting.
+        of its time) still holds: history is decided in order or not at all. :meth:`stop` ends it between two minutes.
         """
         if complete_before is None:
             return
@@ -199,7 +201,7 @@ class EventClock:
                 self._stopping.wait(_WAIT_SECONDS)
 
     def stop(self) -> None:
-        """Ends the waiting of :meth:`advance`; minutes not decided are decided by the next run."""
+        """Ends :meth:`advance` after the minute at hand; minutes not decided are decided by the next run."""
         self._stopping.set()
 
     def _decide(self, lease: Lease, last: int) -> None:
@@ -210,8 +212,12 @@ class EventClock:
         for minute, changed in self._due(self._next, last):
             if self._open and self._next > 0:
                 for between in range(self._next, minute):
-                    if not self._tick(between, lease, ()):
+                    if self._stopping.is_set() or not self._tick(between, lease, ()):
                         break
+                    self._next = between + 1
+            if self._stopping.is_set():
+                _log.info("replay.stopped", undecided_from=iso(self._next), stored_until=iso(last))
+                return
             self._tick(minute, lease, changed, note_quiet=minute == last)
             self._next = minute + 1
         self._delivery.deliver()

@@ -185,7 +185,7 @@ def test_an_error_of_the_hot_loop_ends_the_service_and_is_raised(made: Settings)
     with pytest.raises(FatalError, match="the engine is gone"):
         service.run()
     assert service.live is not None
-    assert not service.live._scheduler.running
+    assert not service.live._schedule._scheduler.running
 
 
 @pytest.mark.parametrize("roles", [["ingest"], ["detect"], ["ingest", "detect"]])

@@ -16,13 +16,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import exc as sql_errors
 from sqlalchemy import inspect, select, text
 
 from sentiment_monitor.domain.alerts import Evidence, State, TopStory, fingerprint
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
-from sentiment_monitor.store import reading
-from sentiment_monitor.store.database import Database, _config
+from sentiment_monitor.store import migrations, reading
+from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import copy_keys, metadata, stories
 from writing import Alerts, Desk, scored
 
@@ -37,7 +38,7 @@ def empty(database_url: str) -> Iterator[Database]:
 
 
 def alembic(database: Database, direction: str, to: str) -> None:
-    config = _config()
+    config = migrations.config()
     with database.write() as connection:
         config.attributes["connection"] = connection
         getattr(command, direction)(config, to)
@@ -70,6 +71,11 @@ def test_an_empty_database_is_brought_to_the_newest_schema_once(empty: Database)
     assert empty.migrate() is True
     assert empty.revisions() == (head, head)
     assert empty.migrate() is False
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds() -> None:
+    script = ScriptDirectory.from_config(migrations.config())
+    assert migrations.head_revision() == script.get_current_head()
 
 
 _MIGRATE = """

@@ -41,6 +41,9 @@ class Clock:
     def __call__(self) -> int:
         return self.now
 
+    def monotonic(self) -> float:
+        return (self.now - NOW) / 1000
+
 
 @pytest.fixture
 def clock() -> Clock:
@@ -59,7 +62,7 @@ def store(tmp_path: Path) -> Iterator[Alerts]:
 
 
 def test_of_two_holders_one_leads_until_its_lease_expires(store: Alerts, clock: Clock) -> None:
-    one, two = (Leadership(store.leases, name, 60_000, clock) for name in ("one", "two"))
+    one, two = (Leadership(store.leases, name, 60_000, clock, clock.monotonic) for name in ("one", "two"))
     first = one.lease()
     assert first is not None
     assert two.lease() is None
@@ -235,7 +238,12 @@ class FakeTicker:
 
 
 def _live(
-    store: Alerts, ticker: FakeTicker, failed: Callable[[BaseException], None], *, holder: str = "me"
+    store: Alerts,
+    ticker: FakeTicker,
+    failed: Callable[[BaseException], None],
+    *,
+    holder: str = "me",
+    delivery_seconds: float = 0.05,
 ) -> LiveClock:
     def now() -> int:
         return NOW
@@ -244,9 +252,10 @@ def _live(
         cast(Ticker, ticker),
         Delivery(store.outbox, {"desk": {"0": Desk()}}, now_ms=now, give_up_ms=HOUR_MS),
         Leadership(store.leases, holder, 60_000, now),
+        store.database,
         now_ms=now,
         failed=failed,
-        delivery_seconds=0.05,
+        delivery_seconds=delivery_seconds,
     )
 
 
@@ -269,8 +278,7 @@ def test_the_live_clock_ticks_at_once_delivers_and_gives_the_lease_away(store: A
 
 def test_what_is_still_queued_is_delivered_at_the_stop(store: Alerts) -> None:
     ticker = FakeTicker()
-    live = _live(store, ticker, lambda error: None)
-    live._scheduler.remove_job("deliver")
+    live = _live(store, ticker, lambda error: None, delivery_seconds=3_600)
     live.start()
     assert ticker.ticked.wait(10)
     store.leases.release(Lease("detect", 1, None))

@@ -1,7 +1,7 @@
 """Documents that repeat the code, made from the code: settings, command line, and the tree of the package.
 
-``python -m sentiment_monitor.docs`` writes docs/configuration.md, docs/cli.md and the tree inside docs/architecture.md;
-``--check`` prints what differs instead and exits 1. Works in a checkout only.
+``python scripts/write_docs.py`` writes docs/configuration.md, docs/cli.md and the tree inside docs/architecture.md;
+``--check`` prints what differs instead and exits 1. It runs in the environment that the launcher makes.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from sentiment_monitor.settings import alerting
 from sentiment_monitor.settings.alerting import RuleEntry
 from sentiment_monitor.settings.load import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = Path(__file__).resolve().parent
-BEGIN, END = "<!-- tree: written by python -m sentiment_monitor.docs -->", "<!-- end of tree -->"
-_MADE = "<!-- Written by python -m sentiment_monitor.docs. Do not edit. -->\n"
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "sentiment_monitor"
+BEGIN, END = "<!-- tree: written by scripts/write_docs.py -->", "<!-- end of tree -->"
+_MADE = "<!-- Written by scripts/write_docs.py. Do not edit. -->\n"
 
 # What has no docstring of its own.
 _OTHER_FILES = {
@@ -49,11 +49,9 @@ _OTHER_FILES = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes what is stale, or with ``--check`` shows it. Raises UsageError outside a checkout."""
+    """Writes what is stale, or with ``--check`` shows it. Raises UsageError for any other argument."""
     if unknown := set(arguments) - {"--check"}:
         raise UsageError(f"unknown argument {unknown.pop()}; there is only --check")
-    if not (ROOT / "docs").is_dir():
-        raise UsageError(f"{ROOT} is not a checkout: there is no docs folder")
     stale = 0
     for path, wanted in documents():
         found = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -68,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
             path.write_text(wanted, encoding="utf-8")
             print(f"written: {name}")
     if stale and "--check" in arguments:
-        print("docs: stale; run python -m sentiment_monitor.docs", file=sys.stderr)
+        print("write_docs: stale; run python scripts/write_docs.py", file=sys.stderr)
         return 1
     return 0
 
@@ -94,18 +92,20 @@ def with_tree(text: str) -> str:
 
 
 def tree() -> str:
-    """Files and folders of the package two levels deep; a folder's words are its ``__init__.py``'s."""
-    rows = [("src/sentiment_monitor/", _summary(PACKAGE / "__init__.py"))]
-    top = _entries(PACKAGE)
-    for path in top:
-        last = path == top[-1]
-        rows.append((("└── " if last else "├── ") + _name(path), _summary(path)))
-        below = _entries(path) if path.is_dir() else []
-        for inner in below:
-            stem = "    " if last else "│   "
-            rows.append((stem + ("└── " if inner == below[-1] else "├── ") + _name(inner), _summary(inner)))
+    """Files and folders of the package, a room's own folders too; a folder's words are its ``__init__.py``'s."""
+    rows = [("src/sentiment_monitor/", _summary(PACKAGE / "__init__.py")), *_rows(PACKAGE, "")]
     width = max(len(name) for name, _ in rows) + 2
     return "".join(f"{name:<{width}}{text}".rstrip() + "\n" for name, text in rows)
+
+
+def _rows(folder: Path, stem: str) -> Iterator[tuple[str, str]]:
+    """(indented name, words) of all below a folder; a folder that is no package is one row."""
+    entries = _entries(folder)
+    for path in entries:
+        last = path == entries[-1]
+        yield f"{stem}{'└── ' if last else '├── '}{_name(path)}", _summary(path)
+        if (path / "__init__.py").is_file():
+            yield from _rows(path, stem + ("    " if last else "│   "))
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -130,7 +130,7 @@ def _summary(path: Path) -> str:
     if module.suffix == ".py" and module.is_file():
         told = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
     if not told:
-        raise UsageError(f"{path}: has no docstring; describe it there, or in _OTHER_FILES of docs.py")
+        raise UsageError(f"{path}: has no docstring; describe it there, or in _OTHER_FILES")
     first = " ".join(told.split("\n\n")[0].split()).replace("`", "")
     return re.sub(r":\w+:~?[\w.]*?(\w+)(?![\w.])", r"\1", first).split(". ")[0].rstrip(".")
 
@@ -366,4 +366,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except UsageError as error:
-        sys.exit(f"docs: {error}")
+        sys.exit(f"write_docs: {error}")
