@@ -8,7 +8,6 @@ import signal
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from databases import PostgresDatabases
     from sentiment_monitor.ingest.embedded import EmbeddedBroker
     from sentiment_monitor.store.database import Database
 
@@ -117,23 +117,31 @@ def _wait_for_postgres(folder: Path, server: subprocess.Popen[bytes], log: Path)
             time.sleep(0.05)
 
 
-@pytest.fixture
-def postgres_url(_postgres_server: Path) -> Iterator[str]:
-    """URL of an empty PostgreSQL database of this test's own (the one that ``database_url`` gives, too)."""
-    import psycopg
+@pytest.fixture(scope="session")
+def _postgres_databases(_postgres_server: Path) -> PostgresDatabases:
+    from databases import PostgresDatabases
 
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(host=str(_postgres_server), user="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"postgresql+psycopg://postgres@/{name}?host={_postgres_server}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return PostgresDatabases(_postgres_server)
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest, _postgres_databases: PostgresDatabases) -> Iterator[str]:
+    """URL of a PostgreSQL database of this test's own: the one of ``database`` where a test has that, else empty."""
+    url = _postgres_databases.create(migrated="database" in request.fixturenames)
+    yield url
+    _postgres_databases.drop(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database, once on SQLite and once on PostgreSQL."""
+    """URL of a database, once on SQLite and once on PostgreSQL: empty unless the test has ``database`` too."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'monitor.sqlite'}"
+        from databases import copy_migrated
+
+        file = tmp_path / "monitor.sqlite"
+        if "database" in request.fixturenames:
+            copy_migrated(file)
+        return f"sqlite:///{file}"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
@@ -144,7 +152,6 @@ def database(database_url: str) -> Iterator[Database]:
     from sentiment_monitor.store.database import Database
 
     database = Database(database_url)
-    database.migrate()
     yield database
     database.close()
 
