@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side: a file's stay together, and those that start services are one queue of their own.
+
+    Services want the machine and mostly wait, so one queue of them beside the quick tests keeps two cores busy.
+    """
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        group = "services" if folder in ("e2e", "integration") else str(item.path.relative_to(ROOT))
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Data and tools that lie beside the checkout; tests of them skip where they are absent."""
@@ -67,7 +78,7 @@ def _postgres_server() -> Iterator[Path]:
     # Not pytest's own folder: only its owner may enter that, and the path of a socket must be short.
     folder = Path(tempfile.mkdtemp(prefix="monitor-pg-", dir="/tmp"))
     user = "nobody" if os.geteuid() == 0 else None
-    server = None
+    server: subprocess.Popen[bytes] | None = None
     try:
         if user:
             folder.chmod(0o755)
@@ -78,14 +89,22 @@ def _postgres_server() -> Iterator[Path]:
         if user:
             shutil.chown(inside, user)
         data = inside / "data"
-        initdb = [programs / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", "postgres"]
+        initdb = [
+            str(programs / "initdb"),
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-U",
+            "postgres",
+        ]
         with (folder / "log").open("wb") as log:
             start: dict[str, Any] = {"cwd": inside, "stdout": log, "stderr": log, "user": user}
             if user:
                 start["extra_groups"] = []
-            subprocess.run([*initdb, "-D", data], check=True, **start)
-            settings = ["-h", "", "-k", inside, "-c", "fsync=off", "-c", "max_connections=100"]
-            server = subprocess.Popen([programs / "postgres", "-D", data, *settings], **start)
+            subprocess.run([*initdb, "-D", str(data)], check=True, **start)
+            settings = ["-h", "", "-k", str(inside), "-c", "fsync=off", "-c", "max_connections=100"]
+            server = subprocess.Popen([str(programs / "postgres"), "-D", str(data), *settings], **start)
         _wait_for_postgres(inside, server, folder / "log")
         yield inside
     finally:

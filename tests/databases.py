@@ -63,4 +63,4 @@ class PostgresDatabases:
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(host=str(self._folder), user="postgres", autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]  # a name is no parameter
+            connection.execute(statement)
