@@ -198,9 +198,9 @@ class TimedWriter:
     """Stands before the store and notes when each transaction was over."""
 
     def __init__(self, pipeline: Pipeline, committed: Callable[[Any, float], None]) -> None:
-        self._writer = pipeline._writing.writer
+        self._writer = pipeline._writing._writer
         self._committed = committed
-        pipeline._writing.writer = self
+        pipeline._writing._writer = self
 
     def commit(self, batch: Any, now_ms: int) -> Any:
         """Store, then tell."""

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from databases import PostgresDatabases
     from sentiment_monitor.ingest.embedded import EmbeddedBroker
     from sentiment_monitor.store.database import Database
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side: a file's stay together, and those that start services are one queue of their own.
+
+    Services want the machine and mostly wait, so one queue of them beside the quick tests keeps two cores busy.
+    """
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        group = "services" if folder in ("e2e", "integration") else str(item.path.relative_to(ROOT))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +78,7 @@ def _postgres_server() -> Iterator[Path]:
     # Not pytest's own folder: only its owner may enter that, and the path of a socket must be short.
     folder = Path(tempfile.mkdtemp(prefix="monitor-pg-", dir="/tmp"))
     user = "nobody" if os.geteuid() == 0 else None
-    server = None
+    server: subprocess.Popen[bytes] | None = None
     try:
         if user:
             folder.chmod(0o755)
@@ -78,14 +89,22 @@ def _postgres_server() -> Iterator[Path]:
         if user:
             shutil.chown(inside, user)
         data = inside / "data"
-        initdb = [programs / "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-U", "postgres"]
+        initdb = [
+            str(programs / "initdb"),
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "-U",
+            "postgres",
+        ]
         with (folder / "log").open("wb") as log:
             start: dict[str, Any] = {"cwd": inside, "stdout": log, "stderr": log, "user": user}
             if user:
                 start["extra_groups"] = []
-            subprocess.run([*initdb, "-D", data], check=True, **start)
-            settings = ["-h", "", "-k", inside, "-c", "fsync=off", "-c", "max_connections=100"]
-            server = subprocess.Popen([programs / "postgres", "-D", data, *settings], **start)
+            subprocess.run([*initdb, "-D", str(data)], check=True, **start)
+            settings = ["-h", "", "-k", str(inside), "-c", "fsync=off", "-c", "max_connections=100"]
+            server = subprocess.Popen([str(programs / "postgres"), "-D", str(data), *settings], **start)
         _wait_for_postgres(inside, server, folder / "log")
         yield inside
     finally:
@@ -117,23 +136,31 @@ def _wait_for_postgres(folder: Path, server: subprocess.Popen[bytes], log: Path)
             time.sleep(0.05)
 
 
-@pytest.fixture
-def postgres_url(_postgres_server: Path) -> Iterator[str]:
-    """URL of an empty PostgreSQL database of this test's own (the one that ``database_url`` gives, too)."""
-    import psycopg
+@pytest.fixture(scope="session")
+def _postgres_databases(_postgres_server: Path) -> PostgresDatabases:
+    from databases import PostgresDatabases
 
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(host=str(_postgres_server), user="postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield f"postgresql+psycopg://postgres@/{name}?host={_postgres_server}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    return PostgresDatabases(_postgres_server)
+
+
+@pytest.fixture
+def postgres_url(request: pytest.FixtureRequest, _postgres_databases: PostgresDatabases) -> Iterator[str]:
+    """URL of a PostgreSQL database of this test's own: the one of ``database`` where a test has that, else empty."""
+    url = _postgres_databases.create(migrated="database" in request.fixturenames)
+    yield url
+    _postgres_databases.drop(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database, once on SQLite and once on PostgreSQL."""
+    """URL of a database, once on SQLite and once on PostgreSQL: empty unless the test has ``database`` too."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'monitor.sqlite'}"
+        from databases import copy_migrated
+
+        file = tmp_path / "monitor.sqlite"
+        if "database" in request.fixturenames:
+            copy_migrated(file)
+        return f"sqlite:///{file}"
     url: str = request.getfixturevalue("postgres_url")
     return url
 
@@ -144,7 +171,6 @@ def database(database_url: str) -> Iterator[Database]:
     from sentiment_monitor.store.database import Database
 
     database = Database(database_url)
-    database.migrate()
     yield database
     database.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Mapping
@@ -82,6 +83,10 @@ def test_sigkill_at_random_moments_loses_and_doubles_nothing(
         assert_same(results.check(), oracle.contents)
 
 
+def _reached(results: Results, goal: int) -> bool:
+    return results.position() >= goal
+
+
 def _kill_often(
     killed: Service, results: Results, rng: random.Random, broker: EmbeddedBroker | Apache, crashes: tuple[int, ...]
 ) -> int:
@@ -91,7 +96,7 @@ def _kill_often(
     replicas = [_slow(killed), _slow(killed)]
     for number in range(KILLS):
         goal = STORIES * (number + 1) // (KILLS + 3)
-        until(lambda goal=goal: results.position() >= goal, f"{goal} records stored", 60, pause=0.03)
+        until(functools.partial(_reached, results, goal), f"{goal} records stored", 60, pause=0.03)
         if number in crashes:
             assert isinstance(broker, Apache)
             broker.kill()

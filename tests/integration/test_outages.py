@@ -77,13 +77,19 @@ def test_topic_that_was_remade_stops_the_process_with_the_remedy(
     before, after = invent(300, seed=31, broken=0), invent(60, seed=32, broken=0)
     if isinstance(broker, Apache):
         address = broker.address
-        remake = lambda: _delete_topic(address, name)  # noqa: E731
         mine = None
     else:
         mine = EmbeddedBroker()  # forgets its topics when it stops
         mine.start()
         address = mine.address
-        remake = lambda: (mine.stop(), mine.start())  # noqa: E731
+
+    def remake() -> None:
+        if mine is None:
+            _delete_topic(address, name)
+        else:
+            mine.stop()
+            mine.start()
+
     try:
         with service(tmp_path, address, name, name, sqlite_url) as replicas, Results(sqlite_url, name) as results:
             send(address, name, before.messages, partitions=2)

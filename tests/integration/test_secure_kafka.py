@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def secure(kafka_script: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     node.stop()
 
 
-def _settings(node: Apache, password: str = PASSWORD) -> dict[str, str]:
+def _settings(node: Apache, password: str = PASSWORD) -> dict[str, Any]:
     return {
         "kafka__security_protocol": "SASL_SSL",
         "kafka__sasl_mechanism": "SCRAM-SHA-512",

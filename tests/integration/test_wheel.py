@@ -67,8 +67,9 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             top = file.parts[0]
             if top not in {"..", "__pycache__"} and not (site / top).exists():
                 (site / top).symlink_to(Path(str(distribution.locate_file(top))))
-    command = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install", "--no-deps", "--no-index"]
-    done = subprocess.run([*command, wheel], capture_output=True, text=True, timeout=300)
+    into = ["--python", str(venv / "bin" / "python")]
+    command = [sys.executable, "-m", "pip", *into, "install", "--no-deps", "--no-index", str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (site / "pytest").exists()
     assert (site / "sqlalchemy").exists()

@@ -90,9 +90,9 @@ def _somebody_writes(url: str) -> bool:
         return False
     database = Database(url)
     try:
-        with database.read() as connection:
+        with database.read() as reading:
             return bool(
-                connection.exec_driver_sql(
+                reading.exec_driver_sql(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                     " AND pid <> pg_backend_pid() AND state <> 'idle'"
                 ).scalar()

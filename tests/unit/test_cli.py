@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from databases import migrated_sqlite
 from sentiment_monitor import __version__, cli
 from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.store.alerts import Change
@@ -378,8 +379,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 @pytest.fixture
 def filled(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'filled.sqlite'}"
-    database = Database(url)
-    database.migrate()
+    database = migrated_sqlite(tmp_path / "filled.sqlite")
     Desk(database).write(
         *(scored(str(n), minute=MINUTE - n, label="negative", tickers=("KSB",)) for n in range(3)),
         dead=[dead(3, code="not_utf8")],

@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sentiment_monitor.store.database import Database
+from databases import copy_migrated
 
 PACKAGE = "sentiment_monitor"
 SOURCE = Path(__file__).resolve().parents[2] / "src" / PACKAGE
@@ -336,9 +336,7 @@ print("heavy:", *[name for name in {names} if name in sys.modules])
 @pytest.mark.parametrize("arguments", [["alerts", "list", "--database", "sqlite:///monitor.sqlite"], ["config"]])
 def test_what_only_reads_imports_nothing_heavy(tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "home").mkdir()
-    database = Database(f"sqlite:///{tmp_path / 'home' / 'monitor.sqlite'}")
-    database.migrate()
-    database.close()
+    copy_migrated(tmp_path / "home" / "monitor.sqlite")
     heavy = ["torch", "transformers", "openvino", "scipy", "numpy", "kafka", "fastapi", "alembic", "apprise", "httpx"]
     source = _RUN_AND_LIST.format(package=PACKAGE, names=heavy)
     done = _python(tmp_path, source, *arguments)

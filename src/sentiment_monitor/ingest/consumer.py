@@ -26,7 +26,7 @@ from sentiment_monitor.ingest.client import (
     refusal,
     strict_client,
 )
-from sentiment_monitor.ingest.source import Fetched, Positions
+from sentiment_monitor.ingest.source import Fetched, Moves, Positions
 
 _log = structlog.get_logger()
 
@@ -42,7 +42,8 @@ class KafkaSource:
 
     On every assignment the partition is paused, SQL is asked for its next offset, and only then is it read:
     Kafka's own committed offset is never trusted. ``start`` says where a partition begins that SQL does not
-    know; ``on_lost`` what to do when the broker no longer has the next offset.
+    know; ``on_lost`` what to do when the broker no longer has the next offset: stop, or read on at its first or last
+    one as soon as SQL has all that was fetched before.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class KafkaSource:
         positions: Positions,
         start: Literal["earliest", "latest"] = "earliest",
         on_lost: Literal["stop", "earliest", "latest"] = "stop",
-        move_position: Positions | None = None,
+        move_position: Moves | None = None,
         session_timeout_ms: int = 45_000,
         heartbeat_interval_ms: int = 3_000,
         max_poll_records: int = 500,
@@ -67,6 +68,7 @@ class KafkaSource:
         self._epochs: dict[TopicPartition, int] = {}
         self._owned: set[TopicPartition] = set()
         self._waiting: set[TopicPartition] = set()  # assigned, position not yet asked for
+        self._lost: set[TopicPartition] = set()  # waits for ``move_position``
         self._next: dict[TopicPartition, int] = {}  # SQL's next offset once everything fetched is stored
         self._beyond_since: dict[TopicPartition, float] = {}
         self._holding = False
@@ -102,6 +104,7 @@ class KafkaSource:
                 self._epochs[partition] = self._epochs.get(partition, 0) + 1
             self._owned |= partitions
             self._waiting |= partitions
+            self._lost -= partitions
         # Paused with any valid position: nothing is fetched, and Kafka's committed offset is not asked for.
         self._consumer.pause(*partitions)
         for partition in partitions:
@@ -112,6 +115,7 @@ class KafkaSource:
         with self._lock:
             self._owned -= partitions
             self._waiting -= partitions
+            self._lost -= partitions
         if partitions:
             _log.info("partitions.revoked", partitions=_names(partitions))
 
@@ -120,6 +124,7 @@ class KafkaSource:
     def poll(self, timeout_ms: int, *, hold: bool) -> list[Fetched]:
         """See :meth:`Source.poll`."""
         try:
+            self._leave_lost()
             self._place()
         except (DatabaseAway, BrokerAway) as error:
             # Not a reason to leave the group: the partitions stay paused and are placed at a later poll.
@@ -129,7 +134,7 @@ class KafkaSource:
             finish_joining(self._consumer)
             batches = self._consumer.poll(timeout_ms=timeout_ms)
         except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
-            self._lost(self._partitions_of(error), str(error))
+            self._note_lost(self._partitions_of(error), str(error))
             return []
         except REFUSED as error:
             raise refusal(error) from error
@@ -141,7 +146,7 @@ class KafkaSource:
         fetched = []
         for partition, messages in batches.items():
             with self._lock:
-                if partition not in self._owned or partition in self._waiting:
+                if partition not in self._ready():
                     continue  # fetched before SQL was asked: read again from the right position
                 epoch = self._epochs[partition]
             where = (partition.topic, partition.partition)
@@ -189,7 +194,7 @@ class KafkaSource:
             return
         self._holding = hold
         with self._lock:
-            ready = list(self._owned - self._waiting)
+            ready = self._ready()
         try:
             (self._consumer.pause if hold else self._consumer.resume)(*ready)
         except (AssertionError, kafka_errors.IllegalStateError, KeyError):
@@ -198,14 +203,14 @@ class KafkaSource:
     def _check_ends(self) -> None:
         now = time.monotonic()
         with self._lock:
-            ready = self._owned - self._waiting
+            ready = self._ready()
         for partition in ready:
             end, position = self._end_and_position(partition)
             if end is None or position is None or position <= end:
                 self._beyond_since.pop(partition, None)
             elif now - self._beyond_since.setdefault(partition, now) > _BEYOND_END_SECONDS:
                 self._beyond_since.pop(partition)
-                self._lost({partition}, f"next offset is {position}, the log ends at {end}")
+                self._note_lost({partition}, f"next offset is {position}, the log ends at {end}")
 
     def _end_and_position(self, partition: TopicPartition) -> tuple[int | None, int | None]:
         try:
@@ -219,18 +224,35 @@ class KafkaSource:
         with self._lock:
             return {partition for partition in named if isinstance(partition, TopicPartition)} or set(self._owned)
 
-    def _lost(self, partitions: set[TopicPartition], detail: str) -> None:
+    def _ready(self) -> set[TopicPartition]:
+        return self._owned - self._waiting - self._lost
+
+    def _note_lost(self, partitions: set[TopicPartition], detail: str) -> None:
         if self._on_lost == "stop" or self._move_position is None:
             raise PositionLost(
                 f"{', '.join(_names(partitions))}: the broker does not hold the next offset recorded in SQL "
                 f"({detail}). Either the topic was remade or its retention passed us. Check the topic, then start "
                 "once with kafka.on_lost_position set to earliest (read what is left) or latest (skip it)."
             )
-        offsets = self._ends(partitions, self._on_lost)
-        self._move_position({(p.topic, p.partition): offset for p, offset in offsets.items()})
-        _log.error("position.lost", partitions=_names(partitions), detail=detail, moved_to=self._on_lost)
-        for partition in partitions:
-            self.reposition((partition.topic, partition.partition))
+        with self._lock:
+            newly = partitions & self._ready()
+            self._lost |= newly
+        if newly:
+            _log.error("position.lost", partitions=_names(newly), detail=detail, moved_to=self._on_lost)
+        for partition in newly:
+            self._pause(partition)
+
+    def _leave_lost(self) -> None:
+        """Reads on where ``on_lost`` says once SQL stands at the lost position: what was fetched before is stored."""
+        with self._lock:
+            lost = set(self._lost)
+        if not lost or self._move_position is None:
+            return
+        ends = self._ends(lost, self._on_lost)
+        moves = {(p.topic, p.partition): (self._next[p], end) for p, end in ends.items() if p in lost}
+        for partition, offset in self._move_position(moves).items():
+            _log.warning("position.moved", topic=partition[0], partition=partition[1], offset=offset)
+            self.reposition(partition)
 
     def epoch(self, partition: Partition) -> int | None:
         """See :meth:`Source.epoch`."""
@@ -246,29 +268,33 @@ class KafkaSource:
                 return
             self._epochs[key] += 1
             self._waiting.add(key)
+            self._lost.discard(key)
+        self._pause(key)
+
+    def _pause(self, partition: TopicPartition) -> None:
         try:
-            self._consumer.pause(key)
+            self._consumer.pause(partition)
         except (AssertionError, kafka_errors.IllegalStateError, KeyError):
             return  # revoked meanwhile
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         """See :meth:`Source.commit`."""
         with self._lock:
-            mine = {
+            owned = {
                 TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
                 for partition, offset in offsets.items()
                 if TopicPartition(*partition) in self._owned
             }
-        if mine:
-            self._consumer.commit_async(mine, callback=_log_commit)
+        if owned:
+            self._consumer.commit_async(owned, callback=_log_commit)
 
     def lag(self) -> Mapping[Partition, int | None]:
         """See :meth:`Source.lag`."""
         with self._lock:
-            owned, waiting = set(self._owned), set(self._waiting)
+            owned, ready = set(self._owned), self._ready()
         lags: dict[Partition, int | None] = {}
         for partition in owned:
-            end, position = (None, None) if partition in waiting else self._end_and_position(partition)
+            end, position = self._end_and_position(partition) if partition in ready else (None, None)
             left = None if end is None or position is None else end - position
             # Beyond the end nothing is known either: the position may be lost, see _check_ends.
             lags[partition.topic, partition.partition] = left if left is not None and left >= 0 else None

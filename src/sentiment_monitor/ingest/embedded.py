@@ -9,11 +9,20 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import TypedDict
 
 from sentiment_monitor.errors import BrokerAway, UsageError
 
+
+class ConsumerProfile(TypedDict):
+    """Timings of a consumer's membership."""
+
+    session_timeout_ms: int
+    heartbeat_interval_ms: int
+
+
 # The broker holds the first JoinGroup for half the session timeout, so short ones make a quick start.
-CONSUMER_PROFILE = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500}
+CONSUMER_PROFILE: ConsumerProfile = {"session_timeout_ms": 6_000, "heartbeat_interval_ms": 500}
 
 
 def free_port() -> int:

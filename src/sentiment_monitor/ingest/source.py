@@ -12,6 +12,10 @@ Positions = Callable[[Mapping[Partition, int | None]], Mapping[Partition, int]]
 """Asks SQL for the next offset of each partition; the value is where to start when SQL has none.
 May raise DatabaseAway; the source then holds the partitions and asks again."""
 
+Moves = Callable[[Mapping[Partition, tuple[int, int]]], Mapping[Partition, int]]
+"""Moves the next offset in SQL from the one that the broker lost to another; answers with those that stood there.
+May raise DatabaseAway, as above."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:

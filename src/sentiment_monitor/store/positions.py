@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Update, select, update
+from sqlalchemy import Connection, select, update
 
 from sentiment_monitor.domain.news import Partition
 from sentiment_monitor.errors import Fenced
@@ -32,28 +32,40 @@ class PositionStore:
                 offsets[topic, number] = start
         return offsets
 
-    def move(self, offsets: Mapping[Partition, int | None], now_ms: int) -> dict[Partition, int]:
-        """Sets the next offsets without a condition; for a position that the broker lost. Raises DatabaseAway."""
-        moved = {partition: offset for partition, offset in offsets.items() if offset is not None}
+    def move(self, offsets: Mapping[Partition, tuple[int, int]], now_ms: int) -> dict[Partition, int]:
+        """Moves each next offset from a position that the broker lost to another; returns those that stood there.
+
+        Where SQL stands elsewhere nothing happens: what was fetched before is on its way. Raises DatabaseAway.
+        """
         with self.database.write() as connection:
-            for partition, offset in moved.items():
-                self._begin(connection, partition, offset, now_ms)
-                connection.execute(self._at(partition).values(next_offset=offset, updated_ms=now_ms))
-        return moved
+            return {
+                partition: following
+                for partition, (lost, following) in sorted(offsets.items())
+                if self._moved(connection, partition, lost, following, now_ms)
+            }
 
     def advance(self, connection: Connection, offsets: Mapping[Partition, tuple[int, int]], now_ms: int) -> None:
         """Moves each partition from its expected next offset to the one that follows.
 
         Raises Fenced when SQL is elsewhere, or does not know the partition.
         """
-        for (topic, number), (expected, following) in sorted(offsets.items()):
-            moved = connection.execute(
-                self._at((topic, number))
-                .where(consumer_offsets.c.next_offset == expected)
-                .values(next_offset=following, updated_ms=now_ms)
+        for partition, (expected, following) in sorted(offsets.items()):
+            if not self._moved(connection, partition, expected, following, now_ms):
+                raise Fenced(f"{partition[0]}/{partition[1]}: SQL is no longer at offset {expected}")
+
+    def _moved(self, connection: Connection, partition: Partition, expected: int, following: int, now_ms: int) -> bool:
+        topic, number = partition
+        result = connection.execute(
+            update(consumer_offsets)
+            .where(
+                consumer_offsets.c.consumer_group == self.group,
+                consumer_offsets.c.topic == topic,
+                consumer_offsets.c.partition == number,
+                consumer_offsets.c.next_offset == expected,
             )
-            if moved.rowcount != 1:
-                raise Fenced(f"{topic}/{number}: SQL is no longer at offset {expected}")
+            .values(next_offset=following, updated_ms=now_ms)
+        )
+        return result.rowcount == 1
 
     def _stored(self, connection: Connection, partitions: Iterable[Partition]) -> dict[Partition, int]:
         wanted = set(partitions)
@@ -69,11 +81,3 @@ class PositionStore:
         topic, number = partition
         key = {"consumer_group": self.group, "topic": topic, "partition": number}
         insert_missing(connection, consumer_offsets, [{**key, "next_offset": offset, "updated_ms": now_ms}])
-
-    def _at(self, partition: Partition) -> Update:
-        topic, number = partition
-        return update(consumer_offsets).where(
-            consumer_offsets.c.consumer_group == self.group,
-            consumer_offsets.c.topic == topic,
-            consumer_offsets.c.partition == number,
-        )

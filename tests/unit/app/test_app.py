@@ -18,6 +18,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from databases import copy_migrated
 from sentiment_monitor.app import build as root
 from sentiment_monitor.app.migrated import open_database
 from sentiment_monitor.app.service import Service
@@ -37,6 +38,7 @@ MINUTE = 27_974_400
 
 @pytest.fixture
 def made(tmp_path: Path) -> Settings:
+    copy_migrated(tmp_path / "a.sqlite")
     return Settings(
         database=service_tables.Database.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
         detect=alerting.Detect(delivery_seconds=0.05),
@@ -74,23 +76,30 @@ def _one(settings: Settings, query: Any) -> Any:
 # -- what is refused --------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def unopened(made: Settings) -> Settings:
+    """Settings of a database that is not there yet."""
+    Path(str(Database(made.database.url.get_secret_value()).url.database)).unlink()
+    return made
+
+
 @pytest.mark.parametrize("roles", [["ingest"], ["detect"], []])
 def test_event_time_needs_both_loops_in_one_process(made: Settings, roles: list[root.Role]) -> None:
     with pytest.raises(UsageError, match="--clock event"):
         root.build(made, clock="event", roles=roles)
 
 
-def test_a_mapping_that_cannot_work_is_refused_before_anything_is_opened(made: Settings) -> None:
+def test_a_mapping_that_cannot_work_is_refused_before_anything_is_opened(unopened: Settings) -> None:
     with pytest.raises(SettingsError, match="unknown field"):
-        _build(made.model_copy(update={"news": feed.News(mapping={"titel": "x"})}))
-    assert not Path(str(Database(made.database.url.get_secret_value()).url.database)).exists()
+        _build(unopened.model_copy(update={"news": feed.News(mapping={"titel": "x"})}))
+    assert not Path(str(Database(unopened.database.url.get_secret_value()).url.database)).exists()
 
 
-def test_without_migrations_an_old_schema_is_refused_with_the_remedy(made: Settings) -> None:
+def test_without_migrations_an_old_schema_is_refused_with_the_remedy(unopened: Settings) -> None:
     with pytest.raises(FatalError, match="monitor migrate"):
-        open_database(made, migrate=False)
-    open_database(made).close()
-    open_database(made, migrate=False).close()
+        open_database(unopened, migrate=False)
+    open_database(unopened).close()
+    open_database(unopened, migrate=False).close()
 
 
 # -- how a service ends -----------------------------------------------------------------------------

@@ -27,9 +27,9 @@ def test_a_new_partition_begins_at_its_start_and_a_known_one_where_it_was(databa
     assert desk.positions.ask({(TOPIC, 1): None}, NOW) == {(TOPIC, 1): 40}
 
 
-def test_a_lost_position_is_moved_without_a_condition(database: Database, desk: Desk) -> None:
+def test_a_lost_position_is_moved_only_from_where_it_was_lost(database: Database, desk: Desk) -> None:
     desk.write(scored("1"))
-    assert desk.positions.move({(TOPIC, 0): 500, (TOPIC, 3): 7, (TOPIC, 4): None}, NOW) == {
-        (TOPIC, 0): 500, (TOPIC, 3): 7,
-    }  # fmt: skip
-    assert desk.positions.ask({(TOPIC, 0): 0, (TOPIC, 3): 0}, NOW) == {(TOPIC, 0): 500, (TOPIC, 3): 7}
+    desk.positions.ask({(TOPIC, 3): 40}, NOW)
+    lost = {(TOPIC, 0): (1, 500), (TOPIC, 3): (39, 7), (TOPIC, 4): (0, 9)}
+    assert desk.positions.move(lost, NOW) == {(TOPIC, 0): 500}
+    assert desk.positions.ask({(TOPIC, 0): 0, (TOPIC, 3): 0}, NOW) == {(TOPIC, 0): 500, (TOPIC, 3): 40}

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 import writing
+from databases import migrated_sqlite
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alerts import Notification, Telling
 from sentiment_monitor.errors import DatabaseAway, Fenced
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.store.alerts import Change
-from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.schema import alert_events, alerts
 from sentiment_monitor.times import MINUTE_MS
@@ -52,8 +52,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Alerts]:
-    database = Database(f"sqlite:///{tmp_path / 'a.sqlite'}")
-    database.migrate()
+    database = migrated_sqlite(tmp_path / "a.sqlite")
     yield Alerts(database)
     database.close()
 
@@ -340,8 +339,7 @@ class World:
     """One database with its writer, ticker and clock."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = Database(f"sqlite:///{folder / 'world.sqlite'}")
-        self.database.migrate()
+        self.database = migrated_sqlite(folder / "world.sqlite")
         self.alerts = Alerts(self.database)
         self.desk = writing.Desk(self.database)
         routes = Routes({rule.name: Telling(("desk",), repeat_minutes=40) for rule in RULES}, {"desk": ("log",)})

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import func, select
 
 import writing
+from databases import migrated_sqlite
 from sentiment_monitor.detect.rules import CountRule, Rule
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.domain.payload import decode
 from sentiment_monitor.errors import Fenced
-from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.schema import alert_events, notifications
 from sentiment_monitor.times import MINUTE_MS
@@ -45,8 +45,7 @@ class Desk:
 
     def __init__(self, folder: Path, agencies: int = 3) -> None:
         self.agencies = agencies
-        self.database = Database(f"sqlite:///{folder / 'a.sqlite'}")
-        self.database.migrate()
+        self.database = migrated_sqlite(folder / "a.sqlite")
         self.alerts = Alerts(self.database)
         self.news = writing.Desk(self.database)
         for minute in range(0, 240, 3):

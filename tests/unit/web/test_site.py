@@ -16,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from databases import copy_migrated
 from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
 from sentiment_monitor.domain.payload import rfc3339
@@ -374,9 +375,7 @@ def test_health_and_metrics_answer_while_the_database_is_away(
 
 
 def test_a_database_file_that_is_gone_is_away_and_is_not_made_anew(tmp_path: Path) -> None:
-    made = Database(f"sqlite:///{tmp_path / 'a b?.sqlite'}")
-    made.migrate()
-    made.close()
+    copy_migrated(tmp_path / "a b?.sqlite")
     reader = Database(f"sqlite:///{tmp_path / 'a b?.sqlite'}", reader=True)
     with _client(reader) as client:
         assert client.get("/readyz").status_code == 200

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
 
+from databases import migrated_sqlite
 from sentiment_monitor.domain.news import ScoredStory, Scorer
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
@@ -400,8 +401,7 @@ def test_keys_of_a_story_deleted_by_hand_stop_nobody(database: Database, desk: D
 
 
 def test_leaving_keys_are_sought_once_each_not_once_a_story(tmp_path: Path) -> None:
-    opened = Database(f"sqlite:///{tmp_path / 'plan.sqlite'}")
-    opened.migrate()
+    opened = migrated_sqlite(tmp_path / "plan.sqlite")
     statements: list[str] = []
     with opened.write() as connection, closing(bulk_of(connection)) as bulk:
         driver = connection.connection.driver_connection
