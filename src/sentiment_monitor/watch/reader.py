@@ -15,6 +15,7 @@ from sentiment_monitor.detect.baseline import (
     fit,
     hour_profile,
     masked_bins,
+    past_end,
 )
 from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import Rule
@@ -37,7 +38,7 @@ class Past:
 
     def usual(self, connection: Connection, rule: Rule, minute: int) -> Usual:
         """Baselines of the rule's dimensions as of ``minute``, and the exposure of the window that ends there."""
-        end = (minute - rule.window_minutes) // HOUR_MINUTES * HOUR_MINUTES
+        end = past_end(minute, rule.window_minutes)
         fitted = self._fitted.get(rule.name)
         if fitted is None or fitted[0] != end:
             fitted = (end, *self._fit(connection, rule, end, minute))
