@@ -19,6 +19,7 @@ from sentiment_monitor.detect.baseline import (
 )
 from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import TOP_STORIES, Evaluation, Evidence, TopStory
 from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.domain.series import dimension_of
@@ -93,11 +94,11 @@ class StoreReader:
                     newest[name] = max(newest[name], story.minute if story.negative else -1)
         return Tellers({name: len(tellers) for name, tellers in sources.items()}, newest, len(feed))
 
-    def evidence(self, evaluation: Evaluation, start: int, end: int) -> Evidence:
+    def evidence(self, rule: Rule, evaluation: Evaluation, start: int, end: int) -> Evidence:
         """What lies behind an evaluation of the window [start, end)."""
         facts = reading.top_negative(self._connection, evaluation.series, start, end, TOP_STORIES)
         return Evidence(
-            sentence=evaluation.sentence,
+            sentence=sentence(rule, evaluation),
             top_stories=tuple(
                 TopStory(
                     id=str(fact.id),

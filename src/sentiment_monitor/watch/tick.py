@@ -220,7 +220,7 @@ class Ticker:
             evidence = outcome.evidence or Evidence()
             explanation = words.explain_gone(alert)
         else:
-            evidence = reader.evidence(evaluation, minute - rule.window_minutes, minute)
+            evidence = reader.evidence(rule, evaluation, minute - rule.window_minutes, minute)
             name = self._names.get(evaluation.series.partition(":")[2], "")
             explanation = words.explain(rule, evaluation, evidence, alert, transition.kind, name)
         return Account(
@@ -261,7 +261,6 @@ def _as_last_seen(alert: Alert, event: Event | None) -> tuple[Evaluation, Eviden
         beyond=False,
         holds=False,
         reason=Why.RULE_GONE,
-        sentence="",
     )
     return evaluation, event.evidence if event else Evidence()
 
