@@ -63,7 +63,6 @@ def evaluation(
         beyond=beyond,
         holds=holds,
         reason=reason,
-        sentence="",
         statistics={"p_count": 2e-9, "p_share": 1e-4, "p_burst": 1e-9, "dispersion": 1.5},
     )
 

@@ -7,7 +7,7 @@ Asked in two turns, because who tells the stories costs a query: :func:`screen` 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -15,7 +15,6 @@ from scipy.stats import false_discovery_control
 from sentiment_monitor.detect.baseline import Floats
 from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import Evaluation
 from sentiment_monitor.domain.series import dimension_of
 
@@ -54,25 +53,20 @@ class Screening:
 def screen(rule: Rule, measurements: Measurements, window: Window) -> Screening:
     """Ask everything that the window itself answers."""
     q_value = None if measurements.p_value is None else adjusted(measurements.p_value, window.family)
-    alive = window.feed_volume > 0
-    warm = measurements.history_minutes >= rule.warmup_minutes
-    many = window.negative >= rule.min_negative
+    if not window.feed_volume > 0:
+        return Screening(window, measurements, q_value, (Reason.NO_DATA,) * len(window.names))
+    warm = (measurements.history_minutes >= rule.warmup_minutes).tolist()
+    many = (window.negative >= rule.min_negative).tolist()
+    remarkable = [True] * len(many) if q_value is None else (q_value <= measurements.alpha).tolist()
 
     def first_objection(i: int) -> Reason | None:
-        if not alive:
-            return Reason.NO_DATA
         if not warm[i]:
             return Reason.WARMING_UP
         if not many[i]:
             return Reason.TOO_FEW
-        if measurements.objections[i] is not None:
-            return measurements.objections[i]
-        if q_value is not None and not q_value[i] <= measurements.alpha:
-            return measurements.unremarkable[i]
-        return None
+        return measurements.objections[i] or (None if remarkable[i] else measurements.unremarkable[i])
 
-    objections = tuple(first_objection(i) for i in range(len(window.names)))
-    return Screening(window, measurements, q_value, objections)
+    return Screening(window, measurements, q_value, tuple(map(first_objection, range(len(many)))))
 
 
 def evaluate(rule: Rule, screening: Screening, tellers: Tellers = NOBODY) -> list[Evaluation]:
@@ -83,30 +77,47 @@ def evaluate(rule: Rule, screening: Screening, tellers: Tellers = NOBODY) -> lis
     window, measured = screening.window, screening.measurements
     warm = measured.history_minutes >= rule.warmup_minutes
     holds = measured.holds & (window.negative >= rule.min_negative / 2) & warm & (window.feed_volume > 0)
+    nothing = [None] * len(window.names)
+    columns = zip(
+        window.names,
+        window.negative.tolist(),
+        window.volume.tolist(),
+        measured.expected.tolist(),
+        measured.expected_share.tolist(),
+        measured.effect.tolist(),
+        nothing if measured.p_value is None else measured.p_value.tolist(),
+        nothing if screening.q_value is None else screening.q_value.tolist(),
+        holds.tolist(),
+        screening.objections,
+        measured.spikes,
+        zip(*(values.tolist() for values in measured.statistics.values()), strict=True)
+        if measured.statistics
+        else [()] * len(nothing),
+        strict=True,
+    )
     evaluations = []
-    for i, name in enumerate(window.names):
-        objection = screening.objections[i]
-        if objection is None and not _enough_sources(rule, name, float(window.negative[i]), tellers):
+    for name, negative, volume, expected, share, effect, p_value, q_value, held, objection, spike, numbers in columns:
+        if objection is None and not _enough_sources(rule, name, negative, tellers):
             objection = Reason.FEW_SOURCES
-        evaluation = Evaluation(
-            series=name,
-            rule=rule.name,
-            observed=float(window.negative[i]),
-            volume=float(window.volume[i]),
-            sources=tellers.sources.get(name),
-            newest_minute=tellers.newest_minute.get(name, -1),
-            expected=float(measured.expected[i]),
-            expected_share=float(measured.expected_share[i]),
-            effect=float(measured.effect[i]),
-            p_value=None if measured.p_value is None else float(measured.p_value[i]),
-            q_value=None if screening.q_value is None else float(screening.q_value[i]),
-            beyond=objection is None,
-            holds=objection is None or bool(holds[i]),
-            reason=objection or measured.spikes[i],
-            sentence="",
-            statistics={statistic: float(values[i]) for statistic, values in measured.statistics.items()},
+        evaluations.append(
+            Evaluation(
+                series=name,
+                rule=rule.name,
+                observed=negative,
+                volume=volume,
+                sources=tellers.sources.get(name),
+                newest_minute=tellers.newest_minute.get(name, -1),
+                expected=expected,
+                expected_share=share,
+                effect=effect,
+                p_value=p_value,
+                q_value=q_value,
+                beyond=objection is None,
+                holds=objection is None or held,
+                reason=objection or spike,
+                statistics=dict(zip(measured.statistics, numbers, strict=True)),
+            )
         )
-        evaluations.append(replace(evaluation, sentence=sentence(rule, evaluation)))
     return evaluations
 
 

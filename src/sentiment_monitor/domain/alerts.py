@@ -113,7 +113,6 @@ class Evaluation:
     beyond: bool  # fires
     holds: bool  # keeps a firing alert alive: a lower bar than ``beyond``
     reason: str  # why it is beyond, or the first thing that keeps it from being so
-    sentence: str  # for people
     statistics: Mapping[str, float] = field(default_factory=dict)  # the detector's own numbers, by name
 
     @property

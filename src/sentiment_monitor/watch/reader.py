@@ -15,9 +15,11 @@ from sentiment_monitor.detect.baseline import (
     fit,
     hour_profile,
     masked_bins,
+    past_end,
 )
 from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import TOP_STORIES, Evaluation, Evidence, TopStory
 from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.domain.series import dimension_of
@@ -37,7 +39,7 @@ class Past:
 
     def usual(self, connection: Connection, rule: Rule, minute: int) -> Usual:
         """Baselines of the rule's dimensions as of ``minute``, and the exposure of the window that ends there."""
-        end = (minute - rule.window_minutes) // HOUR_MINUTES * HOUR_MINUTES
+        end = past_end(minute, rule.window_minutes)
         fitted = self._fitted.get(rule.name)
         if fitted is None or fitted[0] != end:
             fitted = (end, *self._fit(connection, rule, end, minute))
@@ -92,11 +94,11 @@ class StoreReader:
                     newest[name] = max(newest[name], story.minute if story.negative else -1)
         return Tellers({name: len(tellers) for name, tellers in sources.items()}, newest, len(feed))
 
-    def evidence(self, evaluation: Evaluation, start: int, end: int) -> Evidence:
+    def evidence(self, rule: Rule, evaluation: Evaluation, start: int, end: int) -> Evidence:
         """What lies behind an evaluation of the window [start, end)."""
         facts = reading.top_negative(self._connection, evaluation.series, start, end, TOP_STORIES)
         return Evidence(
-            sentence=evaluation.sentence,
+            sentence=sentence(rule, evaluation),
             top_stories=tuple(
                 TopStory(
                     id=str(fact.id),

@@ -13,7 +13,7 @@ import structlog
 
 from sentiment_monitor.detect import words
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.detect.states import close, step
+from sentiment_monitor.detect.states import close, rewound, step
 from sentiment_monitor.dispatch.compose import Account, compose, kind_of, reason_of
 from sentiment_monitor.dispatch.decide import Book, Cause, Hold, Message, decide
 from sentiment_monitor.dispatch.routes import Routes
@@ -161,7 +161,8 @@ class Ticker:
             report.candidates += 1
             series = evaluation.series
             before = watched[rule.name].get(series) or Alert(rule.name, series, rule.severity)
-            after, transition, _ = step(rule, before, evaluation, minute, missed)
+            # What it says of later minutes it has from a clock that was ahead: none of them is decided.
+            after, transition, _ = step(rule, rewound(before, minute - 1), evaluation, minute, missed)
             if before.open or transition is not None:
                 yield _Outcome(before, after, transition, evaluation, rule)
 
@@ -219,7 +220,7 @@ class Ticker:
             evidence = outcome.evidence or Evidence()
             explanation = words.explain_gone(alert)
         else:
-            evidence = reader.evidence(evaluation, minute - rule.window_minutes, minute)
+            evidence = reader.evidence(rule, evaluation, minute - rule.window_minutes, minute)
             name = self._names.get(evaluation.series.partition(":")[2], "")
             explanation = words.explain(rule, evaluation, evidence, alert, transition.kind, name)
         return Account(
@@ -260,7 +261,6 @@ def _as_last_seen(alert: Alert, event: Event | None) -> tuple[Evaluation, Eviden
         beyond=False,
         holds=False,
         reason=Why.RULE_GONE,
-        sentence="",
     )
     return evaluation, event.evidence if event else Evidence()
 

@@ -10,6 +10,7 @@ from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
 from sentiment_monitor.detect.gates import NOBODY, Tellers, adjusted, evaluate, screen
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
+from sentiment_monitor.detect.words import sentence
 from simulate import baseline, clumpy, evaluations, window
 
 DAY = next(rule for rule in DEFAULT_RULES if rule.name == "company-day")
@@ -89,7 +90,7 @@ def test_a_detector_without_p_values_is_judged_by_its_own_bar() -> None:
     assert [result.reason for result in results] == [Reason.SPIKE_BURST, Reason.SMALL_EFFECT, Reason.WARMING_UP]
     assert {(result.p_value, result.q_value) for result in results} == {(None, None)}
     assert [result.holds for result in results] == [True, True, False]
-    assert all(result.sentence and "p =" not in result.sentence for result in results)
+    assert all("p =" not in sentence(rule, result) for result in results)
 
 
 def test_a_series_beyond_whose_tellers_nobody_read_is_an_error_and_not_a_page(usual: dict[str, Baseline]) -> None:

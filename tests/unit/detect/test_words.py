@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import CountRule
-from sentiment_monitor.detect.words import explain, sentence
+from sentiment_monitor.detect.words import explain, explain_gone, sentence
 from sentiment_monitor.domain.alerts import Alert, Evidence, Kind, State, TopStory
 from simulate import evaluation
 
@@ -92,4 +92,14 @@ def test_each_reason_has_a_sentence_of_its_own() -> None:
     assert sentence(RULE, evaluation()) == (
         "14 of 20 stories in 6 h are negative; 0.9 were expected,"
         " more than a day 3 times as busy as usual explains (p = 2e-09)"
+    )
+
+
+def test_an_alert_that_nothing_watches_any_more_says_so() -> None:
+    over = replace(ALERT, state=State.RESOLVED, resolved_minute=START + 60, title="Acme: 14 negative stories")
+    told = explain_gone(over)
+    assert told.title == "No longer watched: Acme: 14 negative stories"
+    assert told.lines == (
+        "No rule company-day watches ticker:ACME any more, so this alert ends without a verdict.",
+        "Since: 2023-03-10 17:21 UTC, ended 2023-03-10 18:21 UTC after 1 h.",
     )

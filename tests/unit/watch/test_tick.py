@@ -272,3 +272,29 @@ def test_sources_in_an_alert_are_those_of_all_its_stories(tmp_path: Path) -> Non
         assert len(alert.sentiment.sources) == 251  # of the two hundred likeliest stories only, before
     finally:
         desk.database.close()
+
+
+@pytest.mark.parametrize("pause", ["down", "silent"])
+def test_a_pause_of_forty_minutes_does_not_end_an_alert(desk: Desk, pause: str) -> None:
+    _burst(desk)
+    talking = [*range(246, 258, 2), *range(298, 330, 2)]
+    for minute in talking if pause == "silent" else range(246, 330, 2):
+        desk.story(minute, "neutral", "B")
+    ticker = desk.ticker()
+    resolved = {}
+    for minute in range(246, 330):
+        if pause == "silent" or not 259 <= minute < 299:
+            resolved[minute] = ticker.tick(START + minute, desk.lease(), NOW).resolved
+    assert sum(resolved.values()) == 1
+    assert 299 < next(minute for minute, ended in resolved.items() if ended) <= 318  # 299 is the first tick after it
+
+
+def test_an_alert_of_a_clock_that_was_ahead_ends_by_the_clock_that_is_right(desk: Desk) -> None:
+    _burst(desk)
+    ticker = desk.ticker()
+    assert ticker.tick(START + 246, desk.lease(), NOW).fired == 1
+    resolved = sum(
+        ticker.tick(START + minute, replace(desk.lease(), progress_minute=None), NOW).resolved
+        for minute in range(200, 230)
+    )
+    assert resolved == 1

@@ -69,17 +69,18 @@ class Count:
         by_share = rule.basis == "share"
         asked = _by_share(known, expected, window) if by_share else _by_count(rule, known, expected, window)
         burst = asked.p_burst < np.maximum(asked.p_count, asked.p_share)
+        large = asked.effect >= rule.min_ratio
         return Measurements(
             expected=expected,
             expected_share=known.share,
             effect=asked.effect,
             history_minutes=known.windows * rule.window_minutes,
             holds=asked.p_hold <= rule.resolve_alpha,
-            spikes=[Reason.SPIKE_BURST if more else Reason.SPIKE_MOOD for more in burst],
-            objections=[None if enough else Reason.SMALL_EFFECT for enough in asked.effect >= rule.min_ratio],
+            spikes=[Reason.SPIKE_BURST if more else Reason.SPIKE_MOOD for more in burst.tolist()],
+            objections=[None if enough else Reason.SMALL_EFFECT for enough in large.tolist()],
             p_value=asked.p_value,
             alpha=rule.alpha,
-            unremarkable=[Reason.USUAL_MOOD if usual else Reason.NOT_UNUSUAL for usual in asked.usual_mood],
+            unremarkable=[Reason.USUAL_MOOD if calm else Reason.NOT_UNUSUAL for calm in asked.usual_mood.tolist()],
             statistics={
                 "p_count": asked.p_count,
                 "p_share": asked.p_share,

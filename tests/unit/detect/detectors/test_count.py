@@ -12,6 +12,7 @@ from sentiment_monitor.detect.baseline import Baseline, past_end
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule
+from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import Evaluation
 from simulate import HOURS, baseline, clumpy, evaluations, names, window
 
@@ -38,7 +39,7 @@ def one(
 def test_a_bank_never_seen_before_spikes_under_a_modest_classifier() -> None:
     for negative, volume in ((5, 20), (7, 18), (10, 20)):
         result = one(negative, volume)
-        assert result.beyond, result.sentence
+        assert result.beyond, sentence(DAY, result)
         assert result.reason is Reason.SPIKE_BURST
         assert result.expected < 0.1
 
@@ -52,7 +53,7 @@ def test_an_earnings_day_doubles_the_volume_at_the_usual_mood_and_pages_nobody()
 def test_ten_times_the_stories_at_the_usual_mood_page_nobody() -> None:
     result = one(30, 120, "ticker:0")
     assert result.reason is Reason.USUAL_MOOD
-    assert "usual share" in result.sentence
+    assert "usual share" in sentence(DAY, result)
 
 
 def test_a_giant_in_real_trouble_pages() -> None:
@@ -152,7 +153,7 @@ def test_no_input_gives_nan_or_leaves_the_unit_interval(
             assert 0 <= value <= 1
         numbers = [result.expected, result.effect, result.statistics["dispersion"], result.expected_share]
         assert np.isfinite(numbers).all()
-        assert result.sentence
+        assert sentence(rule, result)
 
 
 @settings(max_examples=60, deadline=None)
