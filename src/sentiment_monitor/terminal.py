@@ -22,7 +22,7 @@ from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
 from sentiment_monitor.web import answers
 
 if TYPE_CHECKING:
-    from sentiment_monitor.domain.alerts import Alert, History
+    from sentiment_monitor.domain.alerts import Alert, AlertHistory
     from sentiment_monitor.store.dead_letters import StoredDeadLetter
     from sentiment_monitor.store.reading import TrendPoint
 
@@ -183,7 +183,7 @@ def print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
     console().print(table)
 
 
-def print_alert(history: History, *, as_json: bool) -> None:
+def print_alert(history: AlertHistory, *, as_json: bool) -> None:
     """One alert with its history and deliveries."""
     if as_json:
         dump(answers.HistoryAnswer.of_history(history))

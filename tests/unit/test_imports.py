@@ -208,6 +208,15 @@ def test_the_table_has_a_row_for_each_room_and_allows_nothing_that_nobody_uses()
     assert {room: may - used[room] for room, may in MAY_IMPORT.items() if may - used[room]} == {}
 
 
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module)
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
 def test_no_file_is_longer_than_fits_in_a_head() -> None:
     long = {
         module: length for module, path in modules().items() if (length := len(path.read_text().splitlines())) > 450

@@ -198,7 +198,7 @@ class DeliveryRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class AlertHistory:
     """One alert with all that happened to it, oldest first."""
 
     alert: Alert

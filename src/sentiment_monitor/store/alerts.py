@@ -12,10 +12,10 @@ from sqlalchemy import Column, Connection, RowMapping, func, insert, select, upd
 from sentiment_monitor.domain.alerts import (
     OPEN_STATES,
     Alert,
+    AlertHistory,
     DeliveryRecord,
     Event,
     Evidence,
-    History,
     Kind,
     Notification,
     State,
@@ -128,7 +128,7 @@ class AlertStore:
         with self._database.read() as connection:
             return _count_by(connection, alerts.c.state), _count_by(connection, notifications.c.state)
 
-    def history(self, alert_id: int) -> History | None:
+    def history(self, alert_id: int) -> AlertHistory | None:
         """One alert with its events and the deliveries that told of them; None when there is none."""
         with self._database.read() as connection:
             rows = _alerts(connection, alerts.c.id == alert_id)
@@ -143,7 +143,7 @@ class AlertStore:
                 .where(alert_events.c.alert_id == alert_id)
                 .order_by(notifications.c.id)
             ).mappings()
-            return History(rows[0], tuple(map(_event, events)), tuple(map(_delivery, deliveries)))
+            return AlertHistory(rows[0], tuple(map(_event, events)), tuple(map(_delivery, deliveries)))
 
 
 def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> None:

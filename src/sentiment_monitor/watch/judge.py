@@ -20,7 +20,7 @@ from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain.alerts import Evaluation
 
 
-class Count(NamedTuple):
+class SeriesCount(NamedTuple):
     """One series within one window, copies collapsed."""
 
     stories: int
@@ -38,7 +38,7 @@ class Usual:
 class Reader(Protocol):
     """The past, as far as one minute may know it."""
 
-    def counts(self, start: int, end: int) -> Mapping[str, Count]:
+    def counts(self, start: int, end: int) -> Mapping[str, SeriesCount]:
         """Every series with a story in the minutes [start, end)."""
         ...
 
@@ -75,7 +75,7 @@ def judge(
         if not candidates:
             continue
         usual = reader.usual(rule, minute)
-        nothing = Count(0, 0)
+        nothing = SeriesCount(0, 0)
         window = Window(
             names=tuple(candidates),
             negative=np.array([counts.get(series, nothing).negative for series in candidates], np.float64),

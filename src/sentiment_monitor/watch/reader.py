@@ -27,7 +27,7 @@ from sentiment_monitor.store import reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection
 from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
-from sentiment_monitor.watch.judge import Count, Usual
+from sentiment_monitor.watch.judge import SeriesCount, Usual
 
 
 class Past:
@@ -72,10 +72,10 @@ class StoreReader:
         self._connection = connection
         self._past = past
 
-    def counts(self, start: int, end: int) -> Mapping[str, Count]:
+    def counts(self, start: int, end: int) -> Mapping[str, SeriesCount]:
         """See ``judge.Reader``."""
         windows = reading.series_windows(self._connection, start, end)
-        return {window.series: Count(window.stories, window.negative) for window in windows}
+        return {window.series: SeriesCount(window.stories, window.negative) for window in windows}
 
     def usual(self, rule: Rule, minute: int) -> Usual:
         """See ``judge.Reader``."""

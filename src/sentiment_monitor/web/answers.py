@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from sentiment_monitor.domain.alerts import Alert, Event, Evidence, History
+from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence
 from sentiment_monitor.times import iso
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class HistoryAnswer(AlertAnswer):
     notifications: list[NotificationAnswer]
 
     @classmethod
-    def of_history(cls, history: History) -> HistoryAnswer:
+    def of_history(cls, history: AlertHistory) -> HistoryAnswer:
         """One alert of the store with all that happened to it."""
         alert = AlertAnswer.of(history.alert)
         return cls(

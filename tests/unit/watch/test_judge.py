@@ -10,7 +10,7 @@ import numpy as np
 from sentiment_monitor.detect.baseline import Baseline
 from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import CountRule, Rule
-from sentiment_monitor.watch.judge import Count, Usual, judge
+from sentiment_monitor.watch.judge import SeriesCount, Usual, judge
 from simulate import baseline, clumpy
 
 MINUTE = 30_000_000
@@ -26,10 +26,10 @@ def _usual() -> Baseline:
 class Remembered:
     """A past that lives in memory, and notes what it is asked."""
 
-    seen: Mapping[str, Count]
+    seen: Mapping[str, SeriesCount]
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    def counts(self, start: int, end: int) -> Mapping[str, Count]:
+    def counts(self, start: int, end: int) -> Mapping[str, SeriesCount]:
         assert (start, end) == (MINUTE - RULE.window_minutes, MINUTE)
         return self.seen
 
@@ -42,7 +42,7 @@ class Remembered:
 
 
 def test_what_spikes_is_beyond_and_only_its_tellers_are_read() -> None:
-    past = Remembered({"all": Count(900, 40), "ticker:0": Count(14, 13), "ticker:1": Count(400, 4)})
+    past = Remembered({"all": SeriesCount(900, 40), "ticker:0": SeriesCount(14, 13), "ticker:1": SeriesCount(400, 4)})
     judged = {evaluation.series: evaluation for _, evaluation in judge(MINUTE, [RULE], past, {})}
     assert judged["ticker:0"].beyond
     assert not judged["ticker:1"].beyond
@@ -51,13 +51,13 @@ def test_what_spikes_is_beyond_and_only_its_tellers_are_read() -> None:
 
 
 def test_a_quiet_minute_asks_nobody_and_says_nothing() -> None:
-    past = Remembered({"all": Count(200, 20), "ticker:0": Count(14, 1)})
+    past = Remembered({"all": SeriesCount(200, 20), "ticker:0": SeriesCount(14, 1)})
     assert list(judge(MINUTE, [RULE], past, {})) == []
     assert past.asked == []
 
 
 def test_what_is_open_is_looked_at_however_quiet_it_has_become() -> None:
-    past = Remembered({"all": Count(200, 20)})
+    past = Remembered({"all": SeriesCount(200, 20)})
     (judgement,) = judge(MINUTE, [RULE], past, {"hour": ["ticker:0"]})
     assert (judgement.evaluation.series, judgement.evaluation.observed, judgement.evaluation.holds) == (
         "ticker:0", 0, False,
@@ -70,7 +70,7 @@ def test_a_silent_feed_is_said_to_be_silent() -> None:
 
 
 def test_every_rule_is_asked_of_the_series_it_watches() -> None:
-    past = Remembered({"all": Count(200, 20), "ticker:0": Count(14, 13), "ticker:1": Count(14, 13)})
+    past = Remembered({"all": SeriesCount(200, 20), "ticker:0": SeriesCount(14, 13), "ticker:1": SeriesCount(14, 13)})
     narrow = replace(RULE, name="narrow", series=("ticker:1",))
     judged = [(rule.name, evaluation.series) for rule, evaluation in judge(MINUTE, [RULE, narrow], past, {})]
     assert judged == [("hour", "ticker:0"), ("hour", "ticker:1"), ("narrow", "ticker:1")]
