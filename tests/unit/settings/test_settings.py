@@ -146,6 +146,11 @@ def test_each_problem_is_one_line_that_names_its_setting(tmp_path: Path) -> None
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "log"}]\n' * 2, "two receivers are named x"),
         ('[[receivers]]\nname = "x"\nnotifiers = []\n', "receivers.0.notifiers"),
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "webhook", url = "nope"}]\n', "valid URL"),
+        (
+            '[[receivers]]\nname = "x"\nnotifiers = [{type = "log", name = "a"}, {type = "log", name = "a"}]\n',
+            "receivers.0.notifiers: Value error, two notifiers are named a",
+        ),
+        ('[[receivers]]\nname = "x"\nnotifiers = [{type = "log", name = "#1"}]\n', "receivers.0.notifiers.0.log.name"),
         ("[kafka]\nsession_timeout_ms = 3000\n", "heartbeat_interval_ms (3000) must be shorter"),
         ('[kafka]\ntopics = ["a b/c"]\n', "is no topic name"),
         ('[kafka]\nsecurity_protocol = "SASL_SSL"\n', "security_protocol SASL_SSL needs sasl_mechanism"),
@@ -257,6 +262,22 @@ def test_secrets_are_in_no_error_message(tmp_path: Path, monkeypatch: pytest.Mon
     assert SECRET not in said
     monkeypatch.setenv("MONITOR_DATABASE", f'{{"url": "{SECRET}')
     assert SECRET not in _problems()
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ([""], ["log"]),
+        (["", "", ""], ["log", "log-2", "log-3"]),
+        (["", "log", ""], ["log-2", "log", "log-3"]),
+        (["log-2", "", "pager", ""], ["log-2", "log", "pager", "log-3"]),
+    ],
+)
+def test_a_notifier_without_a_name_is_called_by_its_type(tmp_path: Path, given: list[str], names: list[str]) -> None:
+    tables = ", ".join('{type = "log"' + (f', name = "{name}"' if name else "") + "}" for name in given)
+    (receiver,) = load(_toml(tmp_path, f'[[receivers]]\nname = "default"\nnotifiers = [{tables}]\n')).receivers
+    assert [notifier.name for notifier in receiver.notifiers] == names
+    assert [notifier.name for notifier in load().receivers[0].notifiers] == ["log"]
 
 
 def test_settings_cannot_be_changed() -> None:
