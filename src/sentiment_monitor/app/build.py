@@ -109,8 +109,10 @@ def _idle(settings: Settings, policy: Policy, database: Database, metrics: TickL
         delivery=Delivery(
             Outbox(database),
             policy.receivers,
+            leadership,
             now_ms=now_ms,
             give_up_ms=settings.detect.give_up_hours * 3_600_000,
+            every_seconds=settings.detect.delivery_seconds,
             metrics=metrics,
         ),
         leadership=leadership,
@@ -146,7 +148,6 @@ def _watch_live(service: Service, settings: Settings, metrics: TickLoop) -> None
         now_ms=now_ms,
         failed=service.fail,
         tick_second=settings.detect.tick_offset_seconds,
-        delivery_seconds=settings.detect.delivery_seconds,
         metrics=metrics,
     )
 

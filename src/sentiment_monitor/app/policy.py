@@ -85,10 +85,8 @@ def _receivers(settings: Settings) -> dict[str, dict[str, Notifier]]:
         for receiver in settings.receivers:
             notifiers = receivers.setdefault(receiver.name, {})
             for configured in receiver.notifiers:
-                alike = sum(name.partition("-")[0] == configured.type for name in notifiers)
-                name = f"{configured.type}-{alike + 1}" if alike else configured.type
-                notifiers[name] = _notifier(receiver.name, configured)
-                unused.callback(notifiers[name].close)
+                notifier = notifiers[configured.name] = _notifier(receiver.name, configured)
+                unused.callback(notifier.close)
         unused.pop_all()
     return receivers
 
