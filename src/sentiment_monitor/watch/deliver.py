@@ -158,13 +158,14 @@ class Delivery:
 
     def _work(self, lane: Lane, notifier: Notifier) -> None:
         """Delivers until nothing more is due for this notifier."""
+        through = False
         try:
             while self._going_on() and (batch := self._outbox.due(self._now_ms(), lane)):
                 for due in batch:
                     # After a failure, which may have taken long, what is due is asked anew.
                     if not self._going_on() or not self._deliver(due, notifier):
                         break
-            self.wake()  # what has become due since was left to this worker
+            through = True
         except (RetryLater, Fenced) as error:
             _log.warning("delivery.postponed", error=str(error))
         except BaseException as error:  # noqa: BLE001 (as above)
@@ -172,6 +173,7 @@ class Delivery:
         finally:
             with self._changed:
                 self._working.discard(lane)
+                self._woken |= through  # what has become due meanwhile was left to this worker
                 self._changed.notify_all()
 
     def _deliver(self, due: Due, notifier: Notifier) -> bool:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import structlog
 
+from databases import migrated_sqlite
 from sentiment_monitor.domain.alerts import Kind, Notification, State
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.store.alerts import Change
-from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.outbox import Lane
 from sentiment_monitor.telemetry.metrics import TickLoop
 from sentiment_monitor.watch.deliver import Delivery
@@ -40,8 +40,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Alerts]:
-    database = Database(f"sqlite:///{tmp_path / 'a.sqlite'}")
-    database.migrate()
+    database = migrated_sqlite(tmp_path / "a.sqlite")
     yield Alerts(database)
     database.close()
 
