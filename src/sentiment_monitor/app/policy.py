@@ -38,11 +38,7 @@ class Policy:
     def of(cls, settings: Settings) -> Policy:
         """Reads the files, compiles the mappings, makes the notifiers. Raises SettingsError, UsageError."""
         watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
-        decoder = Decoder(
-            settings.news.mapping,
-            default_source=settings.news.default_source,
-            max_bytes=settings.news.max_message_bytes,
-        )
+        decoder = Decoder(**settings.news.decoder_options())
         rules, tellings = watched(settings)
         receivers = _receivers(settings)
         routes = Routes(tellings, {name: tuple(notifiers) for name, notifiers in receivers.items()})

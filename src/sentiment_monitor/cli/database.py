@@ -1,4 +1,4 @@
-"""What the database holds: trend, dead-letters, migrate, verify."""
+"""What the database holds: trend, migrate, verify."""
 
 from __future__ import annotations
 
@@ -46,20 +46,6 @@ def trend(
             hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
             raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")
         terminal.print_trend(series, points, width, as_json=as_json)
-
-
-def dead_letters(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
-    config: ConfigOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the records that could not be read, newest first, with the reason."""
-    from sentiment_monitor import terminal
-    from sentiment_monitor.store import dead_letters as stored
-
-    with options.opened(config, database) as opened, opened.read() as connection:
-        terminal.print_dead_letters(stored.recent(connection, limit), as_json=as_json)
 
 
 def migrate(config: ConfigOption = None, database: DatabaseOption = None) -> None:

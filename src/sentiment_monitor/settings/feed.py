@@ -130,3 +130,11 @@ class News(Section):
         10, ge=0, le=525_600, description="A story dated further ahead than this counts at the time it was received."
     )
     copy_window_hours: int = Field(72, ge=1, le=8_784, description="Copies are looked for this far back.")
+
+    def decoder_options(self) -> dict[str, Any]:
+        """What decides whether and how a record is read, under the decoder's names."""
+        return {
+            "mapping": self.mapping,
+            "default_source": self.default_source,
+            "max_bytes": self.max_message_bytes,
+        }

@@ -46,6 +46,11 @@ class Web(Section):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes any free one, see the log.")
+    token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token of programs that may change something over HTTP; without it none may.",
+    )
 
 
 class Log(Section):

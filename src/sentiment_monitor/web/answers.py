@@ -13,6 +13,7 @@ from sentiment_monitor.domain.alerts import Alert, Event, Evidence, History
 from sentiment_monitor.times import iso
 
 if TYPE_CHECKING:
+    from sentiment_monitor.actions.dead_letters import Replay
     from sentiment_monitor.store.dead_letters import StoredDeadLetter
     from sentiment_monitor.store.reading import SeriesChange, StoryFact, TrendPoint
 
@@ -132,6 +133,7 @@ class DeadLetterAnswer:
     raw_value: str | None
     value_bytes: int | None
     received_ms: int
+    replayed_ms: int | None
 
     @classmethod
     def of(cls, letter: StoredDeadLetter) -> DeadLetterAnswer:
@@ -147,7 +149,22 @@ class DeadLetterAnswer:
             raw_value=None if raw is None else raw.decode("utf-8", "backslashreplace"),
             value_bytes=letter.value_bytes,
             received_ms=letter.received_ms,
+            replayed_ms=letter.replayed_ms,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayAnswer:
+    """What became of one dead letter that was to be sent again; ``detail`` is for people."""
+
+    id: int
+    outcome: Literal["replayed", "already_replayed", "unreadable", "unknown"]
+    detail: str
+
+    @classmethod
+    def of(cls, replay: Replay) -> ReplayAnswer:
+        """The outcome of the action."""
+        return cls(replay.id, replay.outcome.value, replay.detail)
 
 
 @dataclass(frozen=True, slots=True)

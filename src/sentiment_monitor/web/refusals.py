@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
-from sentiment_monitor.errors import DatabaseAway, FatalError, UsageError
+from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, UsageError
 from sentiment_monitor.web.dependencies import resources_of
 
 
@@ -40,12 +41,16 @@ async def _away(request: Request, error: Exception) -> Response:
     return _refusal(request, 503, f"The database is away ({error}). Try again in a moment.")
 
 
+async def _broker_away(request: Request, error: BrokerAway) -> Response:
+    return _refusal(request, 503, f"The broker is away ({error}). Try again in a moment.")
+
+
 REFUSALS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    404: _refused,
-    405: _refused,
+    HTTPException: _refused,
     UsageError: _wrong,
     RequestValidationError: _invalid,
     DatabaseAway: _away,
+    BrokerAway: _broker_away,
     FatalError: _away,  # it is damaged
 }
 """How each error that an endpoint raises is answered."""

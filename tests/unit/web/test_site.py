@@ -6,7 +6,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from databases import copy_migrated
+from sentiment_monitor.actions.dead_letters import Outcome, Replay
 from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
 from sentiment_monitor.domain.payload import rfc3339
-from sentiment_monitor.errors import DatabaseAway
+from sentiment_monitor.errors import BrokerAway, DatabaseAway
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.lease import Leadership
+from sentiment_monitor.web.dependencies import Changes
 from sentiment_monitor.web.pages.render import href, spark, web_link
 from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
@@ -296,7 +298,7 @@ def test_the_api_gives_what_the_commands_print(client: TestClient) -> None:
 
 def test_the_openapi_document_has_a_schema_for_every_answer(client: TestClient) -> None:
     document = client.get("/api/v1/openapi.json").json()
-    themes = ("trend", "series", "stories", "alerts", "alerts/{number}")
+    themes = ("trend", "series", "stories", "alerts", "alerts/{number}", "dead-letters", "dead-letters/{number}/replay")
     assert set(document["paths"]) == {f"/api/v1/{theme}" for theme in themes} | {"/healthz", "/metrics", "/readyz"}
     for address, operations in document["paths"].items():
         for operation in operations.values():
@@ -308,6 +310,58 @@ def test_the_openapi_document_has_a_schema_for_every_answer(client: TestClient) 
                 else:
                     assert (kind, content["schema"]) == ("text/plain", {"type": "string"})
     assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
+
+
+TOKEN = "a-token-of-some-length"
+
+
+def test_without_a_token_nothing_can_be_changed(alerted: Database) -> None:
+    with _client(alerted) as client:
+        refused = client.post("/api/v1/dead-letters/1/replay", headers={"Authorization": "Bearer x"})
+    assert (refused.status_code, "MONITOR_WEB__TOKEN" in refused.json()["detail"]) == (403, True)
+
+
+def test_who_knows_the_token_replays_a_dead_letter(alerted: Database) -> None:
+    asked: list[tuple[str, tuple[int, ...]]] = []
+
+    def replay(actor: str, ids: Sequence[int]) -> list[Replay]:
+        asked.append((actor, tuple(ids)))
+        outcome = {1: Outcome.REPLAYED, 2: Outcome.UNREADABLE, 4: Outcome.ALREADY_REPLAYED}.get(ids[0], Outcome.UNKNOWN)
+        if ids[0] == 5:
+            raise BrokerAway("nobody answers")
+        return [Replay(ids[0], outcome, "why")]
+
+    with _client(alerted, changes=Changes(TOKEN, replay)) as client:
+
+        def post(number: int, authorization: str | None = f"Bearer {TOKEN}") -> tuple[int, Any]:
+            headers = {"Authorization": authorization} if authorization else {}
+            answer = client.post(f"/api/v1/dead-letters/{number}/replay", headers=headers)
+            return answer.status_code, answer.json()
+
+        for wrong in (
+            None,
+            "Bearer",
+            "Bearer ",
+            f"Bearer {TOKEN}x",
+            f"Basic {TOKEN}",
+        ):
+            assert post(1, wrong) == (401, {"detail": "the bearer token is missing or wrong"})
+        assert asked == []
+        assert post(1) == (200, {"id": 1, "outcome": "replayed", "detail": "why"})
+        assert post(4) == (200, {"id": 4, "outcome": "already_replayed", "detail": "why"})
+        assert post(2) == (409, {"detail": "why"})
+        assert [post(number)[0] for number in (3, 0, 2**63)] == [404, 404, 404]
+        assert post(5) == (503, {"detail": "The broker is away (nobody answers). Try again in a moment."})
+        assert asked == [("api", (number,)) for number in (1, 4, 2, 3, 5)]
+        assert client.get("/api/v1/dead-letters/1/replay").status_code == 405
+
+
+def test_dead_letters_are_listed_with_the_begin_of_what_is_long(filled: Database) -> None:
+    Desk(filled).write(dead=[dead(10, value=b"x" * 20_000)])
+    with _client(filled) as client:
+        long, short = client.get("/api/v1/dead-letters").json()
+    assert (len(long["raw_value"]), long["value_bytes"], long["replayed_ms"]) == (10_000, 20_000, None)
+    assert (short["raw_value"], short["value_bytes"], short["code"]) == ("<b>\\xff</b>", 8, "not_json")
 
 
 @pytest.mark.parametrize("series", ["nonsense", "ticker:ksb", "topic:", "ticker:", "ticker:K%", "tick:KSB"])
