@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
 
 from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, UsageError
 from sentiment_monitor.web.dependencies import resources_of
@@ -46,7 +45,8 @@ async def _broker_away(request: Request, error: BrokerAway) -> Response:
 
 
 REFUSALS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    HTTPException: _refused,
+    404: _refused,
+    405: _refused,
     UsageError: _wrong,
     RequestValidationError: _invalid,
     DatabaseAway: _away,
