@@ -15,13 +15,16 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from sentiment_monitor.actions.dead_letters import Outcome, Replay
+from sentiment_monitor.domain.alerts import Evidence, Kind, State, TopStory
+from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.errors import DatabaseAway
+from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.web.dependencies import Changes
 from sentiment_monitor.web.site import site
-from writing import Desk, dead, scored
+from writing import Alerts, Desk, alert, dead, event, notification, scored
 
 MINUTE = 27_974_000  # 2023-03-10 09:20
 TOKEN = "a-token-of-some-length"
@@ -43,6 +46,17 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
         for n, (label, topic) in enumerate((("negative", "macro"), ("positive", None), ("neutral", "earnings")))
     ]
     Desk(database).write(*stories, dead=[dead(), dead(1, value=None, code="empty")])
+    alerts = Alerts(database)
+    lease = alerts.leases.acquire("me", MINUTE * MINUTE_MS, 60_000)
+    assert lease
+    story = TopStory("1", "Depositors leave bank 0", "wire", "", rfc3339(MINUTE * MINUTE_MS), 0.9)
+    fired = event(minute=MINUTE, evidence=Evidence(top_stories=(story,), statistics={"share": 0.5}))
+    pending = event(minute=MINUTE, transition=Kind.PENDING, p_value=None, q_value=None)
+    changes = [
+        Change(alert(pending_minute=MINUTE, fired_minute=MINUTE), fired, [notification()]),
+        Change(alert(series="all", state=State.PENDING, pending_minute=MINUTE, fired_minute=None), pending, []),
+    ]
+    alerts.apply(lease, MINUTE, changes, MINUTE * MINUTE_MS)
     app = site(database, Metrics(), names={"KSB": ["Kestrel"]}, now_ms=lambda: MINUTE * MINUTE_MS,
                changes=Changes(TOKEN, _replay))  # fmt: skip
     described = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)

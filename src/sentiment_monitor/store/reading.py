@@ -274,10 +274,10 @@ def trend(connection: Connection, series: str, start: int, end: int, step: int) 
         .where(buckets.c.series == series, buckets.c.minute >= start, buckets.c.minute < end)
         .group_by("place")
     )
-    found = {int(place): [int(value) for value in values] for place, *values in rows}
+    sums = {int(place): [int(value) for value in values] for place, *values in rows}
     points = []
     for place in range(-(-(end - start) // step)):
-        count, negative, neutral, positive, copies, micro = found.get(place, [0] * 6)
+        count, negative, neutral, positive, copies, micro = sums.get(place, [0] * 6)
         score = micro / MICRO / count if count else None
         points.append(TrendPoint(start + place * step, count, negative, neutral, positive, copies, score))
     return points
@@ -286,15 +286,15 @@ def trend(connection: Connection, series: str, start: int, end: int, step: int) 
 def negatives(connection: Connection, series: Collection[str], start: int, end: int, step: int) -> dict[str, list[int]]:
     """Negatives of several series in steps of ``step`` minutes over [start, end): what sparklines are drawn of."""
     steps = -(-(end - start) // step)
-    found = {name: [0] * steps for name in series}
+    counts = {name: [0] * steps for name in series}
     rows = connection.execute(
         select(buckets.c.series, ((buckets.c.minute - start) // step).label("place"), func.sum(buckets.c.negative))
         .where(buckets.c.series.in_(series), buckets.c.minute >= start, buckets.c.minute < end)
         .group_by(buckets.c.series, "place")
     )
     for name, place, count in rows:
-        found[name][int(place)] = int(count)
-    return found
+        counts[name][int(place)] = int(count)
+    return counts
 
 
 def exists(connection: Connection, series: str) -> bool:

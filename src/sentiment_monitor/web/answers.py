@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from sentiment_monitor.domain.alerts import Alert, Event, Evidence, History
+from sentiment_monitor.domain.alerts import Alert, Event, Evidence, History, Kind, State
 from sentiment_monitor.times import iso
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class StoryAnswer:
     @classmethod
     def of(cls, fact: StoryFact) -> StoryAnswer:
         """One story of the store."""
-        return cls(at=iso(fact.minute), **{name: getattr(fact, name) for name in _STORY_FIELDS})
+        values = {name: getattr(fact, name) for name in _STORY_FIELDS}
+        return cls(at=iso(fact.minute), **values)
 
 
 _STORY_FIELDS = tuple(field.name for field in fields(StoryAnswer) if field.name != "at")
@@ -176,7 +177,7 @@ class AlertAnswer:
     rule: str
     series: str
     severity: str
-    state: str
+    state: State
     title: str
     pending_at: str
     fired_at: str | None
@@ -207,7 +208,7 @@ class EventAnswer:
     alert_id: int
     at: str
     minute: int
-    transition: str
+    transition: Kind
     reason: str
     observed: float
     volume: float

@@ -29,7 +29,7 @@ def filled(database: Database) -> Database:
 def test_of_dead_letters_as_much_is_read_as_is_asked_for(filled: Database) -> None:
     Desk(filled).write(dead=[dead(2, value=b"\xff" * 100)])
     with filled.read() as connection:
-        assert [len(one.raw_value or b"") for one in dead_letters.recent(connection, 2, 7)] == [7, 1]
+        assert [len(letter.raw_value or b"") for letter in dead_letters.recent(connection, 2, 7)] == [7, 1]
         assert len(dead_letters.recent(connection, 1)[0].raw_value or b"") == 100
 
 
@@ -37,8 +37,8 @@ def test_a_dimension_has_its_own_series_only(filled: Database) -> None:
     with filled.read() as connection:
         for start in (100, 120 - 10_081):  # a long span is asked for in another way
             for dimension, names in (("ticker", "KSB K_S"), ("source", "a a_b"), ("topic", "earnings macro")):
-                found = reading.changes(connection, dimension, start, 120, 10)
-                assert [one.series for one in found] == [f"{dimension}:{name}" for name in names.split()]
+                changes = reading.changes(connection, dimension, start, 120, 10)
+                assert [change.series for change in changes] == [f"{dimension}:{name}" for name in names.split()]
         (everything,) = reading.changes(connection, "all", 105, 111, 10)
         assert (everything.stories, everything.negative) == (2, 0)
         assert (everything.stories_before, everything.negative_before) == (1, 1)
@@ -46,8 +46,8 @@ def test_a_dimension_has_its_own_series_only(filled: Database) -> None:
 
 def test_windows_count_originals_up_to_but_not_including_their_end(filled: Database) -> None:
     with filled.read() as connection:
-        found = {w.series: (w.stories, w.negative) for w in reading.series_windows(connection, 100, 110)}
-        assert found == {
+        windows = {w.series: (w.stories, w.negative) for w in reading.series_windows(connection, 100, 110)}
+        assert windows == {
             "all": (2, 1), "source:a": (1, 1), "source:a_b": (1, 0), "ticker:KSB": (1, 1), "topic:earnings": (1, 1),
             "topic:macro": (1, 0),
         }  # fmt: skip
@@ -57,12 +57,12 @@ def test_windows_count_originals_up_to_but_not_including_their_end(filled: Datab
 
 def test_originals_name_source_minute_and_every_series_they_count_in(filled: Database) -> None:
     with filled.read() as connection:
-        found = {one.minute: one for one in reading.originals(connection, 0, 200)}
+        originals = {original.minute: original for original in reading.originals(connection, 0, 200)}
         assert reading.originals(connection, 101, 105) == []
-    assert {minute: (one.source, one.negative) for minute, one in found.items()} == {
+    assert {minute: (original.source, original.negative) for minute, original in originals.items()} == {
         100: ("a", True), 105: ("a_b", False), 110: ("a", False),
     }  # fmt: skip
-    assert set(found[100].series) == {"all", "source:a", "ticker:KSB", "topic:earnings"}
+    assert set(originals[100].series) == {"all", "source:a", "ticker:KSB", "topic:earnings"}
 
 
 def test_history_bins_end_where_they_are_asked_to_and_leave_out_the_empty(filled: Database) -> None:
@@ -110,8 +110,8 @@ def test_a_wild_card_in_a_ticker_is_a_letter(filled: Database) -> None:
 
 def test_totals_count_what_is_there(filled: Database) -> None:
     with filled.read() as connection:
-        found = reading.totals(connection)
-        assert (found.stories, found.copies, found.deleted, found.dead_letters) == (5, 1, 1, 2)
+        totals = reading.totals(connection)
+        assert (totals.stories, totals.copies, totals.deleted, totals.dead_letters) == (5, 1, 1, 2)
         assert reading.last_minute(connection) == 110
         assert reading.active_minutes(connection, 100, 110) == [100, 101, 105]
         assert [letter.offset for letter in dead_letters.recent(connection, 1)] == [1]

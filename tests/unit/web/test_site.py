@@ -82,14 +82,14 @@ def alerted(filled: Database) -> Database:
 def _client(database: Database, metrics: Metrics | None = None, **options: Any) -> TestClient:
     metrics = metrics or Metrics()
     metrics.ask_database(AlertStore(database).counts)
-    made = site(database, metrics, names=NAMES, now_ms=lambda: NOW_MS, **options)
-    return TestClient(made, base_url="http://localhost:8080", raise_server_exceptions=True)
+    app = site(database, metrics, names=NAMES, now_ms=lambda: NOW_MS, **options)
+    return TestClient(app, base_url="http://localhost:8080", raise_server_exceptions=True)
 
 
 @pytest.fixture
 def client(alerted: Database) -> Iterator[TestClient]:
-    with _client(alerted) as made:
-        yield made
+    with _client(alerted) as client:
+        yield client
 
 
 def _text(html: str) -> str:
@@ -136,15 +136,15 @@ def test_a_series_shows_its_stories_alerts_and_trend(client: TestClient) -> None
 
 @pytest.mark.parametrize("asked", ["ticker:KSB", "KSB", "ksb", "Kestrel Savings", "kestrel", " kestrel "])
 def test_a_company_is_found_by_ticker_and_by_name(client: TestClient, asked: str) -> None:
-    found = client.get("/series", params={"name": asked, "since": "7d"})
-    assert "<h1>Kestrel Savings (KSB)</h1>" in found.text
-    assert "since=7d" in str(found.url)
+    page = client.get("/series", params={"name": asked, "since": "7d"})
+    assert "<h1>Kestrel Savings (KSB)</h1>" in page.text
+    assert "since=7d" in str(page.url)
 
 
 def test_a_search_with_several_answers_offers_them_and_one_with_none_says_so(client: TestClient) -> None:
-    several = client.get("/series?name=wire")
-    assert several.status_code == 404
-    assert several.text.count("<li>") == 4
+    choice = client.get("/series?name=wire")
+    assert choice.status_code == 404
+    assert choice.text.count("<li>") == 4
     nothing = client.get("/series", params={"name": EVIL})
     assert nothing.status_code == 404
     assert "Nothing is called" in nothing.text
@@ -202,7 +202,7 @@ def test_head_is_answered_as_get_without_the_body(client: TestClient, address: s
 
 def test_a_series_of_any_name_is_reached_by_its_link(client: TestClient) -> None:
     page = client.get("/series?name=topic:macro").text
-    link = next(found for found in re.findall(r'href="(series[^"]*source[^"]*)"', page) if "a%2Fb" in found)
+    link = next(link for link in re.findall(r'href="(series[^"]*source[^"]*)"', page) if "a%2Fb" in link)
     followed = client.get("/" + link.replace("&amp;", "&"))
     assert (followed.status_code, "a/b?c=d&amp;e" in followed.text) == (200, True)
 
@@ -370,8 +370,8 @@ def test_a_series_that_is_none_has_no_stories(client: TestClient, series: str) -
 
 
 def test_a_span_is_compared_with_the_one_before_it(client: TestClient) -> None:
-    found = client.get("/api/v1/series?since=2023-03-10T09:23Z&until=2023-03-10T09:26Z").json()
-    assert [(one["negative"], one["negative_before"]) for one in found] == [(3, 3)]
+    rows = client.get("/api/v1/series?since=2023-03-10T09:23Z&until=2023-03-10T09:26Z").json()
+    assert [(row["negative"], row["negative_before"]) for row in rows] == [(3, 3)]
 
 
 # -- metrics and health -----------------------------------------------------------------------------
@@ -397,17 +397,17 @@ def test_metrics_count_what_the_loops_did(alerted: Database) -> None:
     leadership.lease()
     metrics.tick.leading.set_function(lambda: leadership.leading)
     with _client(alerted, metrics) as client:
-        found = _metrics(client)
-    assert found["ticks_total", "done"] == 3
-    assert found["ticks_total", "missed"] == 1
-    assert found["alerts_decided_total", "fired"] == 2
-    assert found["deliveries_total", "sent"] == 4
-    assert found["leading", ""] == 1
-    assert found["last_tick_timestamp_seconds", ""] == START * 60
-    assert found["alerts", "firing"] == 1
-    assert found["notifications", "queued"] == 1
-    assert found["database_up", ""] == 1
-    assert found["process_resident_memory_bytes", ""] > 0
+        values = _metrics(client)
+    assert values["ticks_total", "done"] == 3
+    assert values["ticks_total", "missed"] == 1
+    assert values["alerts_decided_total", "fired"] == 2
+    assert values["deliveries_total", "sent"] == 4
+    assert values["leading", ""] == 1
+    assert values["last_tick_timestamp_seconds", ""] == START * 60
+    assert values["alerts", "firing"] == 1
+    assert values["notifications", "queued"] == 1
+    assert values["database_up", ""] == 1
+    assert values["process_resident_memory_bytes", ""] > 0
 
 
 def test_health_and_metrics_answer_while_the_database_is_away(
@@ -462,14 +462,14 @@ def test_while_every_page_waits_for_the_database_health_is_answered(
     server.start(site(filled, Metrics(), names={}, now_ms=lambda: NOW_MS), lambda error: None)
     sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
     try:
-        for one in sockets:
-            one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for reader in sockets:
+            reader.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.5)
         assert httpx.get(f"{server.url}/healthz", timeout=5).text == "ok\n"
     finally:
         go_on.set()
-        for one in sockets:
-            one.close()
+        for reader in sockets:
+            reader.close()
         server.stop()
 
 
