@@ -24,8 +24,8 @@ from sentiment_monitor.web import answers
 if TYPE_CHECKING:
     from sentiment_monitor.actions.dead_letters import Replay
     from sentiment_monitor.domain.alerts import Alert, History
+    from sentiment_monitor.store.buckets import TrendPoint
     from sentiment_monitor.store.dead_letters import StoredDeadLetter
-    from sentiment_monitor.store.reading import TrendPoint
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
 _BREAKS = re.compile(r"[\t\n\r]+")

@@ -15,9 +15,9 @@ import structlog
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.errors import Fenced, RetryLater
+from sentiment_monitor.store.buckets import active_minutes
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
-from sentiment_monitor.store.reading import active_minutes
 from sentiment_monitor.store.set_back import set_back
 from sentiment_monitor.telemetry.metrics import TickLoop
 from sentiment_monitor.times import MINUTE_MS, iso

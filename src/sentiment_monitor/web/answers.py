@@ -14,8 +14,9 @@ from sentiment_monitor.times import iso
 
 if TYPE_CHECKING:
     from sentiment_monitor.actions.dead_letters import Replay
+    from sentiment_monitor.store.buckets import SeriesChange, TrendPoint
     from sentiment_monitor.store.dead_letters import StoredDeadLetter
-    from sentiment_monitor.store.reading import SeriesChange, StoryFact, TrendPoint
+    from sentiment_monitor.store.reading import StoryFact
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from sentiment_monitor.actions.dead_letters import Replayer
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import buckets
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection, Database
 from sentiment_monitor.telemetry.metrics import Metrics
@@ -109,7 +109,7 @@ def snapshot(database: Database) -> Iterator[tuple[Connection, int]]:
     Not a dependency: one with ``yield`` would keep its connection until a slow reader has the whole answer.
     """
     with database.read() as connection:
-        last = reading.last_minute(connection)
+        last = buckets.last_minute(connection)
         if last is None:
             raise HTTPException(404, "the database holds no story yet")
         yield connection, last
