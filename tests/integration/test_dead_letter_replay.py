@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 from sqlalchemy import select
 
-from integration.harness import Apache, Message, Monitor, Results, send, service
+from integration.harness import Apache, Message, Monitor, Results, send, service, until
 from sentiment_monitor.ingest.embedded import EmbeddedBroker
 from sentiment_monitor.store import schema
 from sentiment_monitor.store.database import Database
@@ -63,3 +64,21 @@ def test_after_the_mapping_is_mended_dead_letters_become_stories_once(
     assert {story_id: place for story_id, _, place in stored} == {
         str(n): letters[messages[n].value] for n in range(6)
     }, "each went back to its partition"
+
+
+def test_a_running_service_replays_for_whoever_knows_the_token(
+    embedded_broker: EmbeddedBroker, name: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'monitor.sqlite'}"
+    token = "a-token-of-some-length"
+    send(embedded_broker.address, name, [Message(b"1", b'{"title": "Bank fails", "id": "1"}', AT)])
+    with service(tmp_path, embedded_broker.address, name, name, url) as monitor:
+        monitor.drain()
+        running = monitor.run(news__mapping=MAPPING, web__token=token)
+        address = f"{running.await_event('web.listening')['url']}/api/v1/dead-letters/1/replay"
+        assert httpx.post(address).status_code == 401
+        answer = httpx.post(address, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        assert (answer.status_code, answer.json()["outcome"]) == (200, "replayed"), answer.text
+        with Results(url, name) as results:
+            until(lambda: results.count("stories") == 1, "the story", of=running)
+        assert token not in running.text()
