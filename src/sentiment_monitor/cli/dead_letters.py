@@ -30,7 +30,9 @@ class _ListsUnlessTold(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_ListsUnlessTold, help="Look at records that could not be read, and send them again.", rich_markup_mode=None
+    cls=_ListsUnlessTold,
+    help="Look at records that could not be read, and send them again.",
+    rich_markup_mode=None,
 )
 
 
@@ -41,7 +43,7 @@ def list_dead_letters(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the records that could not be read, newest first, with the reason."""
+    """List the records that could not be read, newest first, with the reason. Without "list" it is the same."""
     from sentiment_monitor import terminal
     from sentiment_monitor.store import dead_letters
 
@@ -53,7 +55,7 @@ def list_dead_letters(
 def replay(
     numbers: Annotated[
         list[int] | None,
-        typer.Argument(min=1, max=2**63 - 1, metavar="[ID]...", help="Numbers from monitor dead-letters list."),
+        typer.Argument(min=1, max=2**63 - 1, metavar="ID", help="Numbers from monitor dead-letters list."),
     ] = None,
     code: Annotated[
         str | None, typer.Option(help="All with this code that were not replayed.", show_default=False)
