@@ -186,16 +186,18 @@ class AlertAnswer:
 
     @classmethod
     def of(cls, alert: Alert) -> AlertAnswer:
-        """One alert of the store."""
+        """One alert of the store; ValueError for one that was never stored."""
+        if alert.id is None or alert.state is None or alert.pending_minute is None:
+            raise ValueError(f"alert {alert.rule} on {alert.series} is not of the store")
         return cls(
-            id=alert.id or 0,
+            id=alert.id,
             fingerprint=alert.fingerprint,
             rule=alert.rule,
             series=alert.series,
             severity=alert.severity,
-            state=str(alert.state or ""),
+            state=alert.state,
             title=alert.title,
-            pending_at=iso(alert.pending_minute or 0),
+            pending_at=iso(alert.pending_minute),
             fired_at=iso(alert.fired_minute),
             resolved_at=iso(alert.resolved_minute),
         )

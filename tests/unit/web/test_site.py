@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -430,7 +431,7 @@ def test_health_and_metrics_answer_while_the_database_is_away(
 
 def test_a_database_file_that_is_gone_is_away_and_is_not_made_anew(tmp_path: Path) -> None:
     copy_migrated(tmp_path / "a b?.sqlite")
-    reader = Database(f"sqlite:///{tmp_path / 'a b?.sqlite'}", reader=True)
+    reader = Database(f"sqlite:///{quote(str(tmp_path / 'a b?.sqlite'))}", reader=True)
     with _client(reader) as client:
         assert client.get("/readyz").status_code == 200
         reader.close()
