@@ -150,8 +150,8 @@ def configuration() -> str:
             plain.append(name)
     own = {name: field for name, field in Settings.model_fields.items() if name in plain}
     top = "## At the top of the file\n\n" + _table(own, ())
-    receivers = [_section("[[receivers]]", alerting.Receiver, None)]
-    for notifier in (alerting.LogNotifier, alerting.WebhookNotifier, alerting.AppriseNotifier):
+    receivers = [_section("[[receivers]]", alerting.ReceiverSettings, None)]
+    for notifier in (alerting.LogNotifierSettings, alerting.WebhookNotifierSettings, alerting.AppriseNotifierSettings):
         kind = typing.get_args(notifier.model_fields["type"].annotation)[0]
         receivers.append(_section(f'[[receivers.notifiers]]`, `type = "{kind}"', notifier, None))
     return "\n".join([*parts[:2], top, *parts[2:], *receivers, _RECEIVER_EXAMPLE, _rules()])
@@ -226,14 +226,14 @@ _TYPES: dict[Any, str] = {
     AnyUrl: "URL",
     NoneType: "unset",
     RuleEntry: "`[[rules]]`",
-    alerting.Receiver: "`[[receivers]]`",
+    alerting.ReceiverSettings: "`[[receivers]]`",
 }
 
 
 def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     limits = _limits(metadata)
-    if annotation == alerting.Notifier:
+    if annotation == alerting.NotifierSettings:
         told = "`[[receivers.notifiers]]`"
     elif origin is Literal:
         told = ", ".join(f"`{value}`" for value in inner)

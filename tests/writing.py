@@ -22,7 +22,7 @@ from sentiment_monitor.enrich.copies import copy_keys, is_copy
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import LeaseStore
-from sentiment_monitor.store.outbox import Outbox
+from sentiment_monitor.store.outbox import Due, Outbox
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, Written
 from sentiment_monitor.times import MINUTE_MS
@@ -131,3 +131,8 @@ class Alerts(AlertStore):
         self.database = database
         self.outbox = Outbox(database)
         self.leases = LeaseStore(database)
+
+    def due(self, now_ms: int) -> list[Due]:
+        """What is due for whichever notifier, in the order it was queued."""
+        lanes = self.outbox.lanes(now_ms)
+        return sorted((due for lane in lanes for due in self.outbox.due(now_ms, lane, 1_000)), key=lambda due: due.id)

@@ -22,9 +22,10 @@ from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
 from sentiment_monitor.web import answers
 
 if TYPE_CHECKING:
+    from sentiment_monitor.actions.dead_letters import Replay
     from sentiment_monitor.domain.alerts import Alert, AlertHistory
+    from sentiment_monitor.store.buckets import TrendPoint
     from sentiment_monitor.store.dead_letters import StoredDeadLetter
-    from sentiment_monitor.store.reading import TrendPoint
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
 _BREAKS = re.compile(r"[\t\n\r]+")
@@ -236,17 +237,30 @@ def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) ->
     if not letters:
         print("no dead letters")
         return
-    table = _table("received (UTC)", "position", "code", "detail", "begins with")
+    table = _table("id", "received (UTC)", "position", "code", "detail", "begins with")
     for letter in letters:
         begin = (letter.raw_value or b"")[:60].decode("utf-8", "backslashreplace")
         table.add_row(
+            str(letter.id),
             clock(letter.received_ms // MINUTE_MS),
             f"{letter.topic}/{letter.partition}@{letter.offset}",
-            letter.code,
+            letter.code + (" (replayed)" if letter.replayed_ms is not None else ""),
             Text(plain(letter.detail[:120])),
             Text(plain(begin)),
         )
     console().print(table)
+
+
+def print_replays(replays: Sequence[Replay], *, as_json: bool) -> None:
+    """What became of dead letters that were to be sent again: those that were not, and how many were."""
+    if as_json:
+        dump([answers.ReplayAnswer.of(replay) for replay in replays])
+        return
+    for replay in replays:
+        if replay.outcome != "replayed":
+            print(f"{replay.id}: {replay.outcome.replace('_', ' ')}: {plain(replay.detail)}")
+    sent = sum(replay.outcome == "replayed" for replay in replays)
+    print(f"{sent:,} of {len(replays):,} dead letters replayed" if replays else "nothing to replay")
 
 
 def print_verification(buckets: int, wrong: Sequence[tuple[str, int]], *, as_json: bool) -> None:

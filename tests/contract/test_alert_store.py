@@ -12,11 +12,13 @@ from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
+from sentiment_monitor.store.outbox import Lane
 from writing import Alerts, alert, event, notification
 
 NOW = 1_678_468_860_000
 TTL = 60_000
 OUT = notification()
+LOG, WEBHOOK = Lane("desk", "log"), Lane("desk", "webhook")
 FIRED = Change(alert(), event(), [OUT])
 
 
@@ -65,7 +67,7 @@ def test_a_holder_that_lost_its_lease_stores_nothing(store: Alerts, lease: Lease
     with pytest.raises(Fenced):
         store.apply(lease, 100, [FIRED], NOW)
     assert store.open() == []
-    assert store.outbox.due(NOW) == []
+    assert store.due(NOW) == []
     following = store.leases.acquire("you", NOW + TTL, TTL)
     assert following is not None
     assert following.progress_minute is None
@@ -152,15 +154,15 @@ def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: Alerts, 
 def test_a_notification_is_due_until_it_is_sent_or_given_up(store: Alerts, lease: Lease) -> None:
     notifications = [OUT, replace(OUT, notifier="webhook", key="key-2"), replace(OUT, key="key-3")]
     store.apply(lease, 100, [replace(FIRED, notifications=notifications)], NOW)
-    assert store.outbox.due(NOW - 1) == []
-    first, second, third = store.outbox.due(NOW)
+    assert store.due(NOW - 1) == []
+    first, second, third = store.due(NOW)
     assert (first.notification, first.attempts, first.created_ms) == (OUT, 0, NOW)
     assert store.outbox.queued() == 3
     store.outbox.record_sent(first.id, NOW + 1)
     store.outbox.record_failure(second.id, "e" * 5_000, NOW + 500)
     store.outbox.record_failure(third.id, "gone", None)
-    assert store.outbox.due(NOW + 499) == []
-    (again,) = store.outbox.due(NOW + 500)
+    assert store.due(NOW + 499) == []
+    (again,) = store.due(NOW + 500)
     assert (again.id, again.attempts) == (second.id, 1)
     assert store.outbox.queued() == 1
     (firing,) = store.open()
@@ -170,14 +172,15 @@ def test_a_notification_is_due_until_it_is_sent_or_given_up(store: Alerts, lease
     states = [(record.state, record.attempts) for record in history.deliveries]
     assert states == [("sent", 1), ("queued", 1), ("failed", 1)]
     assert len(history.deliveries[1].last_error or "") == 1_000
-    assert [due.id for due in store.outbox.due(NOW + 500, limit=1)] == [second.id]
+    assert store.outbox.lanes(NOW + 499) == []
+    assert store.outbox.lanes(NOW + 500) == [WEBHOOK]
 
 
 def test_a_notifier_is_told_of_an_alert_in_order_and_others_do_not_wait(store: Alerts, lease: Lease) -> None:
     both = [OUT, replace(OUT, notifier="webhook", key="key-2")]
     store.apply(lease, 100, [replace(FIRED, notifications=both)], NOW)
     (firing,) = store.open()
-    fired, other = store.outbox.due(NOW)
+    fired, other = store.due(NOW)
     store.outbox.record_failure(fired.id, "busy", NOW + 900)
     store.outbox.record_sent(other.id, NOW)
     after = [replace(told, key=f"{told.key}-over") for told in both]
@@ -185,9 +188,31 @@ def test_a_notifier_is_told_of_an_alert_in_order_and_others_do_not_wait(store: A
     store.apply(lease, 101, [Change(over, event(transition=Kind.RESOLVED, minute=101), after)], NOW)
 
     def due(now_ms: int) -> list[str]:
-        return [due.notification.key for due in store.outbox.due(now_ms)]
+        return [due.notification.key for due in store.due(now_ms)]
 
     assert due(NOW) == ["key-2-over"]
     assert due(NOW + 900) == ["key-1", "key-2-over"]
     store.outbox.record_failure(fired.id, "gone", None)
     assert due(NOW) == ["key-1-over", "key-2-over"]
+
+
+def test_each_notifier_has_a_lane_of_its_own_in_the_order_of_its_notifications(store: Alerts, lease: Lease) -> None:
+    for n in range(4):
+        told = [replace(OUT, key=f"log-{n}"), replace(OUT, notifier="webhook", key=f"webhook-{n}")]
+        store.apply(lease, 100 + n, [Change(alert(series=f"ticker:{n}"), event(minute=100 + n), told)], NOW + n)
+    assert sorted(store.outbox.lanes(NOW)) == [LOG, WEBHOOK]
+    assert [due.notification.key for due in store.outbox.due(NOW + 9, WEBHOOK, limit=3)] == [
+        "webhook-0", "webhook-1", "webhook-2",
+    ]  # fmt: skip
+    for due in store.outbox.due(NOW + 9, LOG):
+        store.outbox.record_failure(due.id, "away", NOW + 1_000)
+    assert store.outbox.lanes(NOW + 9) == [WEBHOOK]
+    store.outbox.record_sent(store.outbox.due(NOW + 9, WEBHOOK)[0].id, NOW + 9)
+    store.outbox.rename(WEBHOOK, "pager")
+    assert store.outbox.lanes(NOW + 9) == [Lane("desk", "pager")]
+    assert [due.notification.key for due in store.outbox.due(NOW + 9, Lane("desk", "pager"))] == [
+        "webhook-1", "webhook-2", "webhook-3",
+    ]  # fmt: skip
+    first = store.history(1)
+    assert first is not None
+    assert [record.notifier for record in first.deliveries] == ["log", "webhook"]  # what was sent is told as it was

@@ -23,10 +23,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture(scope="session")
 def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
+    installed = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if installed is None:
         pytest.skip("no Chromium on this machine")
-    return found
+    return installed
 
 
 @pytest.fixture
@@ -118,19 +118,19 @@ def test_an_open_page_keeps_itself_current_and_says_when_it_cannot(browser: str,
 
 def test_metrics_of_a_running_process_tell_what_it_did(page: Monitor) -> None:
     text = httpx.get(_url(page) + "/metrics").text
-    found = {
+    values = {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
-    with_prefix = {key[0].removeprefix("sentiment_monitor_"): value for key, value in found.items() if len(key) == 1}
+    with_prefix = {key[0].removeprefix("sentiment_monitor_"): value for key, value in values.items() if len(key) == 1}
     assert with_prefix["records_total"] == 600
     assert with_prefix["assigned_partitions"] == 3
-    assert found["sentiment_monitor_stage_busy_seconds_total", "write"] > 0
-    assert {key[1:] for key in found if key[0] == "sentiment_monitor_stage_waiting_records"} == {
+    assert values["sentiment_monitor_stage_busy_seconds_total", "write"] > 0
+    assert {key[1:] for key in values if key[0] == "sentiment_monitor_stage_waiting_records"} == {
         ("prepare",), ("score",), ("write",),
     }  # fmt: skip
-    assert sum(value for key, value in found.items() if key[0] == "sentiment_monitor_lag_records") == 0
+    assert sum(value for key, value in values.items() if key[0] == "sentiment_monitor_lag_records") == 0
     assert with_prefix["leading"] == 1
     assert 0 < with_prefix["dead_letters_total"] < 600
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typer.main import get_command
 
 from databases import migrated_sqlite
 from sentiment_monitor import __version__, cli
+from sentiment_monitor.domain.news import Record
 from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
@@ -425,6 +427,36 @@ def test_dead_letters_are_listed(monitor: Monitor, filled: str) -> None:
     assert "not_utf8" in monitor("dead-letters", "--database", filled).out
     (found,) = json.loads(monitor("dead-letters", "--database", filled, "--json").out)
     assert (found["code"], found["offset"], found["raw_value"]) == ("not_utf8", 3, "\\xff")
+
+
+def test_dead_letters_are_replayed_by_number_by_code_or_all(
+    monitor: Monitor, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Record] = []
+    monkeypatch.setattr("sentiment_monitor.app.replay.publish_again", lambda client, records: sent.extend(records))
+    database = Database(filled)
+    readable = b'{"headline": "Kestrel falls"}'
+    Desk(database).write(dead=[dead(4, code="bad_time", value=readable), dead(5, code="bad_time", value=readable)])
+    database.close()
+
+    def ran(*choice: str) -> tuple[int, str]:
+        done = monitor("dead-letters", "replay", *choice, "--database", filled)
+        return done.code, done.out.strip()
+
+    assert ran("2") == (0, "1 of 1 dead letters replayed")
+    code, said = ran("2")
+    assert code == 0
+    assert re.fullmatch("2: already replayed: at .* UTC\n0 of 1 dead letters replayed", said)
+    assert ran("--code", "bad_time") == (0, "1 of 1 dead letters replayed")
+    code, said = ran("--all")
+    assert (code, said.startswith("1: unreadable: not_utf8")) == (1, True)
+    assert ran("9")[0] == 1
+    assert ran("--code", "bad_time") == (0, "nothing to replay")
+    assert [record.position.offset for record in sent] == [4, 5]
+    assert "bad_time (replayed)" in monitor("dead-letters", "list", "--database", filled).out
+    for wrong in ([], ["2", "--all"], ["--all", "--code", "x"]):
+        done = monitor("dead-letters", "replay", *wrong, "--database", filled)
+        assert (done.code, "say which dead letters" in done.err) == (2, True)
 
 
 def test_verify_says_whether_the_buckets_agree(monitor: Monitor, filled: str) -> None:

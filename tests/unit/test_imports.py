@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dispatch": set(),
     "notify": set(),
     "telemetry": set(),
+    "actions": {"store"},
     # The two loops: they meet in the database only.
     "stream": {"ingest", "score", "store", "telemetry"},
     "watch": {"detect", "dispatch", "notify", "store", "telemetry"},
@@ -47,11 +48,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {"score", "tables", "terminal", "train"},
     # What people touch.
     "settings": {"detect"},  # a rule is validated where it is used
-    "terminal": {"store", "web"},
-    "web": {"store", "telemetry"},
-    "app": {"detect", "dispatch", "enrich", "ingest", "notify", "score", "settings", "store", "stream", "telemetry"}
-    | {"watch", "web"},
-    "cli": {"app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry", "terminal", "train"},
+    "terminal": {"actions", "store", "web"},
+    "web": {"actions", "store", "telemetry"},
+    "app": {"actions", "detect", "dispatch", "enrich", "ingest", "notify", "score", "settings", "store", "stream"}
+    | {"telemetry", "watch", "web"},
+    "cli": {"actions", "app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry"}
+    | {"terminal", "train"},
     "demo": {"app", "ingest", "settings", "store", "telemetry", "terminal"},
 }  # fmt: skip
 # Outside library -> where it may be imported (a part of the package, or a file of one).

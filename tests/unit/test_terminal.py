@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_monitor.errors import UsageError
+from sentiment_monitor.store.buckets import TrendPoint
 from sentiment_monitor.store.dead_letters import StoredDeadLetter
-from sentiment_monitor.store.reading import TrendPoint
 from sentiment_monitor.terminal import plain, print_alerts, print_dead_letters, print_scores, print_trend, sparkline
 from sentiment_monitor.times import clock, duration_minutes, iso, span
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from sentiment_monitor import __version__
 from sentiment_monitor.app.migrated import bring_up_to_date
 from sentiment_monitor.app.policy import Policy, check_files
+from sentiment_monitor.app.replay import replayer
 from sentiment_monitor.app.service import Service, Web
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
@@ -38,6 +39,7 @@ from sentiment_monitor.watch.clocks import EventClock, LiveClock
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.watch.tick import Ticker
+from sentiment_monitor.web.dependencies import ChangeDesk
 from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
 
@@ -109,8 +111,10 @@ def _idle(settings: Settings, policy: Policy, database: Database, metrics: TickL
         delivery=Delivery(
             Outbox(database),
             policy.receivers,
+            leadership,
             now_ms=now_ms,
             give_up_ms=settings.detect.give_up_hours * 3_600_000,
+            every_seconds=settings.detect.delivery_seconds,
             metrics=metrics,
         ),
         leadership=leadership,
@@ -146,7 +150,6 @@ def _watch_live(service: Service, settings: Settings, metrics: TickLoop) -> None
         now_ms=now_ms,
         failed=service.fail,
         tick_second=settings.detect.tick_offset_seconds,
-        delivery_seconds=settings.detect.delivery_seconds,
         metrics=metrics,
     )
 
@@ -209,8 +212,15 @@ def _web(settings: Settings, service: Service, server: WebServer, metrics: Metri
         hosts = ["localhost", "127.0.0.1", "[::1]", server.host, known]
     reader = Database(settings.database.url.get_secret_value(), reader=True)
     metrics.ask_database(AlertStore(reader).counts)
-    page = site(reader, metrics, names=service.policy.watchlist.spoken, now_ms=now_ms, allowed_hosts=hosts)
+    page = site(reader, metrics, names=service.policy.watchlist.spoken, now_ms=now_ms, allowed_hosts=hosts,
+                changes=_changes(settings, service.database))  # fmt: skip
     return Web(server, page, reader)
+
+
+def _changes(settings: Settings, database: Database) -> ChangeDesk | None:
+    if settings.web.token is None:
+        return None
+    return ChangeDesk(settings.web.token.get_secret_value(), replayer(settings, database, now_ms))
 
 
 def _holder() -> str:

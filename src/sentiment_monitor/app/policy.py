@@ -38,11 +38,7 @@ class Policy:
     def of(cls, settings: Settings) -> Policy:
         """Reads the files, compiles the mappings, makes the notifiers. Raises SettingsError, UsageError."""
         watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
-        decoder = Decoder(
-            settings.news.mapping,
-            default_source=settings.news.default_source,
-            max_bytes=settings.news.max_message_bytes,
-        )
+        decoder = Decoder(**settings.news.decoder_options())
         rules, tellings = watched(settings)
         receivers = _receivers(settings)
         routes = Routes(tellings, {name: tuple(notifiers) for name, notifiers in receivers.items()})
@@ -85,24 +81,22 @@ def _receivers(settings: Settings) -> dict[str, dict[str, Notifier]]:
         for receiver in settings.receivers:
             notifiers = receivers.setdefault(receiver.name, {})
             for configured in receiver.notifiers:
-                alike = sum(name.partition("-")[0] == configured.type for name in notifiers)
-                name = f"{configured.type}-{alike + 1}" if alike else configured.type
-                notifiers[name] = _notifier(receiver.name, configured)
-                unused.callback(notifiers[name].close)
+                notifier = notifiers[configured.name] = _notifier(receiver.name, configured)
+                unused.callback(notifier.close)
         unused.pop_all()
     return receivers
 
 
-def _notifier(receiver: str, configured: alerting.Notifier) -> Notifier:
+def _notifier(receiver: str, configured: alerting.NotifierSettings) -> Notifier:
     try:
         return _made_of(configured)
     except SettingsError as error:
         raise SettingsError(f"receiver {receiver}: {error}") from None
 
 
-def _made_of(configured: alerting.Notifier) -> Notifier:
+def _made_of(configured: alerting.NotifierSettings) -> Notifier:
     match configured:
-        case alerting.WebhookNotifier():
+        case alerting.WebhookNotifierSettings():
             # An HTTP client is imported where somebody wants one: commands that only look at settings should be quick.
             from sentiment_monitor.notify.webhook import WebhookNotifier
 
@@ -112,7 +106,7 @@ def _made_of(configured: alerting.Notifier) -> Notifier:
                 token=configured.token.get_secret_value() if configured.token else "",
                 timeout_s=configured.timeout_seconds,
             )
-        case alerting.AppriseNotifier():
+        case alerting.AppriseNotifierSettings():
             return AppriseNotifier(configured.url.get_secret_value())
-        case alerting.LogNotifier():
+        case alerting.LogNotifierSettings():
             return LogNotifier()

@@ -22,6 +22,10 @@ from sentiment_monitor.web.server import WebServer
 
 _log = structlog.get_logger()
 
+# What a replay gives to the deliveries that are due: stopped by somebody, and at its own end.
+_LAST_SECONDS = 5.0
+_REST_SECONDS = 60.0
+
 
 @dataclass(slots=True)
 class Web:
@@ -67,6 +71,8 @@ class Service:
         """Runs until stopped, idle, or broken; raises what broke it. Either loop's end is the process's end."""
         if self.live:
             self.live.start()
+        elif self.event:
+            self.delivery.start(self.fail)
         if self.web:
             self.web.start(self.fail)
         _log.info(
@@ -90,6 +96,7 @@ class Service:
                 if self.live:
                     self.live.stop()
                 elif self.event:
+                    self.delivery.stop(_LAST_SECONDS if self.stopped else _REST_SECONDS)
                     self.leadership.release()
             finally:
                 self.close()

@@ -25,26 +25,17 @@ def main(arguments: Sequence[str]) -> int:
     quantization = importlib.import_module("onnxruntime.quantization")  # optional and undeclared
     import torch
 
-    from sentiment_monitor.score.torch_engine import load_network
+    from sentiment_monitor.score.torch_engine import LogitsOnly, load_network
 
     checkpoint = open_checkpoint(source)
     network = load_network(checkpoint, "eager")
-
-    class LogitsOnly(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
-            return logits
 
     example = torch.ones((4, 16), dtype=torch.int64)
     axes = {0: "batch", 1: "tokens"}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracing exporter is deprecated, and needs no further package
         torch.onnx.export(
-            LogitsOnly().eval(),
+            LogitsOnly(network).eval(),
             (example, example),
             str(folder / "fp32.onnx"),
             input_names=["input_ids", "attention_mask"],

@@ -49,9 +49,9 @@ def load(name: str, directory: Path, cache: Path) -> Contender:
         engine: EngineName = "openvino" if name == "openvino" else "torch"
         running = start(checkpoint, engine, cache, usable_cpus())
         return Ours(NeuralClassifier(checkpoint, running, max_windows=16, remember=0))
-    kinds: dict[str, type[Tutorial | Pipeline | OnnxRuntime]] = {
+    kinds: dict[str, type[Tutorial | TransformersPipeline | OnnxRuntime]] = {
         "tutorial": Tutorial,
-        "pipeline": Pipeline,
+        "pipeline": TransformersPipeline,
         "onnxruntime": OnnxRuntime,
     }
     return kinds[name](checkpoint, cache)
@@ -128,7 +128,7 @@ class Tutorial:
         return self._judge.labels(np.concatenate(parts))
 
 
-class Pipeline:
+class TransformersPipeline:
     """The library's own pipeline with a batch size, given the whole list."""
 
     def __init__(self, checkpoint: Checkpoint, cache: Path) -> None:

@@ -57,7 +57,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RaceOutcome:
     """What a race found. Rates of one outcome may be compared with each other, not with another's."""
 
     machine: Mapping[str, Any]
@@ -100,7 +100,7 @@ def race(
     names: Sequence[str] = RUNS,
     cache: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Outcome:
+) -> RaceOutcome:
     """Let the runs ``names`` score ``sample``, ``rounds`` times in turns.
 
     ``classifier`` is ``bundled``, a directory or a hub name; ``at`` the moment, for the record; ``threads`` cuts the
@@ -152,7 +152,7 @@ def race(
     needed = operations_per_story(checkpoint, sample.texts)
     machine["tokens_per_story"] = needed[1] if needed else None
     reference = first[REFERENCE]["labels"] if REFERENCE in first else None
-    return Outcome(
+    return RaceOutcome(
         machine=machine,
         fp32_gops=_median(peaks, "fp32_gops"),
         int8_gops=_median(peaks, "int8_gops"),

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from sentiment_monitor import terminal
 from sentiment_monitor.bench.contenders import ABOUT
-from sentiment_monitor.bench.race import Outcome
+from sentiment_monitor.bench.race import RaceOutcome
 from sentiment_monitor.errors import UsageError
 
 SECONDS_A_DAY = 86_400
@@ -28,7 +28,7 @@ def check_plot(file: Path) -> None:
         raise UsageError(f"--plot {file}: its folder does not exist")
 
 
-def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def print_outcome(outcome: RaceOutcome, *, as_json: bool) -> None:
     """Print the figures."""
     if as_json:
         terminal.dump(outcome.record())
@@ -55,7 +55,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         out.print(Text(busy, style="yellow"))
 
 
-def _table(outcome: Outcome) -> Table:
+def _table(outcome: RaceOutcome) -> Table:
     table = Table(box=None, header_style="bold")
     table.add_column("run")
     for name in (
@@ -84,7 +84,7 @@ def _table(outcome: Outcome) -> Table:
     return table
 
 
-def plot(outcome: Outcome, file: Path) -> None:
+def plot(outcome: RaceOutcome, file: Path) -> None:
     """Write the rates, with their spread over the rounds, as a PNG. The lexicon is left out: it is off the scale."""
     from matplotlib.figure import Figure
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import typer
 
-from sentiment_monitor.cli import alerts, classifier, database, feed, service
+from sentiment_monitor.cli import alerts, classifier, database, dead_letters, feed, service
 from sentiment_monitor.errors import MonitorError
 
 app = typer.Typer(
@@ -36,12 +36,12 @@ app.command(short_help="Measure a classifier on labelled text.")(classifier.eval
 app.command(short_help="Race the engines on this machine.")(classifier.bench)
 app.command(short_help="Train and measure a classifier of your own.")(classifier.retrain)
 app.command(short_help="Show how a series went.")(database.trend)
-app.command("dead-letters", short_help="List the records that could not be read.")(database.dead_letters)
 app.command()(database.migrate)
 app.command(short_help="Check the trend against a recomputation.")(database.verify)
 app.command("config", short_help="Check the settings and print them.")(service.show_config)
 app.command()(service.version)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the database holds: trend, dead-letters, migrate, verify."""
+"""What the database holds: trend, migrate, verify."""
 
 from __future__ import annotations
 
@@ -31,35 +31,21 @@ def trend(
     Example: monitor trend ticker:SIVB --since 2023-03-08 --until 2023-03-18 --step 6h
     """
     from sentiment_monitor import terminal
-    from sentiment_monitor.store import reading
+    from sentiment_monitor.store import buckets
     from sentiment_monitor.times import span
 
     series = series.encode("utf-8", "replace").decode()  # bytes of the command line that are no UTF-8
     with options.opened(config, database) as opened, opened.read() as connection:
-        last = reading.last_minute(connection)
+        last = buckets.last_minute(connection)
         if last is None:
             raise UsageError("the database holds no story yet")
         start, end, width = span(since, until, step, last, dashes="--")
-        points = reading.trend(connection, series, start, end, width)
+        points = buckets.trend(connection, series, start, end, width)
         if not any(point.stories or point.copies for point in points):
-            near = reading.series_like(connection, series.partition(":")[2] or series)
+            near = buckets.series_like(connection, series.partition(":")[2] or series)
             hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
             raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")
         terminal.print_trend(series, points, width, as_json=as_json)
-
-
-def dead_letters(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 20,
-    config: ConfigOption = None,
-    database: DatabaseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the records that could not be read, newest first, with the reason."""
-    from sentiment_monitor import terminal
-    from sentiment_monitor.store import dead_letters as stored
-
-    with options.opened(config, database) as opened, opened.read() as connection:
-        terminal.print_dead_letters(stored.recent(connection, limit), as_json=as_json)
 
 
 def migrate(config: ConfigOption = None, database: DatabaseOption = None) -> None:

@@ -24,7 +24,7 @@ from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
 from sentiment_monitor.settings.load import Settings, load
-from sentiment_monitor.store import dead_letters, reading
+from sentiment_monitor.store import buckets, dead_letters, reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
@@ -147,8 +147,8 @@ def _view(service: Service, reader: Database, total: int, end: int, seconds: flo
     records = progress.records if progress else 0
     queues = service.pipeline.queues if service.pipeline else {}
     with reader.read() as connection:
-        day = reading.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
-        days = reading.trend(connection, "all", end - _WEEK, end, _WEEK // _MARKS)
+        day = buckets.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
+        days = buckets.trend(connection, "all", end - _WEEK, end, _WEEK // _MARKS)
     firing = [alert for alert in AlertStore(reader).listing() if alert.state == "firing"]
     now = clock(progress.last_minute) if progress else "-"
     rate = records / max(seconds, 0.1)
@@ -175,7 +175,7 @@ def _summary(console: Console, chosen: Settings, total: int, end: int, seconds: 
             totals = reading.totals(connection)
             letters = dead_letters.recent(connection, 5)
             exact = recompute_buckets(connection) == stored_buckets(connection)
-            day = reading.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
+            day = buckets.trend(connection, _FEATURED, end - DAY_MINUTES, end, DAY_MINUTES // _MARKS)
         for alert in reversed(listing):
             history = alerts.history(alert.id) if alert.id is not None else None
             if history is None:

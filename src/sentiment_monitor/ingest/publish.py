@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.admin import KafkaAdminClient
 
+from sentiment_monitor.domain.news import Record
 from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
 from sentiment_monitor.ingest.client import connection_error, strict_client
 from sentiment_monitor.ingest.decode import FIELDS
@@ -76,10 +77,21 @@ class Publisher:
                 value = json.dumps(message, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
             except ValueError:
                 raise UsageError(f"{identity!r:.60}: a number that is not finite cannot be sent as JSON") from None
+        self._send(key, value, timestamp_ms=timestamp_ms)
+
+    def send_again(self, record: Record) -> None:
+        """Queues a record as it was: key, bytes and time, and its partition where the topic still has so many."""
+        partition = record.position.partition
         try:
-            self._producer.send(self._topic, key=key, value=value, timestamp_ms=timestamp_ms).add_errback(
-                self._failed.append
-            )
+            known = self._producer.partitions_for(self._topic) or ()
+        except kafka_errors.KafkaError as error:
+            raise BrokerAway(f"cannot send to {self._topic}: {error}") from error
+        place = partition if partition in known else None
+        self._send(record.key, record.value, partition=place, timestamp_ms=record.timestamp_ms)
+
+    def _send(self, key: bytes | None, value: Any, **place: int | None) -> None:
+        try:
+            self._producer.send(self._topic, key=key, value=value, **place).add_errback(self._failed.append)
         except kafka_errors.MessageSizeTooLargeError as error:
             raise UsageError(f"{len(value):,} bytes are too large a message: {error}") from error
         except kafka_errors.KafkaError as error:
@@ -101,6 +113,19 @@ class Publisher:
     def close(self) -> None:
         """Closes the connection without waiting for what was not flushed."""
         self._producer.close(timeout=5)
+
+
+def publish_again(client_options: Mapping[str, Any], records: Sequence[Record]) -> None:
+    """Sends records once more, in their order; returns when the broker has acknowledged all. Raises BrokerAway."""
+    for topic in dict.fromkeys(record.position.topic for record in records):
+        publisher = Publisher(client_options, topic)
+        try:
+            for record in records:
+                if record.position.topic == topic:
+                    publisher.send_again(record)
+            publisher.flush()
+        finally:
+            publisher.close()
 
 
 def publish(

@@ -38,13 +38,11 @@ class AppriseNotifier:
         self._closed = False
         self._child = _Child()
         verdict = self._child.ask(url, START_TIMEOUT_S)
-        if not (verdict and verdict.understood):
-            self.close()
-            raise SettingsError(
-                "apprise does not understand this URL; see its list of services"
-                if verdict
-                else "apprise cannot be started"
-            )
+        self._child.end()  # not every process that has read the settings delivers: the first notification starts one
+        if verdict is None:
+            raise SettingsError("apprise cannot be started")
+        if not verdict.understood:
+            raise SettingsError("apprise does not understand this URL; see its list of services")
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._scheme}://...)"
@@ -76,7 +74,7 @@ class AppriseNotifier:
             self._child.end()
 
     def _running(self) -> tuple[_Child, bool]:
-        """The child, and whether it has just been started because the one before has ended."""
+        """The child, and whether it has just been started because there was none any more."""
         with self._lock:
             if self._closed or not self._child.ended:
                 return self._child, False

@@ -62,7 +62,10 @@ class WebhookNotifier:
         return f"{self._url.scheme}://{self._url.host}{port}"
 
     def send(self, notification: Notification, now_ms: int) -> None:
-        """See ``Notifier.send``. The whole exchange is bounded by the timeout, however slowly the receiver drips."""
+        """See ``Notifier.send``. The whole exchange is bounded by the timeout, however slowly the receiver drips.
+
+        Before it, the system takes its own time to find the host's addresses, and each that is tried has the timeout.
+        """
         deadline = self._deadline = _Deadline(self._timeout_s)
         if self._closed:
             raise DeliveryLater(f"{self._where}: the notifier is closed")

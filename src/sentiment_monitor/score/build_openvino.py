@@ -176,20 +176,11 @@ def _convert(checkpoint: Checkpoint, windows: Sequence[Sequence[int]]) -> tuple[
     import torch
 
     from sentiment_monitor.score.lean_bert import lean
-    from sentiment_monitor.score.torch_engine import TorchEngine, load_network
+    from sentiment_monitor.score.torch_engine import LogitsOnly, TorchEngine, load_network
 
     engine = TorchEngine(checkpoint, usable_cpus())
     reference = engine.logits(windows)
     engine.close()
-
-    class LogitsOnly(torch.nn.Module):  # convert_model wants tensors out, not transformers' output object
-        def __init__(self, network: Any) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
-            return logits
 
     loaded = load_network(checkpoint, "eager")
     module = lean(loaded) or LogitsOnly(loaded).eval()

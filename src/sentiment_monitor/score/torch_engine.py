@@ -43,6 +43,19 @@ def load_network(checkpoint: Checkpoint, attention: str) -> Any:
     return network.eval()
 
 
+class LogitsOnly(torch.nn.Module):
+    """A network that gives the tensor of logits, as those want who trace it, and not transformers' output object."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits (B, L) for token ids and mask (B, T)."""
+        logits: torch.Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
 class TorchEngine:
     """Runs the checkpoint in torch, longest windows first, padded to the batch only."""
 

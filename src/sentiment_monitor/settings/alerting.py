@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from itertools import chain, count
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,7 +25,7 @@ from sentiment_monitor.settings.section import Section
 from sentiment_monitor.times import DAY_MINUTES
 
 
-class Detect(Section):
+class DetectSettings(Section):
     """The tick loop."""
 
     tick_offset_seconds: int = Field(5, ge=0, le=59, description="Seconds after the full minute when a tick runs.")
@@ -35,13 +36,27 @@ class Detect(Section):
     give_up_hours: int = Field(24, ge=1, le=8_784, description="A notification that fails this long is marked failed.")
 
 
-class LogNotifier(Section):
+_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+
+
+class _Named(Section):
+    """What every notifier has."""
+
+    name: str = Field(
+        "",
+        pattern=_NAME,
+        description="What its notifications are kept under until they are delivered: a notifier that gets another name "
+        "is another notifier. Without one it is the type, a receiver's second `webhook-2`.",
+    )
+
+
+class LogNotifierSettings(_Named):
     """Writes the alert to the log."""
 
     type: Literal["log"] = "log"
 
 
-class WebhookNotifier(Section):
+class WebhookNotifierSettings(_Named):
     """Posts the alert as JSON, signed with HMAC-SHA256 when a secret is set."""
 
     type: Literal["webhook"]
@@ -58,21 +73,39 @@ class WebhookNotifier(Section):
         return f"{url.scheme}://{url.host}/**********"
 
 
-class AppriseNotifier(Section):
+class AppriseNotifierSettings(_Named):
     """Slack, e-mail, Telegram, DingTalk, PagerDuty and a hundred more, by apprise URL."""
 
     type: Literal["apprise"]
     url: SecretStr = Field(description="An apprise URL, e.g. slack://…; secret as a whole.")
 
 
-Notifier = Annotated[LogNotifier | WebhookNotifier | AppriseNotifier, Field(discriminator="type")]
+NotifierSettings = Annotated[
+    LogNotifierSettings | WebhookNotifierSettings | AppriseNotifierSettings, Field(discriminator="type")
+]
 
 
-class Receiver(Section):
+class ReceiverSettings(Section):
     """Who is told, and by which notifiers."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="What rules call it.")
-    notifiers: list[Notifier] = Field(min_length=1, description="Each one is told, on its own.")
+    name: str = Field(pattern=_NAME, description="What rules call it.")
+    notifiers: list[NotifierSettings] = Field(min_length=1, description="Each one is told, on its own.")
+
+    @field_validator("notifiers")
+    @classmethod
+    def _each_has_a_name(cls, notifiers: list[NotifierSettings]) -> list[NotifierSettings]:
+        """Refuses two of one name; names those that have none by their type."""
+        given = [notifier.name for notifier in notifiers if notifier.name]
+        if twice := sorted({name for name in given if given.count(name) > 1}):
+            raise ValueError(f"two notifiers are named {', '.join(twice)}")
+        named: list[NotifierSettings] = []
+        taken = set(given)
+        for notifier in notifiers:
+            alike = (f"{notifier.type}-{number}" for number in count(2))
+            name = notifier.name or next(name for name in chain([notifier.type], alike) if name not in taken)
+            taken.add(name)
+            named.append(notifier.model_copy(update={"name": name}))
+        return named
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -15,7 +15,7 @@ from sentiment_monitor.settings.section import Section
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
-class Kafka(Section):
+class KafkaSettings(Section):
     """Where the news comes from. Security settings are passed to the client as they are."""
 
     bootstrap_servers: Annotated[list[str], NoDecode] = Field(
@@ -77,7 +77,7 @@ class Kafka(Section):
         return value
 
     @model_validator(mode="after")
-    def _heart_beats_within_the_session(self) -> Kafka:
+    def _heart_beats_within_the_session(self) -> KafkaSettings:
         if self.heartbeat_interval_ms >= self.session_timeout_ms:
             raise ValueError(
                 f"heartbeat_interval_ms ({self.heartbeat_interval_ms}) must be shorter than session_timeout_ms "
@@ -86,7 +86,7 @@ class Kafka(Section):
         return self
 
     @model_validator(mode="after")
-    def _sasl_is_asked_for_twice_or_not_at_all(self) -> Kafka:
+    def _sasl_is_asked_for_twice_or_not_at_all(self) -> KafkaSettings:
         asked, mechanism = self.security_protocol.startswith("SASL"), self.sasl_mechanism
         if asked != bool(mechanism):
             missing = "sasl_mechanism" if asked else "security_protocol SASL_SSL"
@@ -114,7 +114,7 @@ class Kafka(Section):
         return options
 
 
-class News(Section):
+class NewsSettings(Section):
     """How a message becomes a story."""
 
     mapping: dict[str, str] = Field(
@@ -130,3 +130,11 @@ class News(Section):
         10, ge=0, le=525_600, description="A story dated further ahead than this counts at the time it was received."
     )
     copy_window_hours: int = Field(72, ge=1, le=8_784, description="Copies are looked for this far back.")
+
+    def decoder_options(self) -> dict[str, Any]:
+        """What decides whether and how a record is read, under the decoder's names."""
+        return {
+            "mapping": self.mapping,
+            "default_source": self.default_source,
+            "max_bytes": self.max_message_bytes,
+        }

@@ -26,9 +26,15 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from sentiment_monitor.errors import SettingsError
-from sentiment_monitor.settings.alerting import Detect, LogNotifier, Receiver, RuleEntry
-from sentiment_monitor.settings.feed import Kafka, News
-from sentiment_monitor.settings.service import Classifier, Database, DeadLetters, Log, Web
+from sentiment_monitor.settings.alerting import DetectSettings, LogNotifierSettings, ReceiverSettings, RuleEntry
+from sentiment_monitor.settings.feed import KafkaSettings, NewsSettings
+from sentiment_monitor.settings.service import (
+    ClassifierSettings,
+    DatabaseSettings,
+    DeadLettersSettings,
+    LogSettings,
+    WebSettings,
+)
 
 DEFAULT_FILE = Path("monitor.toml")
 SECRETS_DIR = Path("/run/secrets")
@@ -51,21 +57,22 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    kafka: Kafka = Kafka()
-    news: News = News()
-    classifier: Classifier = Classifier()
-    database: Database = Database()
-    dead_letters: DeadLetters = DeadLetters()
-    detect: Detect = Detect()
+    kafka: KafkaSettings = KafkaSettings()
+    news: NewsSettings = NewsSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    dead_letters: DeadLettersSettings = DeadLettersSettings()
+    detect: DetectSettings = DetectSettings()
     rules: list[RuleEntry] | None = Field(None, description="None: the built-in rules, see docs/detection.md.")
-    receivers: list[Receiver] = Field(
-        [Receiver(name="default", notifiers=[LogNotifier()])], description="Who is told; rules name them."
+    receivers: list[ReceiverSettings] = Field(
+        [ReceiverSettings(name="default", notifiers=[LogNotifierSettings()])],
+        description="Who is told; rules name them.",
     )
-    web: Web = Web()
+    web: WebSettings = WebSettings()
     external_url: str = Field(
         "http://localhost:8080", description="Where people find the page; links in alerts begin so."
     )
-    log: Log = Log()
+    log: LogSettings = LogSettings()
 
     @field_validator("external_url")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 from sentiment_monitor.settings.section import Section
 
 
-class Classifier(Section):
+class ClassifierSettings(Section):
     """The neural model, and how it runs."""
 
     name: str = Field("bundled", description="bundled, lexicon, a directory, or a hub name such as ProsusAI/finbert.")
@@ -21,7 +21,7 @@ class Classifier(Section):
     )
 
 
-class Database(Section):
+class DatabaseSettings(Section):
     """Where results live."""
 
     url: SecretStr = Field(
@@ -31,7 +31,7 @@ class Database(Section):
     migrate: bool = Field(True, description="Bring the schema up to date at start.")
 
 
-class DeadLetters(Section):
+class DeadLettersSettings(Section):
     """When broken records stop being an accident. The daemon stops; the records stay in Kafka."""
 
     max_ratio: float = Field(0.5, gt=0, le=1, description="Share of broken records among the last `window`.")
@@ -41,14 +41,19 @@ class DeadLetters(Section):
     max_consecutive: int = Field(200, ge=1, le=1_000_000, description="Broken records in a row.")
 
 
-class Web(Section):
+class WebSettings(Section):
     """The page, its JSON, metrics and health. Whoever reaches the port reads everything: see docs/operations.md."""
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for every interface.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 takes any free one, see the log.")
+    token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Bearer token of programs that may change something over HTTP; without it none may.",
+    )
 
 
-class Log(Section):
+class LogSettings(Section):
     """Logging."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe event written.")

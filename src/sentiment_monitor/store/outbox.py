@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, Subquery, func, select, update
 
 from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.store.database import Database
@@ -22,39 +22,53 @@ class Due:
     notification: Notification
 
 
+class Lane(NamedTuple):
+    """One notifier of one receiver, by their names: what is queued for it is delivered in a row, beside all others."""
+
+    receiver: str
+    notifier: str
+
+
 class Outbox:
     """Reads and writes the outbox for whoever delivers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def due(self, now_ms: int, limit: int = 50) -> list[Due]:
-        """Queued notifications whose time has come, oldest first.
-
-        One waits while the same notifier has not yet been told of an earlier event of the same alert: "resolved" must
-        not overtake "fired".
-        """
-        before, event, earlier = notifications.alias(), alert_events.alias(), alert_events.alias()
-        untold = (
-            select(before.c.id)
-            .join(earlier, earlier.c.id == before.c.event_id)
-            .join(event, event.c.alert_id == earlier.c.alert_id)
-            .where(
-                event.c.id == notifications.c.event_id,
-                before.c.event_id < notifications.c.event_id,
-                before.c.receiver == notifications.c.receiver,
-                before.c.notifier == notifications.c.notifier,
-                before.c.state == "queued",
-            )
-        )
+    def lanes(self, now_ms: int) -> list[Lane]:
+        """Notifiers for whom something is due."""
+        due = _next_in_turn().subquery()
         with self._database.read() as connection:
             rows = connection.execute(
-                select(notifications)
-                .where(notifications.c.state == "queued", notifications.c.next_attempt_ms <= now_ms, ~untold.exists())
-                .order_by(notifications.c.id)
-                .limit(limit)
+                select(due.c.receiver, due.c.notifier).distinct().where(due.c.next_attempt_ms <= now_ms, _first(due))
+            )
+            return [Lane(*row) for row in rows]
+
+    def due(self, now_ms: int, lane: Lane, limit: int = 50) -> list[Due]:
+        """Queued notifications of one notifier whose time has come, oldest first.
+
+        One waits while the notifier has not yet been told of an earlier event of the same alert: "resolved" must not
+        overtake "fired".
+        """
+        due = _next_in_turn(lane).subquery()
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(due).where(due.c.next_attempt_ms <= now_ms, _first(due)).order_by(due.c.id).limit(limit)
             ).mappings()
             return [Due(row["id"], row["attempts"], row["created_ms"], _notification(row)) for row in rows]
+
+    def rename(self, lane: Lane, notifier: str) -> None:
+        """What is queued for the one goes to the other, which is the same under a new name."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(notifications)
+                .where(
+                    notifications.c.state == "queued",
+                    notifications.c.receiver == lane.receiver,
+                    notifications.c.notifier == lane.notifier,
+                )
+                .values(notifier=notifier)
+            )
 
     def queued(self) -> int:
         """How many notifications are still to be delivered."""
@@ -79,6 +93,24 @@ class Outbox:
                 .where(notifications.c.id == notification_id)
                 .values(attempts=notifications.c.attempts + 1, **values)
             )
+
+
+def _next_in_turn(lane: Lane | None = None) -> Select[Any]:
+    """What is queued, with the earliest event of the same alert that its notifier has not been told of."""
+    turn = (notifications.c.receiver, notifications.c.notifier, alert_events.c.alert_id)
+    earliest = func.min(notifications.c.event_id).over(partition_by=turn).label("earliest_event_id")
+    queued = (
+        select(notifications, earliest)
+        .join(alert_events, alert_events.c.id == notifications.c.event_id)
+        .where(notifications.c.state == "queued")
+    )
+    if lane is None:
+        return queued
+    return queued.where(notifications.c.receiver == lane.receiver, notifications.c.notifier == lane.notifier)
+
+
+def _first(queued: Subquery) -> ColumnElement[bool]:
+    return queued.c.event_id == queued.c.earliest_event_id
 
 
 def _notification(row: RowMapping) -> Notification:

@@ -134,6 +134,8 @@ dead_letters = Table(
     Column("raw_key", LargeBinary),
     Column("raw_value", LargeBinary),
     Column("received_ms", BigInteger, nullable=False),
+    Column("timestamp_ms", BigInteger, comment="the record's own time; null where it is not known"),
+    Column("replayed_ms", BigInteger, comment="sent again; null: never"),
     Index(None, "kafka_topic", "kafka_partition", "kafka_offset"),
 )
 
@@ -202,6 +204,18 @@ classifiers = Table(
     Column("id", String(200), primary_key=True, comment="name@hash, as scores name it"),
     Column("first_used_ms", BigInteger, nullable=False),
     Column("manifest", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", String(200), nullable=False, comment="a user of the command line's machine, or api"),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("detail", Text, nullable=False, comment="JSON"),
+    comment="who changed what, in the transaction of the change",
 )
 
 leases = Table(

@@ -12,7 +12,7 @@ from sentiment_monitor.errors import FatalError
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterCeiling:
-    """When broken records are no longer an accident: see settings.service.DeadLetters."""
+    """When broken records are no longer an accident: see settings.service.DeadLettersSettings."""
 
     max_ratio: float = 0.5
     window: int = 1_000

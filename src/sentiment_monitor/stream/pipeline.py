@@ -27,7 +27,7 @@ from sentiment_monitor.stream.handoff import Closed, Handoff
 from sentiment_monitor.stream.parcel import Parcel
 from sentiment_monitor.stream.prepare import Preparing
 from sentiment_monitor.stream.scoring import Scoring
-from sentiment_monitor.stream.write import Outcome, Writer, Writing
+from sentiment_monitor.stream.write import WriteOutcome, Writer, Writing
 from sentiment_monitor.telemetry.metrics import OUTCOMES, HotLoop
 
 _log = structlog.get_logger()
@@ -268,7 +268,7 @@ class Pipeline:
             self._report(outcome, started)
             self._on_stored(self._event_time.complete_before())
 
-    def _report(self, outcome: Outcome, started: float) -> None:
+    def _report(self, outcome: WriteOutcome, started: float) -> None:
         now = time.monotonic()
         parcels = [parcel for run in outcome.stored.values() for parcel in run]
         written = outcome.written

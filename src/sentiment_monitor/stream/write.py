@@ -34,7 +34,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WriteOutcome:
     """What became of some parcels: those that are stored, by partition in order, and whose partitions are fenced."""
 
     stored: dict[Partition, list[Parcel]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Writing:
         self._ceiling = CeilingGuard(ceiling)
         self._store_ceiling = CeilingGuard(ceiling)  # of records that only the database refuses
 
-    def write(self, parcels: Sequence[Parcel]) -> Outcome:
+    def write(self, parcels: Sequence[Parcel]) -> WriteOutcome:
         """Stores parcels: in one transaction, in one a partition if one is fenced, in several if one is refused.
 
         Raises DatabaseAway when the wait for the database was aborted; FatalError when too many records are dead
@@ -65,13 +65,13 @@ class Writing:
         for parcel in parcels:
             by_partition.setdefault(parcel.partition, []).append(parcel)
         if not by_partition:
-            return Outcome()
+            return WriteOutcome()
         try:
-            return Outcome(stored=by_partition, written=self._store(by_partition.values()))
+            return WriteOutcome(stored=by_partition, written=self._store(by_partition.values()))
         except Fenced:
             return self._one_by_one(by_partition)  # one of the partitions is no longer ours; the others still are
 
-    def _one_by_one(self, by_partition: dict[Partition, list[Parcel]]) -> Outcome:
+    def _one_by_one(self, by_partition: dict[Partition, list[Parcel]]) -> WriteOutcome:
         stored, fenced, written = {}, set(), Written()
         for partition, parcels in by_partition.items():
             try:
@@ -80,7 +80,7 @@ class Writing:
             except Fenced as error:
                 _log.warning("batch.fenced", reason=str(error), records=sum(map(len, parcels)))
                 fenced.add(partition)
-        return Outcome(stored, fenced, written)
+        return WriteOutcome(stored, fenced, written)
 
     def _store(self, partitions: Collection[Sequence[Parcel]]) -> Written:
         items = [item for parcels in partitions for parcel in parcels for item in parcel.items]

@@ -15,9 +15,9 @@ import structlog
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.errors import Fenced, RetryLater
+from sentiment_monitor.store.buckets import active_minutes
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
-from sentiment_monitor.store.reading import active_minutes
 from sentiment_monitor.store.set_back import set_back
 from sentiment_monitor.telemetry.metrics import TickLoop
 from sentiment_monitor.times import MINUTE_MS, iso
@@ -37,10 +37,10 @@ AHEAD_MINUTES = 15
 
 
 class LiveClock:
-    """Ticks once a minute by the wall clock, keeps the lease, and delivers every few seconds.
+    """Ticks once a minute by the wall clock, keeps the lease, and wakes delivery after each tick.
 
-    A tick or a delivery that fails because the database is away is tried again at its next turn; any other error
-    ends the loop: ``failed`` is called with it, and the process must stop.
+    A tick that fails because the database is away is tried again at its next turn; any other error ends the loop:
+    ``failed`` is called with it, and the process must stop.
     """
 
     def __init__(
@@ -53,7 +53,6 @@ class LiveClock:
         now_ms: Callable[[], int],
         failed: Callable[[BaseException], None],
         tick_second: int = 5,
-        delivery_seconds: float = 2.0,
         metrics: TickLoop | None = None,
     ) -> None:
         self._ticker = ticker
@@ -61,12 +60,12 @@ class LiveClock:
         self._leadership = leadership
         self._database = database
         self._now_ms = now_ms
+        self._failed = failed
         self._metrics = metrics or TickLoop()
         self._schedule = Schedule(
             (
                 Job("tick", every=60, at=tick_second, run=self._tick, leader_only=True),
                 Job("lease", every=min(_RENEW_SECONDS, leadership.ttl_seconds / 3), run=self._renew, leader_only=False),
-                Job("deliver", every=delivery_seconds, run=self._deliver, leader_only=True),
             ),
             leadership,
             failed=failed,
@@ -75,16 +74,15 @@ class LiveClock:
         )
 
     def start(self) -> None:
-        """Starts the jobs, with a first tick at once so that a restart misses nothing."""
+        """Starts the jobs, with a first tick at once so that a restart misses nothing, and delivery."""
+        self._delivery.start(self._failed)
         self._schedule.start()
 
     def stop(self) -> None:
         """Waits for the running jobs, delivers what is due and can be sent soon, and gives the lease away."""
-        self._delivery.hurry(_LAST_DELIVERY_SECONDS)
         self._schedule.stop()
         try:
-            if self._leadership.lease():
-                self._delivery.deliver()
+            self._delivery.stop(_LAST_DELIVERY_SECONDS)
             self._leadership.release()
         except (RetryLater, Fenced) as error:
             _log.warning("detect.stop_unclean", error=str(error))
@@ -103,6 +101,7 @@ class LiveClock:
             return
         started = time.monotonic()
         report = self._ticker.tick(minute, lease, now_ms)
+        self._delivery.wake()
         _count(self._metrics, report, time.monotonic() - started)
         _log.debug(
             "tick.done",
@@ -125,9 +124,6 @@ class LiveClock:
 
     def _renew(self) -> None:
         self._leadership.lease()
-
-    def _deliver(self) -> None:
-        self._delivery.deliver()
 
     def _lost(self, job: str, loss: Loss, turns: int) -> None:
         if job == "tick":
@@ -220,7 +216,6 @@ class EventClock:
                 return
             self._tick(minute, lease, changed, note_quiet=minute == last)
             self._next = minute + 1
-        self._delivery.deliver()
 
     def _due(self, first: int, last: int) -> list[tuple[int, Collection[int]]]:
         """Minutes in [first, last] at which an answer can change, with the windows' lengths; and ``last`` itself."""
@@ -236,6 +231,8 @@ class EventClock:
     def _tick(self, minute: int, lease: Lease, changed: Collection[int], *, note_quiet: bool = False) -> bool:
         started = time.monotonic()
         report = self._ticker.tick(minute, lease, self._now_ms(), changed=changed, note_quiet=note_quiet)
+        if report.fired or report.repeated or report.resolved:
+            self._delivery.wake()
         self._open = report.open > 0
         _count(self._metrics, report, time.monotonic() - started)
         return self._open

@@ -1,9 +1,10 @@
-"""Delivery: what is due in the outbox goes to its notifiers, at least once each."""
+"""Delivery: what is due in the outbox goes to its notifiers, each served by a worker of its own, at least once each."""
 
 from __future__ import annotations
 
 import math
 import random
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -11,73 +12,189 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from sentiment_monitor.domain.alerts import Notification
-from sentiment_monitor.errors import RecordError, RetryLater
+from sentiment_monitor.errors import Fenced, RecordError, RetryLater
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier
 from sentiment_monitor.notify.retry import next_attempt
-from sentiment_monitor.store.outbox import Due, Outbox
+from sentiment_monitor.store.outbox import Due, Lane, Outbox
 from sentiment_monitor.telemetry.metrics import TickLoop
+from sentiment_monitor.watch.lease import Leadership
 
 _log = structlog.get_logger()
 
+_LOOK_SECONDS = 0.2  # how often a stop looks whether it is done
+_CUT_SECONDS = 1.0  # for a delivery that a stop has cut short to say so
+
+Receivers = Mapping[str, Mapping[str, Notifier]]
+"""Notifiers by their receiver's name and their own, in the order of the settings."""
+
 
 class Delivery:
-    """Takes notifications out of the outbox and hands them to their notifiers. At least once each."""
+    """Takes notifications out of the outbox and hands them to their notifiers while this process leads.
+
+    A thread asks what is due, at its times and when it is woken, and starts a worker for each notifier that has
+    something due and none yet: so nobody waits for a receiver that hangs but what is for that receiver. An outage of
+    the database is waited out.
+    """
 
     def __init__(
         self,
         outbox: Outbox,
-        receivers: Mapping[str, Mapping[str, Notifier]],
+        receivers: Receivers,
+        leadership: Leadership,
         *,
         now_ms: Callable[[], int],
         give_up_ms: int,
+        every_seconds: float = 2.0,
         metrics: TickLoop | None = None,
     ) -> None:
         self._outbox = outbox
         self._receivers = receivers
+        self._leadership = leadership
         self._now_ms = now_ms
         self._give_up_ms = give_up_ms
+        self._failed: Callable[[BaseException], None] = _raise
+        self._every_seconds = every_seconds
+        self._metrics = metrics or TickLoop()
         # Jitter keeps replicas from retrying in step; nothing secret depends on it.
         self._random = random.Random()  # noqa: S311
         self._until = math.inf  # monotonic seconds
-        self._metrics = metrics or TickLoop()
+        self._changed = threading.Condition()  # of the three below
+        self._working: set[Lane] = set()
+        self._woken = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
+
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """Begins to deliver. ``failed`` is called with an error that nobody foresaw: the process must stop."""
+        self._failed = failed
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something may be due now. Returns at once."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     def hurry(self, seconds: float) -> None:
-        """Begins nothing new from so many seconds on. What is not sent stays in the outbox."""
-        self._until = time.monotonic() + seconds
+        """Begins nothing new from so many seconds on. Takes no lock, so that a signal's handler may call it."""
+        self._until = min(self._until, time.monotonic() + seconds)
 
-    def deliver(self) -> int:
-        """Tries what is due; returns how many were sent. Raises DatabaseAway."""
-        sent = 0
-        while told := self._deliver_round():  # what is sent makes room for what waited behind it
-            sent += told
-        return sent
-
-    def _deliver_round(self) -> int:
-        sent = 0
-        for due in self._outbox.due(self._now_ms()):
-            if time.monotonic() >= self._until:
-                break
-            try:
-                self._send(due.notification)
-            except DeliveryLater as error:
-                self._failed(due, str(error), error.retry_after_s, final=False)
-            except RecordError as error:
-                self._failed(due, str(error), None, final=True)
-            else:
-                self._outbox.record_sent(due.id, self._now_ms())
-                self._metrics.deliveries.labels("sent").inc()
-                self._metrics.decided_to_sent.observe([(self._now_ms() - due.created_ms) / 1000])
-                sent += 1
-        return sent
-
-    def _send(self, notification: Notification) -> None:
-        notifier = _named(self._receivers.get(notification.receiver, {}), notification.notifier)
-        if notifier is None:
-            where = f"receiver {notification.receiver} has no notifier {notification.notifier}"
-            raise RecordError("no_such_notifier", f"{where} in the settings any more")
+    def drain(self, seconds: float) -> None:
+        """Sends until nothing is due any more, for so many seconds at most."""
+        end = time.monotonic() + seconds
         try:
-            with self._metrics.delivery_seconds.labels(notification.receiver).time():
-                notifier.send(notification, self._now_ms())
+            while (left := min(end, self._until) - time.monotonic()) > 0:
+                due = self._hand_out()
+                with self._changed:
+                    if not due and not self._working:
+                        return
+                    self._changed.wait_for(lambda: not self._working, min(_LOOK_SECONDS, left))
+        except (RetryLater, Fenced) as error:
+            _log.warning("delivery.postponed", error=str(error))
+
+    def stop(self, seconds: float) -> None:
+        """Sends what is due and can be sent so soon, and ends. What is not sent stays in the outbox.
+
+        A delivery that still hangs then is cut by closing its notifier, and counts as an attempt.
+        """
+        self.hurry(seconds)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, self._until - time.monotonic()))
+        self.drain(seconds)
+        with self._changed:
+            hanging = list(self._working)
+        for lane in hanging:
+            self._receivers[lane.receiver][lane.notifier].close()
+        with self._changed:
+            if not self._changed.wait_for(lambda: not self._working, _CUT_SECONDS):
+                _log.warning("delivery.left", notifiers=[f"{lane.receiver}/{lane.notifier}" for lane in self._working])
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                try:
+                    self._hand_out()
+                except (RetryLater, Fenced) as error:
+                    _log.warning("delivery.postponed", error=str(error))
+                with self._changed:
+                    self._changed.wait_for(lambda: self._woken or self._stopping, self._every_seconds)
+                    self._woken = False
+        except BaseException as error:  # noqa: BLE001 (a thread that dies unseen would silence every receiver)
+            self._failed(error)
+
+    def _hand_out(self) -> bool:
+        """Starts the workers that are missing; whether anything is due for this process to deliver."""
+        now = self._now_ms()
+        lanes = self._outbox.lanes(now)
+        if not lanes or time.monotonic() >= self._until:
+            return False
+        if not self._leadership.leading and self._leadership.lease() is None:
+            return False
+        for lane in lanes:
+            notifiers = self._receivers.get(lane.receiver, {})
+            if lane.notifier in notifiers:
+                self._serve(lane, notifiers[lane.notifier])
+            elif name := _name_of_place(lane.notifier, notifiers):
+                self._outbox.rename(lane, name)
+                self.wake()
+            else:
+                self._refuse(lane, now)
+        return True
+
+    def _going_on(self) -> bool:
+        return time.monotonic() < self._until and self._leadership.leading
+
+    def _serve(self, lane: Lane, notifier: Notifier) -> None:
+        with self._changed:
+            if lane in self._working or time.monotonic() >= self._until:
+                return
+            self._working.add(lane)
+        threading.Thread(
+            target=self._work, args=(lane, notifier), name=f"deliver {lane.receiver}/{lane.notifier}", daemon=True
+        ).start()
+
+    def _work(self, lane: Lane, notifier: Notifier) -> None:
+        """Delivers until nothing more is due for this notifier."""
+        through = False
+        try:
+            while self._going_on() and (batch := self._outbox.due(self._now_ms(), lane)):
+                for due in batch:
+                    # After a failure, which may have taken long, what is due is asked anew.
+                    if not self._going_on() or not self._deliver(due, notifier):
+                        break
+            through = True
+        except (RetryLater, Fenced) as error:
+            _log.warning("delivery.postponed", error=str(error))
+        except BaseException as error:  # noqa: BLE001 (as above)
+            self._failed(error)
+        finally:
+            with self._changed:
+                self._working.discard(lane)
+                self._woken |= through  # what has become due meanwhile was left to this worker
+                self._changed.notify_all()
+
+    def _deliver(self, due: Due, notifier: Notifier) -> bool:
+        """One attempt, and its record; whether it was taken."""
+        try:
+            with self._metrics.delivery_seconds.labels(due.notification.receiver).time():
+                self._send(due.notification, notifier)
+        except DeliveryLater as error:
+            self._note_failure(due, str(error), error.retry_after_s, final=False)
+            return False
+        except RecordError as error:
+            self._note_failure(due, str(error), None, final=True)
+            return False
+        self._outbox.record_sent(due.id, self._now_ms())
+        self._metrics.deliveries.labels("sent").inc()
+        self._metrics.decided_to_sent.observe([(self._now_ms() - due.created_ms) / 1000])
+        return True
+
+    def _send(self, notification: Notification, notifier: Notifier) -> None:
+        try:
+            notifier.send(notification, self._now_ms())
         except (RetryLater, RecordError):
             raise
         except Exception as error:  # a receiver's answer, whatever it is, must not end the service
@@ -87,7 +204,14 @@ class Delivery:
                 f"unforeseen {type(error).__name__} at {place.filename}:{place.lineno} (please report it)"
             ) from error
 
-    def _failed(self, due: Due, error: str, retry_after_s: float | None, *, final: bool) -> None:
+    def _refuse(self, lane: Lane, now_ms: int) -> None:
+        """What is queued for a notifier that is gone fails, and says so."""
+        error = f"receiver {lane.receiver} no longer has a notifier {lane.notifier} in the settings"
+        for due in self._outbox.due(now_ms, lane):
+            self._note_failure(due, str(RecordError("no_such_notifier", error)), None, final=True)
+        self.wake()  # there may be more of them
+
+    def _note_failure(self, due: Due, error: str, retry_after_s: float | None, *, final: bool) -> None:
         now = self._now_ms()
         following = (
             None
@@ -116,9 +240,13 @@ class Delivery:
             _log.warning("notification.retry", in_seconds=round((following - now) / 1000, 1), **fields)
 
 
-def _named(notifiers: Mapping[str, Notifier], name: str) -> Notifier | None:
-    """The notifier of that name; ``#0``, from before there were names, is the first of the list."""
-    place = name.removeprefix("#")
-    if name != place and place.isdigit():
-        return dict(enumerate(notifiers.values())).get(int(place))
-    return notifiers.get(name)
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _name_of_place(notifier: str, notifiers: Mapping[str, Notifier]) -> str | None:
+    """The name that a place in the list (``#0``, from before there were names) has now; None for anything else."""
+    place = notifier.removeprefix("#")
+    if place == notifier or not place.isdecimal():
+        return None
+    return dict(enumerate(notifiers)).get(int(place))

@@ -23,7 +23,7 @@ from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import TOP_STORIES, Evaluation, Evidence, TopStory
 from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.domain.series import dimension_of
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import buckets, reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection
 from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
@@ -49,7 +49,7 @@ class Past:
 
     def _fit(self, connection: Connection, rule: Rule, end: int, minute: int) -> tuple[dict[str, Baseline], Floats]:
         profile = _profile(connection, rule, end)
-        rows = reading.history(connection, {*rule.dimensions, "all"}, end, rule.window_minutes, rule.bins)
+        rows = buckets.history(connection, {*rule.dimensions, "all"}, end, rule.window_minutes, rule.bins)
         seen = np.zeros(rule.bins, np.bool_)
         seen[[place for series, place, _, _ in rows if series == "all"]] = True
         # No data is not no negatives.
@@ -74,7 +74,7 @@ class StoreReader:
 
     def counts(self, start: int, end: int) -> Mapping[str, SeriesCount]:
         """See ``judge.Reader``."""
-        windows = reading.series_windows(self._connection, start, end)
+        windows = buckets.series_windows(self._connection, start, end)
         return {window.series: SeriesCount(window.stories, window.negative) for window in windows}
 
     def usual(self, rule: Rule, minute: int) -> Usual:
@@ -112,7 +112,7 @@ class StoreReader:
                 for fact in facts
             ),
             sources=tuple(reading.negative_sources(self._connection, evaluation.series, start, end)),
-            copies=reading.copies(self._connection, evaluation.series, start, end),
+            copies=buckets.copies(self._connection, evaluation.series, start, end),
             statistics={
                 **evaluation.statistics,
                 "effect": evaluation.effect,
@@ -124,7 +124,7 @@ class StoreReader:
 def _profile(connection: Connection, rule: Rule, end: int) -> Floats:
     hours = rule.baseline_days * DAY_MINUTES // HOUR_MINUTES
     hourly = np.zeros(hours)
-    for _, place, _, count in reading.history(connection, ["all"], end, HOUR_MINUTES, hours):
+    for _, place, _, count in buckets.history(connection, ["all"], end, HOUR_MINUTES, hours):
         hourly[place] = count
     watched = np.flatnonzero(hourly)
     # Hours before the feed began tell nothing about the rhythm of the week.

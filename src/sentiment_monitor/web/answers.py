@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence
+from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence, Kind, State
 from sentiment_monitor.times import iso
 
 if TYPE_CHECKING:
+    from sentiment_monitor.actions.dead_letters import Replay
+    from sentiment_monitor.store.buckets import SeriesChange, TrendPoint
     from sentiment_monitor.store.dead_letters import StoredDeadLetter
-    from sentiment_monitor.store.reading import SeriesChange, StoryFact, TrendPoint
+    from sentiment_monitor.store.reading import StoryFact
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ class StoryAnswer:
     @classmethod
     def of(cls, fact: StoryFact) -> StoryAnswer:
         """One story of the store."""
-        return cls(at=iso(fact.minute), **{name: getattr(fact, name) for name in _STORY_FIELDS})
+        values = {name: getattr(fact, name) for name in _STORY_FIELDS}
+        return cls(at=iso(fact.minute), **values)
 
 
 _STORY_FIELDS = tuple(field.name for field in fields(StoryAnswer) if field.name != "at")
@@ -132,6 +135,7 @@ class DeadLetterAnswer:
     raw_value: str | None
     value_bytes: int | None
     received_ms: int
+    replayed_ms: int | None
 
     @classmethod
     def of(cls, letter: StoredDeadLetter) -> DeadLetterAnswer:
@@ -147,7 +151,22 @@ class DeadLetterAnswer:
             raw_value=None if raw is None else raw.decode("utf-8", "backslashreplace"),
             value_bytes=letter.value_bytes,
             received_ms=letter.received_ms,
+            replayed_ms=letter.replayed_ms,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayAnswer:
+    """What became of one dead letter that was to be sent again; ``detail`` is for people."""
+
+    id: int
+    outcome: Literal["replayed", "already_replayed", "unreadable", "unknown"]
+    detail: str
+
+    @classmethod
+    def of(cls, replay: Replay) -> ReplayAnswer:
+        """The outcome of the action."""
+        return cls(replay.id, replay.outcome.value, replay.detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +178,7 @@ class AlertAnswer:
     rule: str
     series: str
     severity: str
-    state: str
+    state: State
     title: str
     pending_at: str
     fired_at: str | None
@@ -167,16 +186,18 @@ class AlertAnswer:
 
     @classmethod
     def of(cls, alert: Alert) -> AlertAnswer:
-        """One alert of the store."""
+        """One alert of the store; ValueError for one that was never stored."""
+        if alert.id is None or alert.state is None or alert.pending_minute is None:
+            raise ValueError(f"alert {alert.rule} on {alert.series} is not of the store")
         return cls(
-            id=alert.id or 0,
+            id=alert.id,
             fingerprint=alert.fingerprint,
             rule=alert.rule,
             series=alert.series,
             severity=alert.severity,
-            state=str(alert.state or ""),
+            state=alert.state,
             title=alert.title,
-            pending_at=iso(alert.pending_minute or 0),
+            pending_at=iso(alert.pending_minute),
             fired_at=iso(alert.fired_minute),
             resolved_at=iso(alert.resolved_minute),
         )
@@ -190,7 +211,7 @@ class EventAnswer:
     alert_id: int
     at: str
     minute: int
-    transition: str
+    transition: Kind
     reason: str
     observed: float
     volume: float

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from sentiment_monitor.store import reading
+from sentiment_monitor.actions.dead_letters import Replayer
+from sentiment_monitor.store import buckets
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection, Database
 from sentiment_monitor.telemetry.metrics import Metrics
 from sentiment_monitor.web.names import SeriesNames
 from sentiment_monitor.web.pages.render import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDesk:
+    """What may be changed over HTTP, by whoever knows the token."""
+
+    token: str
+    replay: Replayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,7 @@ class Resources:
     now_ms: Callable[[], int]
     renderer: Renderer
     metrics: Metrics
+    changes: ChangeDesk | None  # None: nobody may change anything
     probes: ThreadPoolExecutor  # not the threads of the pages: those may all be waiting for the database
 
 
@@ -66,12 +78,27 @@ async def _probes(request: Request) -> ThreadPoolExecutor:
     return resources_of(request).probes
 
 
+_BEARER = Security(HTTPBearer(auto_error=False, description="The setting web.token."))
+
+
+async def _permitted(request: Request, credentials: HTTPAuthorizationCredentials | None = _BEARER) -> ChangeDesk:
+    """Before anything else is looked at: 403 where no token is set, 401 for whoever does not know it."""
+    changes = resources_of(request).changes
+    if changes is None:
+        raise HTTPException(403, "nothing can be changed over HTTP until web.token (MONITOR_WEB__TOKEN) is set")
+    given = credentials.credentials if credentials else ""
+    if not hmac.compare_digest(given.encode(), changes.token.encode()):
+        raise HTTPException(401, "the bearer token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+    return changes
+
+
 ReadDatabase = Annotated[Database, Depends(_database)]
 Alerts = Annotated[AlertStore, Depends(_alerts)]
 Names = Annotated[SeriesNames, Depends(_names)]
 NowMs = Annotated[int, Depends(_now_ms)]
 Html = Annotated[Renderer, Depends(_renderer)]
 MetricsText = Annotated[Metrics, Depends(_metrics)]
+Permitted = Annotated[ChangeDesk, Depends(_permitted)]
 ProbeThreads = Annotated[ThreadPoolExecutor, Depends(_probes)]
 
 
@@ -82,7 +109,7 @@ def snapshot(database: Database) -> Iterator[tuple[Connection, int]]:
     Not a dependency: one with ``yield`` would keep its connection until a slow reader has the whole answer.
     """
     with database.read() as connection:
-        last = reading.last_minute(connection)
+        last = buckets.last_minute(connection)
         if last is None:
             raise HTTPException(404, "the database holds no story yet")
         yield connection, last

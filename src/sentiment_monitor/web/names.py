@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from sentiment_monitor.domain.series import dimension_of
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import buckets
 from sentiment_monitor.store.database import Connection
 
 _COMPANIES = 50  # looked up for one question
@@ -33,10 +33,10 @@ class SeriesNames:
         if exact := _known(connection, (ticker for ticker, names in called.items() if wanted in names)):
             return exact
         near = (ticker for ticker, names in called.items() if any(wanted in name for name in names))
-        alike = reading.series_like(connection, text.partition(":")[2] or text, _LIKE)
+        alike = buckets.series_like(connection, text.partition(":")[2] or text, _LIKE)
         return list(dict.fromkeys([*_known(connection, near), *alike]))
 
 
 def _known(connection: Connection, tickers: Iterable[str]) -> list[str]:
     named = [f"ticker:{ticker}" for ticker in tickers][:_COMPANIES]
-    return [series for series in named if reading.exists(connection, series)]
+    return [series for series in named if buckets.exists(connection, series)]

@@ -17,7 +17,7 @@ from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
 from sentiment_monitor.web import health
 from sentiment_monitor.web.api import routes as api
-from sentiment_monitor.web.dependencies import Resources
+from sentiment_monitor.web.dependencies import ChangeDesk, Resources
 from sentiment_monitor.web.names import SeriesNames
 from sentiment_monitor.web.pages import routes as pages
 from sentiment_monitor.web.pages.chart import plotly_version
@@ -54,11 +54,13 @@ def site(
     names: Mapping[str, Sequence[str]],
     now_ms: Callable[[], int],
     allowed_hosts: Sequence[str] = ("*",),
+    changes: ChangeDesk | None = None,
 ) -> FastAPI:
     """The application that a :class:`~sentiment_monitor.web.server.WebServer` serves.
 
     ``names`` is what people call a ticker, the name to show first. Requests for a host that is not allowed are
     refused, so that a page on the internet cannot read this one through its visitor's browser.
+    Without ``changes`` nothing can be changed.
     """
     app = FastAPI(title="sentiment-monitor", version=__version__, docs_url=None, redoc_url=None,
                   openapi_url="/api/v1/openapi.json", redirect_slashes=False, exception_handlers=REFUSALS)  # fmt: skip
@@ -70,6 +72,7 @@ def site(
         now_ms=now_ms,
         renderer=Renderer(series_names.of, plotly_version()),
         metrics=metrics,
+        changes=changes,
         probes=ThreadPoolExecutor(2, "health"),
     )
     app.add_middleware(_HeadAsGet)

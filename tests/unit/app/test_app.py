@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from sqlalchemy import func, select
 
 from databases import copy_migrated
+from receiver import Answer, notification, receiver
 from sentiment_monitor.app import build as root
 from sentiment_monitor.app.migrated import open_database
 from sentiment_monitor.app.service import Service
@@ -29,9 +31,12 @@ from sentiment_monitor.score.lexicon import StubClassifier
 from sentiment_monitor.settings import alerting, feed
 from sentiment_monitor.settings import service as service_tables
 from sentiment_monitor.settings.load import Settings
+from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.schema import leases, stories
+from sentiment_monitor.store.schema import notifications as rows
+from writing import Alerts, alert, event
 
 MINUTE = 27_974_400
 
@@ -40,9 +45,9 @@ MINUTE = 27_974_400
 def made(tmp_path: Path) -> Settings:
     copy_migrated(tmp_path / "a.sqlite")
     return Settings(
-        database=service_tables.Database.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
-        detect=alerting.Detect(delivery_seconds=0.05),
-        web=service_tables.Web(port=0),
+        database=service_tables.DatabaseSettings.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
+        detect=alerting.DetectSettings(delivery_seconds=0.05),
+        web=service_tables.WebSettings(port=0),
     )
 
 
@@ -62,6 +67,10 @@ def _source(count: int) -> Callable[[PositionStore], MemorySource]:
 
 def _build(settings: Settings, **options: Any) -> Service:
     return root.build(settings, classifier=StubClassifier(), **{"source": _source(20), **options})
+
+
+def _children() -> set[str]:
+    return {pid for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
 def _one(settings: Settings, query: Any) -> Any:
@@ -91,7 +100,7 @@ def test_event_time_needs_both_loops_in_one_process(made: Settings, roles: list[
 
 def test_a_mapping_that_cannot_work_is_refused_before_anything_is_opened(unopened: Settings) -> None:
     with pytest.raises(SettingsError, match="unknown field"):
-        _build(unopened.model_copy(update={"news": feed.News(mapping={"titel": "x"})}))
+        _build(unopened.model_copy(update={"news": feed.NewsSettings(mapping={"titel": "x"})}))
     assert not Path(str(Database(unopened.database.url.get_secret_value()).url.database)).exists()
 
 
@@ -159,7 +168,7 @@ def test_a_port_that_is_taken_is_refused(made: Settings) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        taken = made.model_copy(update={"web": service_tables.Web(port=other.getsockname()[1])})
+        taken = made.model_copy(update={"web": service_tables.WebSettings(port=other.getsockname()[1])})
         with pytest.raises(SettingsError, match=r"web\.port"):
             _build(taken)
 
@@ -258,3 +267,40 @@ def test_after_the_second_signal_the_process_ends_whatever_holds_on() -> None:
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 1
+
+
+@pytest.mark.parametrize("clock", ["wall", "event"])
+def test_receivers_that_drip_hold_up_neither_one_another_nor_the_end(
+    made: Settings, clock: root.Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiment_monitor.watch.clocks._LAST_DELIVERY_SECONDS", 0.5)
+    monkeypatch.setattr("sentiment_monitor.app.service._LAST_SECONDS", 0.5)
+    with receiver(Answer(body=b"x" * 100, drip_s=0.1)) as dripping, receiver() as healthy:
+        address = dripping.url.partition("//")[2]
+        tables: list[dict[str, Any]] = [
+            {"type": "webhook", "url": f"http://{address}/hook", "timeout_seconds": 60},
+            {"type": "apprise", "url": f"json://{address}/chat"},
+            {"type": "apprise", "url": f"json://{healthy.url.partition('//')[2]}", "name": "healthy"},
+        ]
+        desk = alerting.ReceiverSettings.model_validate({"name": "desk", "notifiers": tables})
+        service = _build(made.model_copy(update={"receivers": [desk]}), clock=clock, exit_when_idle=None)
+        store = Alerts(service.database)
+        lease = service.leadership.lease()
+        assert lease is not None
+        told = [replace(notification(), notifier=name, key=name) for name in ("webhook", "apprise", "healthy")]
+        store.apply(lease, MINUTE, [Change(alert(), event(minute=MINUTE), told)], int(time.time() * 1000))
+        children = _children()
+        thread = threading.Thread(target=service.run)
+        thread.start()
+        deadline = time.monotonic() + 30
+        while len(dripping.seen) < 2 or not healthy.seen:
+            assert time.monotonic() < deadline, "they were not reached"
+            time.sleep(0.01)
+        began = time.monotonic()
+        service.stop()
+        thread.join(30)
+        assert time.monotonic() - began < 6
+    assert not thread.is_alive()
+    assert _children() == children
+    for name, state in (("webhook", "queued"), ("apprise", "queued"), ("healthy", "sent")):
+        assert _one(made, select(rows.c.state).where(rows.c.idempotency_key == name)) == state

@@ -14,9 +14,9 @@ from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings import load as loading
-from sentiment_monitor.settings.feed import Kafka
+from sentiment_monitor.settings.feed import KafkaSettings
 from sentiment_monitor.settings.load import Settings, load
-from sentiment_monitor.settings.service import Web
+from sentiment_monitor.settings.service import WebSettings
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ def test_isolated_settings_are_those_given_and_the_defaults(tmp_path: Path, monk
     monkeypatch.setenv("MONITOR_KAFKA__TOPICS", "environment")
     monkeypatch.setenv("MONITOR_BOGUS", "1")
     found = load(isolated=True, web={"port": 1})
-    assert found.model_dump() == Settings.model_construct(web=Web(port=1)).model_dump()
+    assert found.model_dump() == Settings.model_construct(web=WebSettings(port=1)).model_dump()
 
 
 def test_the_file_is_named_by_the_variable_or_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +146,11 @@ def test_each_problem_is_one_line_that_names_its_setting(tmp_path: Path) -> None
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "log"}]\n' * 2, "two receivers are named x"),
         ('[[receivers]]\nname = "x"\nnotifiers = []\n', "receivers.0.notifiers"),
         ('[[receivers]]\nname = "x"\nnotifiers = [{type = "webhook", url = "nope"}]\n', "valid URL"),
+        (
+            '[[receivers]]\nname = "x"\nnotifiers = [{type = "log", name = "a"}, {type = "log", name = "a"}]\n',
+            "receivers.0.notifiers: Value error, two notifiers are named a",
+        ),
+        ('[[receivers]]\nname = "x"\nnotifiers = [{type = "log", name = "#1"}]\n', "receivers.0.notifiers.0.log.name"),
         ("[kafka]\nsession_timeout_ms = 3000\n", "heartbeat_interval_ms (3000) must be shorter"),
         ('[kafka]\ntopics = ["a b/c"]\n', "is no topic name"),
         ('[kafka]\nsecurity_protocol = "SASL_SSL"\n', "security_protocol SASL_SSL needs sasl_mechanism"),
@@ -259,6 +264,22 @@ def test_secrets_are_in_no_error_message(tmp_path: Path, monkeypatch: pytest.Mon
     assert SECRET not in _problems()
 
 
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ([""], ["log"]),
+        (["", "", ""], ["log", "log-2", "log-3"]),
+        (["", "log", ""], ["log-2", "log", "log-3"]),
+        (["log-2", "", "pager", ""], ["log-2", "log", "pager", "log-3"]),
+    ],
+)
+def test_a_notifier_without_a_name_is_called_by_its_type(tmp_path: Path, given: list[str], names: list[str]) -> None:
+    tables = ", ".join('{type = "log"' + (f', name = "{name}"' if name else "") + "}" for name in given)
+    (receiver,) = load(_toml(tmp_path, f'[[receivers]]\nname = "default"\nnotifiers = [{tables}]\n')).receivers
+    assert [notifier.name for notifier in receiver.notifiers] == names
+    assert [notifier.name for notifier in load().receivers[0].notifiers] == ["log"]
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError):
         load().kafka.group = "x"  # type: ignore[misc]
@@ -308,4 +329,4 @@ def test_a_secret_stays_a_secret_type() -> None:
     "address", ["localhost", "localhost:9092", "[::1]:9092", "[::1]", "10.0.0.1:9092", "SASL_SSL://b:9093"]
 )
 def test_addresses_of_brokers(address: str) -> None:
-    assert Kafka(bootstrap_servers=[address]).bootstrap_servers == [address]
+    assert KafkaSettings(bootstrap_servers=[address]).bootstrap_servers == [address]

@@ -197,7 +197,7 @@ def test_alerts_of_the_schema_before_come_over_with_state_evidence_and_queue(dat
         2,
         {"p_count": 1e-9, "effect": 12.5, "expected_share": 0.2},
     )
-    assert [due.notification.notifier for due in alerts.outbox.due(5)] == ["#0", "#1"]
+    assert [due.notification.notifier for due in alerts.due(5)] == ["#0", "#1"]
     with database.read() as connection:
         assert connection.scalar(text("SELECT count(*) FROM v1_alert_events")) == 1
     alembic(database, "downgrade", "0002")

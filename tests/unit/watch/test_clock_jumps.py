@@ -54,10 +54,11 @@ class Machine:
 
     def start(self) -> LiveClock:
         self.lives += 1
+        leadership = Leadership(self.store.leases, f"life {self.lives}", 60_000, lambda: self.now_ms)
         self.live = LiveClock(
             cast(Ticker, self.desk),
-            Delivery(self.store.outbox, {}, now_ms=lambda: self.now_ms, give_up_ms=DAY_MS),
-            Leadership(self.store.leases, f"life {self.lives}", 60_000, lambda: self.now_ms),
+            Delivery(self.store.outbox, {}, leadership, now_ms=lambda: self.now_ms, give_up_ms=DAY_MS),
+            leadership,
             self.store.database,
             now_ms=lambda: self.now_ms,
             failed=lambda error: None,

@@ -19,13 +19,12 @@ from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alerts import Notification, Telling
 from sentiment_monitor.errors import DatabaseAway, Fenced
-from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.schema import alert_events, alerts
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.clocks import EventClock, LiveClock
-from sentiment_monitor.watch.deliver import Delivery
+from sentiment_monitor.watch.deliver import Delivery, Receivers
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.watch.tick import Ticker
 from writing import Alerts, alert, event, notification
@@ -90,25 +89,6 @@ def test_a_leader_that_goes_lets_the_other_lead_at_once(store: Alerts, clock: Cl
     assert two.lease() is not None
 
 
-# -- delivery ---------------------------------------------------------------------------------------
-
-
-class Desk:
-    """A notifier that does what it is told to."""
-
-    def __init__(self, *answers: Exception | None) -> None:
-        self.answers = list(answers)
-        self.got: list[Notification] = []
-
-    def send(self, notification: Notification, now_ms: int) -> None:
-        self.got.append(notification)
-        if self.answers and (answer := self.answers.pop(0)):
-            raise answer
-
-    def close(self) -> None:
-        pass
-
-
 def _queue(store: Alerts, *places: tuple[str, str]) -> Lease:
     lease = store.leases.acquire("me", NOW, HOUR_MS)
     assert lease is not None
@@ -120,101 +100,21 @@ def _queue(store: Alerts, *places: tuple[str, str]) -> Lease:
     return lease
 
 
-def _states(store: Alerts) -> list[tuple[str, str, int, str | None]]:
-    history = store.history(1)
-    assert history is not None
-    return [(record.receiver, record.state, record.attempts, record.last_error) for record in history.deliveries]
+class Desk:
+    """A notifier that takes everything, or hangs until it is closed."""
 
+    def __init__(self, *, hangs: bool = False) -> None:
+        self.hangs = hangs
+        self.reached = threading.Event()
+        self.closed = threading.Event()
 
-def _delivery(store: Alerts, clock: Clock, **receivers: Sequence[Notifier]) -> Delivery:
-    """Notifiers are called 0, 1 and so on, in their order."""
-    named = {name: {str(n): notifier for n, notifier in enumerate(notifiers)} for name, notifiers in receivers.items()}
-    return Delivery(store.outbox, named, now_ms=clock, give_up_ms=HOUR_MS)
+    def send(self, notification: Notification, now_ms: int) -> None:
+        self.reached.set()
+        if self.hangs:
+            self.closed.wait(60)
 
-
-def test_what_is_due_is_handed_over_once(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", "0"))
-    desk = Desk()
-    delivery = _delivery(store, clock, desk=[desk])
-    assert delivery.deliver() == 1
-    assert delivery.deliver() == 0
-    (got,) = desk.got
-    assert (got.key, got.receiver, got.title, got.text) == ("desk-0", "desk", "t", "b")
-    assert got.body == b"{}"
-
-
-def test_a_receiver_that_is_away_is_tried_again_later_with_the_same_key(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", "0"))
-    desk = Desk(DeliveryLater("busy"), DeliveryLater("busy"))
-    delivery = _delivery(store, clock, desk=[desk])
-    assert delivery.deliver() == 0
-    assert delivery.deliver() == 0  # not due yet
-    assert len(desk.got) == 1
-    clock.now += 2_000
-    assert delivery.deliver() == 0
-    clock.now += 4_000
-    assert delivery.deliver() == 1
-    assert {one.key for one in desk.got} == {"desk-0"}
-    assert len({one.body for one in desk.got}) == 1
-    assert _states(store) == [("desk", "sent", 3, None)]
-
-
-def test_a_wait_that_the_receiver_asked_for_is_kept(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", "0"))
-    desk = Desk(DeliveryLater("slow down", 600))
-    delivery = _delivery(store, clock, desk=[desk])
-    delivery.deliver()
-    clock.now += 599_999
-    assert delivery.deliver() == 0
-    clock.now += 1
-    assert delivery.deliver() == 1
-
-
-def test_a_refusal_is_final_and_a_long_outage_is_given_up(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("a", "0"), ("b", "0"))
-    delivery = _delivery(store, clock, a=[Desk(NotifyRejected("refused", "401"))], b=[Desk(*[DeliveryLater("x")] * 99)])
-    delivery.deliver()
-    assert _states(store)[0][:3] == ("a", "failed", 1)
-    for _ in range(99):
-        clock.now += 15 * 60_000
-        delivery.deliver()
-    assert _states(store)[1][1] == "failed"
-    assert store.outbox.queued() == 0
-
-
-def test_one_receiver_that_fails_does_not_keep_the_others_waiting(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("a", "0"), ("b", "0"), ("b", "1"))
-    one, two = Desk(), Desk()
-    assert _delivery(store, clock, a=[Desk(DeliveryLater("x"))], b=[one, two]).deliver() == 2
-    assert (len(one.got), len(two.got)) == (1, 1)
-
-
-def test_a_notifier_with_a_bug_fails_alone_and_its_message_is_told_to_nobody(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("a", "0"), ("b", "0"))
-    desk = Desk()
-    assert _delivery(store, clock, a=[Desk(OverflowError("https://hooks/SECRET"))], b=[desk]).deliver() == 1
-    (_, state, attempts, error), _ = _states(store)
-    assert (state, attempts) == ("queued", 1)
-    assert error is not None
-    assert "OverflowError" in error
-    assert "SECRET" not in error
-
-
-def test_in_a_hurry_nothing_new_is_begun_and_nothing_lost(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("desk", "0"), ("desk", "1"))
-    delivery = _delivery(store, clock, desk=[Desk(), Desk()])
-    delivery.hurry(0)
-    assert delivery.deliver() == 0
-    assert store.outbox.queued() == 2
-    delivery.hurry(60)
-    assert delivery.deliver() == 2
-
-
-def test_a_notifier_that_left_the_settings_fails_with_the_reason(store: Alerts, clock: Clock) -> None:
-    _queue(store, ("gone", "0"), ("desk", "1"))
-    _delivery(store, clock, desk=[Desk()]).deliver()
-    outcomes = [(state, "in the settings any more" in (error or "")) for _, state, _, error in _states(store)]
-    assert outcomes == [("failed", True), ("failed", True)]
+    def close(self) -> None:
+        self.closed.set()
 
 
 # -- live -------------------------------------------------------------------------------------------
@@ -242,24 +142,31 @@ def _live(
     failed: Callable[[BaseException], None],
     *,
     holder: str = "me",
-    delivery_seconds: float = 0.05,
+    every_seconds: float = 0.05,
 ) -> LiveClock:
     def now() -> int:
         return NOW
 
+    leadership = Leadership(store.leases, holder, 60_000, now)
     return LiveClock(
         cast(Ticker, ticker),
-        Delivery(store.outbox, {"desk": {"0": Desk()}}, now_ms=now, give_up_ms=HOUR_MS),
-        Leadership(store.leases, holder, 60_000, now),
+        Delivery(
+            store.outbox,
+            {"desk": {"log": Desk()}},
+            leadership,
+            now_ms=now,
+            give_up_ms=HOUR_MS,
+            every_seconds=every_seconds,
+        ),
+        leadership,
         store.database,
         now_ms=now,
         failed=failed,
-        delivery_seconds=delivery_seconds,
     )
 
 
 def test_the_live_clock_ticks_at_once_delivers_and_gives_the_lease_away(store: Alerts) -> None:
-    _queue(store, ("desk", "0"))
+    _queue(store, ("desk", "log"))
     store.leases.release(Lease("detect", 1, None))
     failures: list[BaseException] = []
     ticker = FakeTicker()
@@ -277,11 +184,11 @@ def test_the_live_clock_ticks_at_once_delivers_and_gives_the_lease_away(store: A
 
 def test_what_is_still_queued_is_delivered_at_the_stop(store: Alerts) -> None:
     ticker = FakeTicker()
-    live = _live(store, ticker, lambda error: None, delivery_seconds=3_600)
+    live = _live(store, ticker, lambda error: None, every_seconds=60)
     live.start()
     assert ticker.ticked.wait(10)
     store.leases.release(Lease("detect", 1, None))
-    _queue(store, ("desk", "0"))
+    _queue(store, ("desk", "log"))
     store.leases.release(Lease("detect", 2, None))
     live.stop()
     assert store.outbox.queued() == 0
@@ -314,7 +221,7 @@ def test_an_outage_or_a_lost_lease_is_no_failure(store: Alerts, error: Exception
 
 
 def test_without_the_lease_nothing_is_decided_or_delivered(store: Alerts) -> None:
-    _queue(store, ("desk", "0"))  # "me" leads
+    _queue(store, ("desk", "log"))  # "me" leads
     ticker = FakeTicker()
     live = _live(store, ticker, lambda error: None, holder="other")
     live.start()
@@ -342,6 +249,7 @@ class World:
         self.database = migrated_sqlite(folder / "world.sqlite")
         self.alerts = Alerts(self.database)
         self.desk = writing.Desk(self.database)
+        self.leadership = Leadership(self.alerts.leases, "me", HOUR_MS, lambda: NOW)
         routes = Routes({rule.name: Telling(("desk",), repeat_minutes=40) for rule in RULES}, {"desk": ("log",)})
         self.ticker = Ticker(
             database=self.database, alerts=self.alerts, rules=RULES, routes=routes, external_url="", names={}
@@ -355,11 +263,14 @@ class World:
             )
         )
 
-    def clock(self) -> EventClock:
+    def delivery(self, receivers: Receivers) -> Delivery:
+        return Delivery(self.alerts.outbox, receivers, self.leadership, now_ms=lambda: NOW, give_up_ms=HOUR_MS)
+
+    def clock(self, delivery: Delivery | None = None) -> EventClock:
         return EventClock(
             self.ticker,
-            Delivery(self.alerts.outbox, {}, now_ms=lambda: NOW, give_up_ms=HOUR_MS),
-            Leadership(self.alerts.leases, "me", HOUR_MS, lambda: NOW),
+            delivery or self.delivery({}),
+            self.leadership,
             self.database,
             rules=RULES,
             now_ms=lambda: NOW,
@@ -430,6 +341,25 @@ def test_the_histories_above_do_fire_and_resolve(tmp_path: Path) -> None:
     clock.advance(START + 300)  # nothing is decided twice, or backwards
     clock.advance(None)
     assert world.decided() == decided
+    world.database.close()
+
+
+def test_history_does_not_wait_for_a_receiver(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    quiet = [(n * 5, "ABCD"[n % 4], "xyz"[n % 3], "neutral") for n in range(96)]
+    desk = Desk(hangs=True)
+    delivery = world.delivery({"desk": {"log": desk}})
+    delivery.start(lambda error: None)
+    clock = world.clock(delivery)
+    world.write(sorted([*quiet, *((200 + n, "A", "xyz"[n % 3], "negative") for n in range(6))]))
+    clock.advance(START + 210)
+    assert desk.reached.wait(10)
+    clock.advance(START + 400)
+    assert not desk.closed.is_set()  # the first delivery still hangs
+    assert {"fired", "resolved"} <= {kind for _, _, _, kind in world.decided()}
+    began = time.monotonic()
+    delivery.stop(0.1)
+    assert time.monotonic() - began < 2
     world.database.close()
 
 

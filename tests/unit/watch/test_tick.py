@@ -68,7 +68,7 @@ class Desk:
 
     def told(self) -> list[tuple[str, str, str]]:
         """Receiver, notifier and reason of every notification, in the order they were made."""
-        queue = [due.notification for due in self.alerts.outbox.due(NOW, limit=1_000)]
+        queue = [due.notification for due in self.alerts.due(NOW)]
         return [(told.receiver, told.notifier, decode(told.body).alerts[0].sentiment.reason) for told in queue]
 
     def events(self) -> list[str]:
@@ -114,7 +114,7 @@ def test_a_burst_of_bad_news_fires_once_and_tells_every_receiver(desk: Desk) -> 
     report = desk.ticker().tick(START + 246, desk.lease(), NOW)
     assert (report.fired, report.open) == (1, 1)
     assert desk.told() == [("a", "log", "fired: spike_mood"), ("b", "log", "fired: spike_mood")]
-    notification = desk.alerts.outbox.due(NOW)[0].notification
+    notification = desk.alerts.due(NOW)[0].notification
     (alert,) = decode(notification.body).alerts
     assert (alert.sentiment.series, alert.sentiment.observed) == ("ticker:A", 6)
     assert "Acme" in notification.title
@@ -208,13 +208,13 @@ def test_an_alert_whose_rule_is_gone_ends_and_those_who_know_of_it_hear_why(desk
     assert [alert.rule for alert in desk.alerts.open()] in ([], ["other"])
     assert "resolved: rule_gone" in desk.events()
     assert [told for told in desk.told() if told[2].startswith("resolved")] == []  # "fired" is not sent yet: in order
-    for due in desk.alerts.outbox.due(NOW):
+    for due in desk.alerts.due(NOW):
         desk.alerts.outbox.record_sent(due.id, NOW)
     assert [told for told in desk.told() if "rule_gone" in told[2]] == [
         ("a", "log", "resolved: rule_gone"),
         ("b", "log", "resolved: rule_gone"),
     ]
-    last = next(due.notification for due in desk.alerts.outbox.due(NOW) if b"rule_gone" in due.notification.body)
+    last = next(due.notification for due in desk.alerts.due(NOW) if b"rule_gone" in due.notification.body)
     (alert,) = decode(last.body).alerts
     assert (alert.status, alert.sentiment.window_minutes, alert.sentiment.observed) == ("resolved", None, 6)
     assert "No rule short watches ticker:A any more" in last.text
@@ -238,7 +238,7 @@ def test_a_receiver_taken_off_a_rule_hears_that_the_alert_it_knows_of_is_over(de
     _fire(desk)
     _run(desk.ticker(telling=Telling(("a",))), desk, 247, 290)
     assert desk.events() == ["fired: spike_mood", "resolved: recovered"]
-    for due in desk.alerts.outbox.due(NOW):
+    for due in desk.alerts.due(NOW):
         desk.alerts.outbox.record_sent(due.id, NOW)
     assert [told[:2] for told in desk.told()] == [("a", "log"), ("b", "log")]
 
@@ -248,7 +248,7 @@ def test_a_receiver_that_joins_hears_once_of_what_fires_already(desk: Desk) -> N
     both = desk.ticker(telling=Telling(("a", "b", "c")), notifiers={**NOTIFIERS, "c": ("log", "webhook")})
     _run(both, desk, 247, 250)
     assert desk.events() == ["fired: spike_mood", "repeated: receiver_joined"]
-    for due in desk.alerts.outbox.due(NOW):
+    for due in desk.alerts.due(NOW):
         if due.notification.receiver != "c":
             desk.alerts.outbox.record_sent(due.id, NOW)
     assert [told[:2] for told in desk.told()] == [("c", "log"), ("c", "webhook")]
@@ -268,7 +268,7 @@ def test_sources_in_an_alert_are_those_of_all_its_stories(tmp_path: Path) -> Non
         for n in range(251):
             desk.story(240 + n % 5, "negative")
         desk.ticker().tick(START + 246, desk.lease(), NOW)
-        (alert,) = decode(desk.alerts.outbox.due(NOW)[0].notification.body).alerts
+        (alert,) = decode(desk.alerts.due(NOW)[0].notification.body).alerts
         assert len(alert.sentiment.sources) == 251  # of the two hundred likeliest stories only, before
     finally:
         desk.database.close()

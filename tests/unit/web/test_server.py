@@ -21,9 +21,9 @@ def _ignore(error: BaseException) -> None:
 
 
 def _site() -> FastAPI:
-    made = FastAPI()
-    made.get("/")(lambda: "here")
-    return made
+    app = FastAPI()
+    app.get("/")(lambda: "here")
+    return app
 
 
 def test_it_answers_until_it_is_stopped_and_gives_its_port_back() -> None:
@@ -86,12 +86,12 @@ def test_who_connects_and_says_nothing_is_hung_up_on_and_keeps_nobody_out(monkey
     silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(80)]
     try:
         assert httpx.get(server.url).json() == "here"
-        for one in silent:
-            one.settimeout(5)
-            assert one.recv(1) == b""
+        for visitor in silent:
+            visitor.settimeout(5)
+            assert visitor.recv(1) == b""
     finally:
-        for one in silent:
-            one.close()
+        for visitor in silent:
+            visitor.close()
         server.stop()
 
 
@@ -126,16 +126,16 @@ def test_a_question_in_two_parts_is_answered() -> None:
 
 def test_a_request_that_hangs_does_not_hold_up_the_end() -> None:
     entered, go_on = threading.Event(), threading.Event()
-    made = FastAPI()
+    app = FastAPI()
 
-    @made.get("/")
+    @app.get("/")
     def slow() -> str:
         entered.set()
         go_on.wait(30)
         return "late"
 
     server = WebServer("127.0.0.1", 0)
-    server.start(made, _ignore)
+    server.start(app, _ignore)
 
     answers: list[int] = []
 

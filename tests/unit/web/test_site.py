@@ -6,10 +6,11 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -17,15 +18,17 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from databases import copy_migrated
+from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome
 from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
 from sentiment_monitor.domain.payload import rfc3339
-from sentiment_monitor.errors import DatabaseAway
+from sentiment_monitor.errors import BrokerAway, DatabaseAway
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.lease import Leadership
+from sentiment_monitor.web.dependencies import ChangeDesk
 from sentiment_monitor.web.pages.render import href, spark, web_link
 from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
@@ -80,14 +83,14 @@ def alerted(filled: Database) -> Database:
 def _client(database: Database, metrics: Metrics | None = None, **options: Any) -> TestClient:
     metrics = metrics or Metrics()
     metrics.ask_database(AlertStore(database).counts)
-    made = site(database, metrics, names=NAMES, now_ms=lambda: NOW_MS, **options)
-    return TestClient(made, base_url="http://localhost:8080", raise_server_exceptions=True)
+    app = site(database, metrics, names=NAMES, now_ms=lambda: NOW_MS, **options)
+    return TestClient(app, base_url="http://localhost:8080", raise_server_exceptions=True)
 
 
 @pytest.fixture
 def client(alerted: Database) -> Iterator[TestClient]:
-    with _client(alerted) as made:
-        yield made
+    with _client(alerted) as client:
+        yield client
 
 
 def _text(html: str) -> str:
@@ -134,15 +137,15 @@ def test_a_series_shows_its_stories_alerts_and_trend(client: TestClient) -> None
 
 @pytest.mark.parametrize("asked", ["ticker:KSB", "KSB", "ksb", "Kestrel Savings", "kestrel", " kestrel "])
 def test_a_company_is_found_by_ticker_and_by_name(client: TestClient, asked: str) -> None:
-    found = client.get("/series", params={"name": asked, "since": "7d"})
-    assert "<h1>Kestrel Savings (KSB)</h1>" in found.text
-    assert "since=7d" in str(found.url)
+    page = client.get("/series", params={"name": asked, "since": "7d"})
+    assert "<h1>Kestrel Savings (KSB)</h1>" in page.text
+    assert "since=7d" in str(page.url)
 
 
 def test_a_search_with_several_answers_offers_them_and_one_with_none_says_so(client: TestClient) -> None:
-    several = client.get("/series?name=wire")
-    assert several.status_code == 404
-    assert several.text.count("<li>") == 4
+    choice = client.get("/series?name=wire")
+    assert choice.status_code == 404
+    assert choice.text.count("<li>") == 4
     nothing = client.get("/series", params={"name": EVIL})
     assert nothing.status_code == 404
     assert "Nothing is called" in nothing.text
@@ -200,7 +203,7 @@ def test_head_is_answered_as_get_without_the_body(client: TestClient, address: s
 
 def test_a_series_of_any_name_is_reached_by_its_link(client: TestClient) -> None:
     page = client.get("/series?name=topic:macro").text
-    link = next(found for found in re.findall(r'href="(series[^"]*source[^"]*)"', page) if "a%2Fb" in found)
+    link = next(link for link in re.findall(r'href="(series[^"]*source[^"]*)"', page) if "a%2Fb" in link)
     followed = client.get("/" + link.replace("&amp;", "&"))
     assert (followed.status_code, "a/b?c=d&amp;e" in followed.text) == (200, True)
 
@@ -296,7 +299,7 @@ def test_the_api_gives_what_the_commands_print(client: TestClient) -> None:
 
 def test_the_openapi_document_has_a_schema_for_every_answer(client: TestClient) -> None:
     document = client.get("/api/v1/openapi.json").json()
-    themes = ("trend", "series", "stories", "alerts", "alerts/{number}")
+    themes = ("trend", "series", "stories", "alerts", "alerts/{number}", "dead-letters", "dead-letters/{number}/replay")
     assert set(document["paths"]) == {f"/api/v1/{theme}" for theme in themes} | {"/healthz", "/metrics", "/readyz"}
     for address, operations in document["paths"].items():
         for operation in operations.values():
@@ -310,14 +313,68 @@ def test_the_openapi_document_has_a_schema_for_every_answer(client: TestClient) 
     assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
 
 
+TOKEN = "a-token-of-some-length"
+
+
+def test_without_a_token_nothing_can_be_changed(alerted: Database) -> None:
+    with _client(alerted) as client:
+        refused = client.post("/api/v1/dead-letters/1/replay", headers={"Authorization": "Bearer x"})
+    assert (refused.status_code, "MONITOR_WEB__TOKEN" in refused.json()["detail"]) == (403, True)
+
+
+def test_who_knows_the_token_replays_a_dead_letter(alerted: Database) -> None:
+    asked: list[tuple[str, tuple[int, ...]]] = []
+
+    def replay(actor: str, ids: Sequence[int]) -> list[Replay]:
+        asked.append((actor, tuple(ids)))
+        outcome = {1: ReplayOutcome.REPLAYED, 2: ReplayOutcome.UNREADABLE, 4: ReplayOutcome.ALREADY_REPLAYED}.get(
+            ids[0], ReplayOutcome.UNKNOWN
+        )
+        if ids[0] == 5:
+            raise BrokerAway("nobody answers")
+        return [Replay(ids[0], outcome, "why")]
+
+    with _client(alerted, changes=ChangeDesk(TOKEN, replay)) as client:
+
+        def post(number: int, authorization: str | None = f"Bearer {TOKEN}") -> tuple[int, Any]:
+            headers = {"Authorization": authorization} if authorization else {}
+            answer = client.post(f"/api/v1/dead-letters/{number}/replay", headers=headers)
+            return answer.status_code, answer.json()
+
+        for wrong in (
+            None,
+            "Bearer",
+            "Bearer ",
+            f"Bearer {TOKEN}x",
+            f"Basic {TOKEN}",
+        ):
+            assert post(1, wrong) == (401, {"detail": "the bearer token is missing or wrong"})
+        assert asked == []
+        assert post(1) == (200, {"id": 1, "outcome": "replayed", "detail": "why"})
+        assert post(4) == (200, {"id": 4, "outcome": "already_replayed", "detail": "why"})
+        assert post(2) == (409, {"detail": "why"})
+        assert [post(number)[0] for number in (3, 0, 2**63)] == [404, 404, 404]
+        assert post(5) == (503, {"detail": "The broker is away (nobody answers). Try again in a moment."})
+        assert asked == [("api", (number,)) for number in (1, 4, 2, 3, 5)]
+        assert client.get("/api/v1/dead-letters/1/replay").status_code == 405
+
+
+def test_dead_letters_are_listed_with_the_begin_of_what_is_long(filled: Database) -> None:
+    Desk(filled).write(dead=[dead(10, value=b"x" * 20_000)])
+    with _client(filled) as client:
+        long, short = client.get("/api/v1/dead-letters").json()
+    assert (len(long["raw_value"]), long["value_bytes"], long["replayed_ms"]) == (10_000, 20_000, None)
+    assert (short["raw_value"], short["value_bytes"], short["code"]) == ("<b>\\xff</b>", 8, "not_json")
+
+
 @pytest.mark.parametrize("series", ["nonsense", "ticker:ksb", "topic:", "ticker:", "ticker:K%", "tick:KSB"])
 def test_a_series_that_is_none_has_no_stories(client: TestClient, series: str) -> None:
     assert client.get("/api/v1/stories", params={"series": series}).json() == []
 
 
 def test_a_span_is_compared_with_the_one_before_it(client: TestClient) -> None:
-    found = client.get("/api/v1/series?since=2023-03-10T09:23Z&until=2023-03-10T09:26Z").json()
-    assert [(one["negative"], one["negative_before"]) for one in found] == [(3, 3)]
+    rows = client.get("/api/v1/series?since=2023-03-10T09:23Z&until=2023-03-10T09:26Z").json()
+    assert [(row["negative"], row["negative_before"]) for row in rows] == [(3, 3)]
 
 
 # -- metrics and health -----------------------------------------------------------------------------
@@ -343,17 +400,17 @@ def test_metrics_count_what_the_loops_did(alerted: Database) -> None:
     leadership.lease()
     metrics.tick.leading.set_function(lambda: leadership.leading)
     with _client(alerted, metrics) as client:
-        found = _metrics(client)
-    assert found["ticks_total", "done"] == 3
-    assert found["ticks_total", "missed"] == 1
-    assert found["alerts_decided_total", "fired"] == 2
-    assert found["deliveries_total", "sent"] == 4
-    assert found["leading", ""] == 1
-    assert found["last_tick_timestamp_seconds", ""] == START * 60
-    assert found["alerts", "firing"] == 1
-    assert found["notifications", "queued"] == 1
-    assert found["database_up", ""] == 1
-    assert found["process_resident_memory_bytes", ""] > 0
+        values = _metrics(client)
+    assert values["ticks_total", "done"] == 3
+    assert values["ticks_total", "missed"] == 1
+    assert values["alerts_decided_total", "fired"] == 2
+    assert values["deliveries_total", "sent"] == 4
+    assert values["leading", ""] == 1
+    assert values["last_tick_timestamp_seconds", ""] == START * 60
+    assert values["alerts", "firing"] == 1
+    assert values["notifications", "queued"] == 1
+    assert values["database_up", ""] == 1
+    assert values["process_resident_memory_bytes", ""] > 0
 
 
 def test_health_and_metrics_answer_while_the_database_is_away(
@@ -376,7 +433,7 @@ def test_health_and_metrics_answer_while_the_database_is_away(
 
 def test_a_database_file_that_is_gone_is_away_and_is_not_made_anew(tmp_path: Path) -> None:
     copy_migrated(tmp_path / "a b?.sqlite")
-    reader = Database(f"sqlite:///{tmp_path / 'a b?.sqlite'}", reader=True)
+    reader = Database(f"sqlite:///{quote(str(tmp_path / 'a b?.sqlite'))}", reader=True)
     with _client(reader) as client:
         assert client.get("/readyz").status_code == 200
         reader.close()
@@ -408,14 +465,14 @@ def test_while_every_page_waits_for_the_database_health_is_answered(
     server.start(site(filled, Metrics(), names={}, now_ms=lambda: NOW_MS), lambda error: None)
     sockets = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
     try:
-        for one in sockets:
-            one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for reader in sockets:
+            reader.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         time.sleep(0.5)
         assert httpx.get(f"{server.url}/healthz", timeout=5).text == "ok\n"
     finally:
         go_on.set()
-        for one in sockets:
-            one.close()
+        for reader in sockets:
+            reader.close()
         server.stop()
 
 

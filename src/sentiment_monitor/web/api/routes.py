@@ -8,16 +8,16 @@ from typing import Any
 from fastapi import APIRouter
 
 from sentiment_monitor.web.answers import ErrorAnswer
-from sentiment_monitor.web.api import alerts, series
+from sentiment_monitor.web.api import alerts, dead_letters, series
 
 router = APIRouter(
     prefix="/api/v1",
     responses={
         400: {"model": ErrorAnswer, "description": "A parameter is wrong: see detail."},
-        503: {"model": ErrorAnswer, "description": "The database is away: ask again."},
+        503: {"model": ErrorAnswer, "description": "The database, or the broker, is away: ask again."},
     },
 )
-for theme in (series, alerts):
+for theme in (series, alerts, dead_letters):
     router.include_router(theme.router)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import buckets, reading
 from sentiment_monitor.web.answers import ErrorAnswer, SeriesAnswer, StoryAnswer, TrendAnswer
 from sentiment_monitor.web.dependencies import Names, ReadDatabase, snapshot
 from sentiment_monitor.web.parameters import Label, Limit, SeriesName, Since, Span, Step, Until
@@ -21,7 +21,7 @@ def trend(
     """One series over time: what ``monitor trend --json`` prints."""
     with snapshot(database) as (connection, last):
         span = Span.read(since, until, step, last)
-        points = reading.trend(connection, series, span.start, span.end, span.step)
+        points = buckets.trend(connection, series, span.start, span.end, span.step)
     return TrendAnswer.of(series, points, span.step)
 
 
@@ -37,7 +37,7 @@ def all_series(
     """Series with the most negatives of a span, each beside the span of equal length before."""
     with snapshot(database) as (connection, last):
         span = Span.read(since, until, None, last)
-        changes = reading.changes(connection, dimension, span.start, span.end, limit)
+        changes = buckets.changes(connection, dimension, span.start, span.end, limit)
     return [SeriesAnswer.of(change, names.of(change.series)) for change in changes]
 
 

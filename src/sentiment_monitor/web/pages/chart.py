@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from sentiment_monitor.domain.alerts import Alert
-from sentiment_monitor.store.reading import TrendPoint
+from sentiment_monitor.store.buckets import TrendPoint
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.web.parameters import Span
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import buckets, reading
 from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
 from sentiment_monitor.web.dependencies import Alerts, Html, NowMs, ReadDatabase
 from sentiment_monitor.web.pages.chart import chart, sums
@@ -22,15 +22,15 @@ def overview(
     database: ReadDatabase, alerts: Alerts, now_ms: NowMs, page: Html, since: Since = "24h", until: Until = None
 ) -> Response:
     with database.read() as connection:
-        last = reading.last_minute(connection)
+        last = buckets.last_minute(connection)
         if last is None:
             return page.html("empty.html", here="overview")
         span = Span.read(since, until, None, last)
         within = (span.start, span.end)
-        points = reading.trend(connection, "all", *within, span.step)
-        tables = {title: reading.changes(connection, dimension, *within, _ROWS) for title, dimension in _TABLES}
+        points = buckets.trend(connection, "all", *within, span.step)
+        tables = {title: buckets.changes(connection, dimension, *within, _ROWS) for title, dimension in _TABLES}
         shown = [change.series for changes in tables.values() for change in changes]
-        sparks = reading.negatives(connection, shown, *within, span.step)
+        sparks = buckets.negatives(connection, shown, *within, span.step)
         worst = reading.latest(connection, "all", *within, _ROWS, "negative")
     return page.html(
         "overview.html",

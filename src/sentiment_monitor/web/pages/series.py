@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import RedirectResponse
 
-from sentiment_monitor.store import reading
+from sentiment_monitor.store import buckets, reading
 from sentiment_monitor.web.dependencies import Alerts, Html, Names, ReadDatabase, snapshot
 from sentiment_monitor.web.pages.chart import chart, sums
 from sentiment_monitor.web.pages.render import href
@@ -31,9 +31,9 @@ def series(
     with snapshot(database) as (connection, last):
         span = Span.read(since, until, None, last)
         within = (span.start, span.end)
-        points = reading.trend(connection, name, *within, span.step)
+        points = buckets.trend(connection, name, *within, span.step)
         facts = reading.latest(connection, name, *within, _STORIES, label or None)
-        known = reading.exists(connection, name)
+        known = buckets.exists(connection, name)
         meant = [] if known or not name else names.meant_by(name, connection)
     if not known:
         if len(meant) == 1:
