@@ -65,13 +65,13 @@ def _run(name: str, rate: float) -> race.Run:
     return race.Run(name, rate, 1.0, 2.0, 1 / rate, None, 100.0, 0.99, None, None)
 
 
-def _outcome(*runs: race.Run, **machine: Any) -> race.Outcome:
+def _outcome(*runs: race.Run, **machine: Any) -> race.RaceOutcome:
     facts = {
         "texts": 12, "origin": "made up", "tokens_per_story": 31.0, "classifier": "tiny@0", "processor": "abacus",
         "threads": 2, "rounds": 3, "skipped": {}, "cycles": "no counters", "load_average": 0.1,
         "spread": {run.name: [run.stories_per_s * 0.9, run.stories_per_s * 1.1] for run in runs},
     }  # fmt: skip
-    return race.Outcome({**facts, **machine}, 100.0, 400.0, 0.5, runs)
+    return race.RaceOutcome({**facts, **machine}, 100.0, 400.0, 0.5, runs)
 
 
 def test_built_in_texts_are_lengthened_and_keep_their_labels() -> None:

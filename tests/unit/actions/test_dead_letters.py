@@ -83,8 +83,9 @@ def test_a_record_is_sent_as_it_was_marked_and_audited(filled: Database) -> None
 def test_what_would_only_come_back_is_not_sent(filled: Database) -> None:
     broker = Broker()
     assert _replay(filled, broker, 2, 2, 99) == [
-        Replay(2, ReplayOutcome.UNREADABLE, "not_utf8: still"), Replay(99, ReplayOutcome.UNKNOWN, "there is no such dead letter"),
-    ]  # fmt: skip
+        Replay(2, ReplayOutcome.UNREADABLE, "not_utf8: still"),
+        Replay(99, ReplayOutcome.UNKNOWN, "there is no such dead letter"),
+    ]
     assert (broker.records, _audited(filled), _waiting(filled, "not_utf8")) == ([], [], [2])
 
 
