@@ -87,8 +87,8 @@ class Service:
             if self.pipeline:
                 self.pipeline.run()
                 # Not after a stop: what is still in Kafka may belong to minutes before the last one stored.
-                if self.event and self.pipeline.read_out and self.pipeline.progress.last_minute is not None:
-                    self.event.advance(self.pipeline.progress.last_minute + 1)
+                if self.event and self.pipeline.read_out:
+                    self.event.finish()
             else:
                 self._stopped.wait()
         finally:
@@ -109,15 +109,15 @@ class Service:
         self.stop()
 
     def stop(self) -> None:
-        """Ends the run after what was fetched is stored."""
+        """Ends the run after what was fetched is stored. Does not block."""
+        if self.event:
+            self.event.stop()
         if self.pipeline:
             self.pipeline.stop()
         self._stopped.set()
 
     def abort(self) -> None:
         """Ends the run at once; what is not stored will be read again."""
-        if self.event:
-            self.event.stop()
         if self.pipeline:
             self.pipeline.abort()
         self.delivery.hurry(0)

@@ -68,7 +68,7 @@ def run(
         ),
     )
     from sentiment_monitor.app import build as root
-    from sentiment_monitor.app.signals import signals
+    from sentiment_monitor.app.signals import Signals
     from sentiment_monitor.telemetry import log
 
     log.configure(settings.log.level, settings.log.format)
@@ -79,13 +79,14 @@ def run(
         raise UsageError(f"--roles: names none; roles are {', '.join(root.ROLES)}")
     if idle is not None and "ingest" not in wanted:
         raise UsageError("--exit-when-idle: only a process with the ingest role knows when nothing comes")
-    service = root.build(
-        settings,
-        roles=[role for role in root.ROLES if role in wanted],
-        clock="event" if clock is ClockName.event else "wall",
-        exit_when_idle=idle,
-    )
-    with signals(service):
+    with Signals() as signals:
+        service = root.build(
+            settings,
+            roles=[role for role in root.ROLES if role in wanted],
+            clock="event" if clock is ClockName.event else "wall",
+            exit_when_idle=idle,
+        )
+        signals.attend(service)
         service.run()
 
 

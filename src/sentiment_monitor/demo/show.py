@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sentiment_monitor.app import build as root
 from sentiment_monitor.app.service import Service
-from sentiment_monitor.app.signals import signals
+from sentiment_monitor.app.signals import Signals
 from sentiment_monitor.demo import news
 from sentiment_monitor.domain.alerts import Kind
 from sentiment_monitor.errors import FatalError, UsageError
@@ -57,7 +57,7 @@ def play(stories: int, keep: Path | None) -> None:
         with console.status("Starting the classifier (the first start compiles it for this machine) ..."):
             service = root.build(chosen, roles=["ingest", "detect"], clock="event", exit_when_idle=IDLE_SECONDS)
         publishing = threading.Thread(target=_publish, args=(chosen, sent), daemon=True)
-        with _running(service) as thread, signals(service):
+        with _running(service) as thread, Signals(service):
             publishing.start()
             _watch(console, service, thread, len(sent), end)
         if service.stopped:

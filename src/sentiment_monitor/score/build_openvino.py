@@ -2,16 +2,22 @@
 
 Candidates are the checkpoint in int8, what is not int8 computed as OpenVINO likes or in fp32, and the checkpoint as it
 is, which processors with matrix units run in bf16. Each is compared with fp32 and timed here: what is fast and faithful
-on one processor is slow or wrong on another. Runs as a process of its own (see openvino_engine). Writes the network and
-``build.json``; the last line on standard error says why when it fails.
+on one processor is slow or wrong on another. Runs as a process of its own (see openvino_engine), in a session of its
+own, until its standard input ends. Writes the network and ``build.json``; the last line on standard error says why when
+it fails.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -213,5 +219,18 @@ def _quantise(network: Any, windows: Sequence[Sequence[int]], smoothing: float) 
     )
 
 
+def _end_with_parent(out: Path) -> None:
+    """Waits for the end of standard input, which the process that needs the network holds open, and ends all."""
+    while os.read(0, 1):
+        pass
+    shutil.rmtree(out, ignore_errors=True)
+    with suppress(OSError):  # somebody keeps more there
+        out.parent.rmdir()
+    with suppress(ProcessLookupError):  # started by hand: no group of its own
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, args=(Path(sys.argv[-1]),), daemon=True).start()
     sys.exit(main(sys.argv[1:]))

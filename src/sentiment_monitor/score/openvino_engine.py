@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -112,15 +115,9 @@ def build(checkpoint: Checkpoint, directory: Path) -> None:
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".build-") as work:
-            done = subprocess.run(
-                [*command, str(Path(work) / "out")],
-                capture_output=True,
-                text=True,
-                timeout=BUILD_TIMEOUT_S,
-                check=False,
-            )
-            if done.returncode:
-                lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            code, errors = _run_builder([*command, str(Path(work) / "out")])
+            if code:
+                lines = errors.strip().splitlines() or [f"exit code {code}"]
                 raise EngineUnavailable(f"the build failed: {lines[-1]}")
             try:
                 (Path(work) / "out").rename(directory)
@@ -131,6 +128,34 @@ def build(checkpoint: Checkpoint, directory: Path) -> None:
         raise EngineUnavailable(f"the build took more than {BUILD_TIMEOUT_S} s") from error
     except OSError as error:
         raise EngineUnavailable(f"the engine cache {directory.parent} cannot be written: {error}") from error
+
+
+def _run_builder(command: Sequence[str]) -> tuple[int, str]:
+    """Its exit code and what it wrote to standard error. It does not outlive this call, nor this process.
+
+    Whatever ends the waiting, a signal say, ends the builder with all its children. A process that is killed can do
+    nothing more; then the builder finds its standard input at the end, and ends itself.
+    """
+    inherited, ours = os.pipe()
+    try:
+        with subprocess.Popen(
+            command,
+            stdin=inherited,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as builder:
+            try:
+                _, errors = builder.communicate(timeout=BUILD_TIMEOUT_S)
+            except BaseException:
+                with suppress(ProcessLookupError):
+                    os.killpg(builder.pid, signal.SIGKILL)
+                raise
+            return builder.returncode, errors
+    finally:
+        os.close(inherited)
+        os.close(ours)
 
 
 class OpenVinoEngine:

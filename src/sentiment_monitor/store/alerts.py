@@ -20,7 +20,7 @@ from sentiment_monitor.domain.alerts import (
     Notification,
     State,
 )
-from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.database import Database, insert_missing, insert_new
 from sentiment_monitor.store.leases import Lease, advance
 from sentiment_monitor.store.schema import alert_events, alerts, notifications
 
@@ -160,10 +160,12 @@ def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> 
     event = {name: getattr(change.event, name) for name in _EVENT if name != "id"}
     event |= {"alert_id": alert_id, "transition": change.event.transition}
     event["evidence"] = msgspec.json.encode(change.event.evidence).decode()
-    event_id = connection.scalar(insert(alert_events).values(event).returning(alert_events.c.id))
-    if change.notifications:
-        connection.execute(
-            insert(notifications),
+    # After a clock that went back a minute may be decided a second time. What was told of it is not told again.
+    event_id = connection.scalar(insert_new(connection, alert_events).values(event).returning(alert_events.c.id))
+    if event_id is not None and change.notifications:
+        insert_missing(
+            connection,
+            notifications,
             [
                 {
                     "event_id": event_id,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
 from sqlalchemy import exc as sql_errors
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -177,8 +177,13 @@ class Database:
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Adds rows; where a row with the same key is there already, that one stays as it is."""
+    connection.execute(insert_new(connection, table), rows)
+
+
+def insert_new(connection: Connection, table: Table) -> Insert:
+    """An insertion that leaves a row alone that is there already."""
     insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    connection.execute(insert(table).on_conflict_do_nothing(), rows)
+    return insert(table).on_conflict_do_nothing()
 
 
 def _sqlite_connect(pragmas: Sequence[str]) -> Callable[[sqlite3.Connection, object], None]:

@@ -15,7 +15,7 @@ import structlog
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.errors import Fenced, RetryLater
-from sentiment_monitor.store.buckets import active_minutes
+from sentiment_monitor.store.buckets import active_minutes, last_minute
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.set_back import set_back
@@ -177,15 +177,25 @@ class EventClock:
         Waits for a database that is away, and for a lease that another process (or our own former life, for the rest
         of its time) still holds: history is decided in order or not at all. :meth:`stop` ends it between two minutes.
         """
-        if complete_before is None:
-            return
+        if complete_before is not None:
+            self._wait_for_lease(lambda lease: self._decide(lease, complete_before))
+
+    def finish(self) -> None:
+        """Decides every minute up to the one after the newest story stored, whichever run stored it; waits likewise."""
+        self._wait_for_lease(self._decide_to_the_end)
+
+    def stop(self) -> None:
+        """Ends :meth:`advance` after the minute at hand; minutes not decided are decided by the next run."""
+        self._stopping.set()
+
+    def _wait_for_lease(self, decide: Callable[[Lease], None]) -> None:
         waiting = ""
         with self._lock:
             while not self._stopping.is_set():
                 try:
                     lease = self._leadership.lease()
                     if lease is not None:
-                        self._decide(lease, complete_before)
+                        decide(lease)
                         return
                     reason = "another process holds the detect lease"
                 except (RetryLater, Fenced) as error:
@@ -196,9 +206,11 @@ class EventClock:
                     waiting = reason
                 self._stopping.wait(_WAIT_SECONDS)
 
-    def stop(self) -> None:
-        """Ends :meth:`advance` after the minute at hand; minutes not decided are decided by the next run."""
-        self._stopping.set()
+    def _decide_to_the_end(self, lease: Lease) -> None:
+        with self._database.read() as connection:
+            newest = last_minute(connection)
+        if newest is not None:
+            self._decide(lease, newest + 1)
 
     def _decide(self, lease: Lease, last: int) -> None:
         if self._next is None:

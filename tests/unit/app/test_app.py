@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +20,6 @@ from receiver import Answer, notification, receiver
 from sentiment_monitor.app import build as root
 from sentiment_monitor.app.migrated import open_database
 from sentiment_monitor.app.service import Service
-from sentiment_monitor.app.signals import signals
 from sentiment_monitor.errors import FatalError, SettingsError, UsageError
 from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.score.lexicon import StubClassifier
@@ -36,6 +31,7 @@ from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.schema import leases, stories
 from sentiment_monitor.store.schema import notifications as rows
+from sentiment_monitor.watch.tick import Ticker
 from writing import Alerts, alert, event
 
 MINUTE = 27_974_400
@@ -143,6 +139,25 @@ def test_a_replay_that_is_stopped_does_not_decide_minutes_that_are_not_complete(
     assert _one(made, select(leases.c.progress_minute)) == MINUTE + 200
 
 
+def test_minutes_left_undecided_by_a_stop_are_decided_by_the_next_run_though_it_reads_nothing(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(self: Ticker, minute: int, *arguments: Any, **options: Any) -> Any:
+        service.stop()
+        return tick(self, minute, *arguments, **options)
+
+    tick = Ticker.tick
+    service = _build(made, clock="event", exit_when_idle=None)
+    with monkeypatch.context() as patched:
+        patched.setattr(Ticker, "tick", stops)
+        service.run()
+    assert _one(made, select(func.count()).select_from(stories)) == 20
+    progress = _one(made, select(leases.c.progress_minute))
+    assert progress is None or progress < MINUTE + 1
+    _build(made, clock="event", exit_when_idle=0.05).run()
+    assert _one(made, select(leases.c.progress_minute)) == MINUTE + 1
+
+
 def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(made: Settings) -> None:
     open_database(made).close()
     service = root.build(made.model_copy(update={"external_url": "https://desk.example/monitor"}), roles=["web"])
@@ -220,53 +235,6 @@ def test_a_stop_ends_every_role_also_one_that_comes_before_the_start(
     thread.start()
     thread.join(30)
     assert not thread.is_alive()
-
-
-def test_the_first_signal_drains_and_the_second_aborts(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = _build(made)
-    called: list[str] = []
-    monkeypatch.setattr(Service, "stop", lambda self: called.append("stop"))
-    monkeypatch.setattr(Service, "abort", lambda self: called.append("abort"))
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    with signals(service):
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
-    assert called == ["stop", "abort"]
-    assert {number: signal.getsignal(number) for number in before} == before
-    service.close()
-
-
-def test_a_drain_that_takes_too_long_is_aborted(made: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = _build(made)
-    aborted = threading.Event()
-    monkeypatch.setattr("sentiment_monitor.app.signals.DRAIN_SECONDS", 0.05)
-    monkeypatch.setattr(Service, "abort", lambda self: aborted.set())
-    with signals(service):
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert aborted.wait(10)
-    service.close()
-
-
-HOLDING_ON = """
-import time, types
-from sentiment_monitor.app import signals
-signals.ABORT_SECONDS = 0.3
-with signals.signals(types.SimpleNamespace(stop=lambda: None, abort=lambda: None)):
-    print("ready", flush=True)
-    while True:
-        time.sleep(60)
-"""
-
-
-def test_after_the_second_signal_the_process_ends_whatever_holds_on() -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLDING_ON], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
-        assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 1
 
 
 @pytest.mark.parametrize("clock", ["wall", "event"])

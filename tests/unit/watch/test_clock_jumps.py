@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import leases
-from sentiment_monitor.store.set_back import set_back
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.clocks import AHEAD_MINUTES, LiveClock
 from sentiment_monitor.watch.deliver import Delivery
@@ -127,23 +125,3 @@ def test_minutes_decided_a_little_ahead_are_skipped_and_counted_as_such(machine:
     assert machine.live._metrics.value("ticks_total", result="done") == AHEAD_MINUTES + 2
     assert len(machine.desk.minutes) - before == 2
     assert [line for line in logs if line["log_level"] == "error"] == []
-
-
-def test_who_has_lost_the_lease_sets_nothing_back(machine: Machine) -> None:
-    lease = machine.store.leases.acquire("me", NOW, 60_000)
-    assert lease is not None
-    with machine.store.database.write() as connection:
-        connection.execute(update(leases).values(token=lease.token + 1, progress_minute=7))
-    with pytest.raises(Fenced):
-        set_back(machine.store.database, lease, 3, NOW)
-    assert machine.progress == 7
-
-
-def test_a_lease_that_was_set_back_is_as_good_as_before_and_its_old_token_is_not(machine: Machine) -> None:
-    lease = machine.store.leases.acquire("me", NOW, 60_000)
-    assert lease is not None
-    present = set_back(machine.store.database, lease, 3, NOW)
-    assert machine.store.leases.acquire("me", NOW, 60_000) == present
-    machine.store.apply(present, 4, [], NOW)
-    with pytest.raises(Fenced):
-        machine.store.apply(lease, 5, [], NOW)

@@ -363,6 +363,38 @@ def test_history_does_not_wait_for_a_receiver(tmp_path: Path) -> None:
     world.database.close()
 
 
+def test_a_replay_that_is_stopped_ends_between_two_minutes_and_the_next_one_goes_on(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    stopped, whole = (World(tmp_path_factory.mktemp("world")) for _ in range(2))
+    quiet = [(n * 5, "ABCD"[n % 4], "xyz"[n % 3], "neutral") for n in range(96)]
+    history = sorted([*quiet, *((200 + n, "A", "xyz"[n % 3], "negative") for n in range(6))])
+    for world in (stopped, whole):
+        world.write(history)
+    whole.clock().finish()
+    fired = [minute for _, _, minute, kind in whole.decided() if kind == "fired"]
+    assert fired, "no alert was open"
+
+    clock = stopped.clock()
+    tick = stopped.ticker.tick
+    minutes: list[int] = []
+
+    def tick_and_stop(minute: int, *arguments: Any, **options: Any) -> Any:
+        minutes.append(minute - START)
+        if minute - START >= fired[0] + 3:
+            clock.stop()
+        return tick(minute, *arguments, **options)
+
+    stopped.ticker.tick = tick_and_stop  # type: ignore[method-assign]
+    clock.finish()
+    assert minutes[-1] == fired[0] + 3
+    stopped.ticker.tick = tick  # type: ignore[method-assign]
+    stopped.clock().finish()
+    assert stopped.decided() == whole.decided()
+    for world in (stopped, whole):
+        world.database.close()
+
+
 @pytest.mark.parametrize("freed", [True, False])
 def test_without_the_lease_history_waits_until_it_is_free_or_it_is_told_to_stop(
     tmp_path: Path, freed: bool, monkeypatch: pytest.MonkeyPatch
