@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sentiment_monitor.domain.alerts import Alert, Event, Evidence, Kind, Notification, State
@@ -10,6 +10,7 @@ from sentiment_monitor.domain.news import (
     Action,
     DeadLetter,
     EnrichedStory,
+    Partition,
     Position,
     Record,
     Score,
@@ -19,6 +20,7 @@ from sentiment_monitor.domain.news import (
     Story,
 )
 from sentiment_monitor.enrich.copies import copy_keys, is_copy
+from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import LeaseStore
@@ -121,6 +123,33 @@ def notification(**values: Any) -> Notification:
         "body": b"{}",
     }
     return Notification(**(usual | values))
+
+
+class MemoryWriter:
+    """Keeps what it is given, and fences and refuses as SQL does. ``fail`` may raise for a batch."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[Partition, int] = {}
+        self.stored: list[str] = []
+        self.dead: list[tuple[str, int]] = []
+        self.batches: list[Batch] = []
+        self.fail: Callable[[Batch], None] = lambda batch: None
+
+    def positions(self, starts: Mapping[Partition, int | None]) -> dict[Partition, int]:
+        return {partition: self.offsets.setdefault(partition, start or 0) for partition, start in starts.items()}
+
+    def commit(self, batch: Batch, now_ms: int) -> Written:
+        self.fail(batch)
+        for partition, (start, _) in batch.offsets.items():
+            if self.offsets.get(partition) != start:
+                raise Fenced(f"{partition}")
+        if any((item.enriched.story.revision or 0).bit_length() > 63 for item in batch.scored):
+            raise OverflowError("no such integer in SQL")
+        self.offsets |= {partition: following for partition, (_, following) in batch.offsets.items()}
+        self.batches.append(batch)
+        self.stored += [item.enriched.story.story_id for item in batch.scored]
+        self.dead += [(letter.code, letter.record.position.offset) for letter in batch.dead]
+        return Written(created=len(batch.scored), dead=len(batch.dead))
 
 
 class Alerts(AlertStore):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from sentiment_monitor.domain.news import Action, EnrichedStory, Partition, Record, Score, Scorer, Story, Text
+from sentiment_monitor.domain.news import Action, EnrichedStory, Record, Score, Scorer, Story, Text
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
-from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, Fenced, RecordError
+from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, RecordError
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.ingest.source import Fetched
@@ -28,42 +28,17 @@ from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.schema import consumer_offsets, dead_letters, stories
-from sentiment_monitor.store.stories.transaction import Batch, StoryWriter, Written
+from sentiment_monitor.store.stories.transaction import Batch, StoryWriter
 from sentiment_monitor.stream.ceiling import DeadLetterCeiling
 from sentiment_monitor.stream.pipeline import Limits, Pipeline
+from writing import NOW, MemoryWriter
 
-NOW = 1_678_468_860_000
 P0, P1 = ("news", 0), ("news", 1)
 TIMEOUT = 30.0
 
 
 def news(number: int, **fields: Any) -> bytes:
     return json.dumps({"headline": f"story number {number}", "id": str(number), **fields}).encode()
-
-
-class MemoryWriter:
-    """Keeps what it is given and fences like SQL does."""
-
-    def __init__(self) -> None:
-        self.offsets: dict[Partition, int] = {}
-        self.stored: list[str] = []
-        self.dead: list[tuple[str, int]] = []
-        self.batches: list[Batch] = []
-        self.fail: Callable[[Batch], None] = lambda batch: None
-
-    def positions(self, starts: Mapping[Partition, int | None]) -> dict[Partition, int]:
-        return {partition: self.offsets.setdefault(partition, start or 0) for partition, start in starts.items()}
-
-    def commit(self, batch: Batch, now_ms: int) -> Written:
-        self.fail(batch)
-        for partition, (start, _) in batch.offsets.items():
-            if self.offsets.get(partition) != start:
-                raise Fenced(f"{partition}")
-        self.offsets |= {partition: following for partition, (_, following) in batch.offsets.items()}
-        self.batches.append(batch)
-        self.stored += [one.enriched.story.story_id for one in batch.scored]
-        self.dead += [(letter.code, letter.record.position.offset) for letter in batch.dead]
-        return Written(created=len(batch.scored), dead=len(batch.dead))
 
 
 _ENRICHER = Enricher(clean)
