@@ -18,8 +18,8 @@ from sentiment_monitor.domain.payload import (
     group,
     idempotency_key,
     labels,
-    rfc3339,
 )
+from sentiment_monitor.times import rfc3339
 
 START_MS = 1_678_468_860_000  # 2023-03-10T17:21:00Z
 

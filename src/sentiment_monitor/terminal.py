@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso
+from sentiment_monitor.times import MINUTE_MS, clock, iso, spell_minutes
 from sentiment_monitor.web import answers
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
     # A source may be called anything, "[b]" too: text from outside is never markup.
     out.print(
         Text(plain(series), style="bold")
-        + Text(f" from {clock(points[0].minute)} UTC, a mark is {_spell(step)}", "not bold")
+        + Text(f" from {clock(points[0].minute)} UTC, a mark is {spell_minutes(step)}", "not bold")
     )
     out.print(Text("stories  ") + Text(sparkline([point.stories for point in points])))
     out.print(Text("negative ") + Text(sparkline([point.negative for point in points]), style="red"))
@@ -282,9 +282,3 @@ def _table(*names: str) -> Table:
     for name in names:
         table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
     return table
-
-
-def _spell(minutes: int) -> str:
-    if minutes % DAY_MINUTES == 0:
-        return f"{minutes // DAY_MINUTES} d"
-    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"

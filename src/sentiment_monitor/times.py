@@ -37,6 +37,14 @@ def spell_minutes(minutes: int) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 min"
 
 
+def spell_age(minutes: int) -> str:
+    """``5 min ago``, ``3 h ago``, ``2 days ago``: roughly, for people."""
+    for unit, size in (("days", DAY_MINUTES), ("h", HOUR_MINUTES)):
+        if minutes >= 2 * size:
+            return f"{minutes // size} {unit} ago"
+    return f"{max(0, minutes)} min ago"
+
+
 def clock(minute: int | None) -> str:
     """``2023-03-10 17:21`` UTC for an event-time minute, a dash for None."""
     if minute is None:
@@ -50,7 +58,19 @@ def iso(minute: int) -> str: ...
 def iso(minute: int | None) -> str | None: ...
 def iso(minute: int | None) -> str | None:
     """RFC 3339 for an event-time minute."""
-    return None if minute is None else datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if minute is None else rfc3339(minute * MINUTE_MS)
+
+
+def rfc3339(instant_ms: int) -> str:
+    """``2023-03-10T17:21:00Z``; milliseconds only when there are some."""
+    at = datetime.fromtimestamp(instant_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    rest = instant_ms % 1000
+    return f"{at}.{rest:03d}Z" if rest else f"{at}Z"
+
+
+def clock_of(instant: str) -> str:
+    """``2023-03-10 17:21`` of an instant that :func:`rfc3339` wrote."""
+    return instant[:16].replace("T", " ")
 
 
 def span(

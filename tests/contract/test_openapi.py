@@ -16,12 +16,11 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome
 from sentiment_monitor.domain.alerts import Evidence, Kind, State, TopStory
-from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
-from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.times import MINUTE_MS, rfc3339
 from sentiment_monitor.web.dependencies import ChangeDesk
 from sentiment_monitor.web.site import site
 from writing import Alerts, Desk, alert, dead, event, notification, scored

@@ -26,6 +26,7 @@ from sentiment_monitor.notify.signature import sign
 from sentiment_monitor.settings.alerting import RuleEntry
 from sentiment_monitor.settings.load import load
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.times import rfc3339
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "sentiment_monitor"
@@ -120,7 +121,7 @@ def test_the_fields_of_a_message_are_the_decoders() -> None:
 
 @pytest.mark.parametrize(("value", "read_as"), table(section("### Times")))
 def test_a_documented_time_is_read_as_documented(value: str, read_as: str) -> None:
-    assert payload.rfc3339(instant_ms(json.loads(value.strip("`")), -1)) == read_as
+    assert rfc3339(instant_ms(json.loads(value.strip("`")), -1)) == read_as
 
 
 def test_the_documented_mapping_reads_the_documented_message() -> None:
@@ -130,7 +131,7 @@ def test_the_documented_mapping_reads_the_documented_message() -> None:
     story = Decoder(mapping).decode(Record(Position("news", 0, 0), None, value, 0))
     assert (story.source, story.story_id, story.tickers) == ("ridgewire", "4711", ("KSTR",))
     assert story.body == "Depositors wait. It is the second time."
-    assert payload.rfc3339(story.published_ms) == "2026-03-04T23:39:00Z"
+    assert rfc3339(story.published_ms) == "2026-03-04T23:39:00Z"
 
 
 def test_every_code_of_a_dead_letter_is_documented_and_no_other() -> None:

@@ -1,4 +1,4 @@
-"""How results look: durations, spans, sparklines, and text from outside that is never markup."""
+"""How results look: sparklines, and text from outside that is never markup."""
 
 from __future__ import annotations
 
@@ -8,79 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_monitor.errors import UsageError
 from sentiment_monitor.store.buckets import TrendPoint
 from sentiment_monitor.store.dead_letters import StoredDeadLetter
 from sentiment_monitor.terminal import plain, print_alerts, print_dead_letters, print_scores, print_trend, sparkline
-from sentiment_monitor.times import clock, duration_minutes, iso, span
 
 LAST = 27_974_481  # 2023-03-10 17:21
-
-
-@pytest.mark.parametrize(
-    ("text", "minutes"),
-    [("90s", 1.5), ("15m", 15), ("15 min", 15), ("2h", 120), ("1.5H", 90), ("7d", 10_080), ("2w", 20_160), (" 1m ", 1),
-     ("", None), ("7", None), ("-1h", None), ("1h30m", None), ("1y", None), ("nan h", None), ("h", None)],
-)  # fmt: skip
-def test_durations(text: str, minutes: float | None) -> None:
-    assert duration_minutes(text) == minutes
-
-
-def test_absurd_durations_are_long_ones_and_no_overflow() -> None:
-    endless = "9" * 400 + "d"
-    assert span(endless, None, endless, LAST) == (0, LAST + 1, LAST + 1)
 
 
 def test_what_a_terminal_would_obey_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert plain("\x1b[2J\x1b]0;mine\x07 Bank\tfails\n\x9bnow") == "[2J]0;mine Bank fails now"
     print_trend("source:s\x1b[5m", [TrendPoint(LAST, 1, 1, 0, 0, 0, -0.5)], 1, as_json=False)
     assert "\x1b" not in capsys.readouterr().out
-
-
-def test_minutes_are_shown_in_utc() -> None:
-    assert (clock(LAST), iso(LAST)) == ("2023-03-10 17:21", "2023-03-10T17:21:00Z")
-    assert (clock(None), iso(None)) == ("-", None)
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "step", "expected"),
-    [
-        ("1h", None, None, (LAST - 59, LAST + 1, 1)),
-        ("24h", None, "6h", (LAST + 1 - 1440, LAST + 1, 360)),
-        ("2023-03-09", "2023-03-10", None, (27_972_000, 27_973_440, 30)),
-        ("2023-03-09T20:00+02:00", "2023-03-09T20:00Z", None, (27_973_080, 27_973_200, 5)),
-    ],
-)
-def test_a_span_is_from_times_or_back_from_the_end(
-    since: str, until: str | None, step: str | None, expected: tuple[int, int, int]
-) -> None:
-    assert span(since, until, step, LAST, dashes="--") == expected
-
-
-@pytest.mark.parametrize(
-    ("since", "until", "step", "said"),
-    [
-        ("soon", None, None, "--since soon: write a time"),
-        ("24h", "0001-01-01T00:00+14:00", None, "must lie before the end, 1970-01-01 00:00"),
-        ("1h", "later", None, "--until later: write a time"),
-        ("2030-01-01", None, None, "must lie before the end"),
-        ("0h", None, None, "must lie before the end"),
-        ("1h", "1960-01-01", None, "must lie before the end"),
-        ("1h", None, "30s", "at least 1m"),
-        ("1h", None, "soon", "at least 1m"),
-        ("1000w", None, "1m", "more than 100,000 steps"),
-    ],
-)
-def test_a_span_that_cannot_be_says_why(since: str, until: str | None, step: str | None, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        span(since, until, step, LAST, dashes="--")
-
-
-@pytest.mark.parametrize("since", ["999999999999d", "0001-01-01", "1950-01-01"])
-def test_a_span_never_begins_before_there_can_be_stories_and_fits_the_screen(since: str) -> None:
-    start, end, step = span(since, None, None, LAST)
-    assert start == 0
-    assert (end - start) / step <= 60
 
 
 @given(st.lists(st.integers(0, 10**6), max_size=80))

@@ -140,12 +140,11 @@ def bench(
     """
     if file is None and (sentiment_column or mapping or text_column != "text"):
         raise UsageError("--text-column, --sentiment-column and --map describe a file: give --input FILE")
-    from datetime import UTC, datetime
-
     from sentiment_monitor import terminal
     from sentiment_monitor.app.build import now_ms
     from sentiment_monitor.bench import race, report, texts
     from sentiment_monitor.telemetry import log
+    from sentiment_monitor.times import rfc3339
 
     log.configure("warning")
     if plot:
@@ -158,7 +157,7 @@ def bench(
     else:
         sample = texts.built_in(limit)
     configured = options.load_settings(config, options.given(classifier={"name": classifier})).classifier
-    at = datetime.fromtimestamp(now_ms() / 1000, UTC).isoformat(timespec="seconds")
+    at = rfc3339(now_ms() // 1000 * 1000)
     with terminal.progress("measuring") as advance:
         outcome = race.race(
             sample, classifier=configured.name, at=at, threads=threads, cache=configured.cache_dir, progress=advance

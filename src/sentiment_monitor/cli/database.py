@@ -31,6 +31,7 @@ def trend(
     Example: monitor trend ticker:SIVB --since 2023-03-08 --until 2023-03-18 --step 6h
     """
     from sentiment_monitor import terminal
+    from sentiment_monitor.domain.series import value_of
     from sentiment_monitor.store import buckets
     from sentiment_monitor.times import span
 
@@ -42,7 +43,7 @@ def trend(
         start, end, width = span(since, until, step, last, dashes="--")
         points = buckets.trend(connection, series, start, end, width)
         if not any(point.stories or point.copies for point in points):
-            near = buckets.series_like(connection, series.partition(":")[2] or series)
+            near = buckets.series_like(connection, value_of(series) or series)
             hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
             raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")
         terminal.print_trend(series, points, width, as_json=as_json)

@@ -11,10 +11,9 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from sentiment_monitor.times import DAY_MINUTES
+from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, rfc3339
 
 QUIET_DAYS = 6
 SOURCES = ("northwire", "harbour-post", "tradelane", "citybrief", "the-ledger", "marketfloor", "daily-tiding")
@@ -166,4 +165,4 @@ def _message(minute: int, second: int, headline: str, source: str, identity: str
 
 
 def _iso(minute: int, second: int) -> str:
-    return datetime.fromtimestamp(minute * 60 + second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(minute * MINUTE_MS + second * 1000)

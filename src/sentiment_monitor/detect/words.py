@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import CountRule, Rule
 from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, Kind, TopStory
-from sentiment_monitor.domain.series import dimension_of
-from sentiment_monitor.times import clock, spell_minutes
+from sentiment_monitor.domain.series import dimension_of, value_of
+from sentiment_monitor.times import clock, clock_of, spell_minutes
 
 HEADLINE_CHARACTERS = 160
 SOURCES_NAMED = 5
@@ -112,7 +112,7 @@ def _unusual(rule: Rule, evaluation: Evaluation) -> str:
 
 
 def _who(series: str, name: str) -> str:
-    value = series.partition(":")[2]
+    value = value_of(series)
     if name and value and name != value:
         return f"{name} ({value})"
     return {"all": "the whole feed", "topic": f"topic {value}", "source": f"source {value}"}.get(
@@ -163,9 +163,9 @@ def _story(story: TopStory) -> str:
     headline = " ".join(story.headline.split())
     if len(headline) > HEADLINE_CHARACTERS:
         headline = headline[: HEADLINE_CHARACTERS - 1].rstrip() + "…"
-    published = " ".join(story.published_at[:16].split("T"))
     copies = f", {story.copies} copies" if story.copies > 1 else ", 1 copy" if story.copies else ""
     link = f" {story.url}" if story.url else ""
+    published = clock_of(story.published_at)
     return f"{headline} ({story.source}, {published} UTC, P(negative) {story.p_negative:.2f}{copies}){link}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sentiment_monitor.dispatch.decide import Cause, Message
 from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Evidence, Kind, Notification, State
-from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.times import MINUTE_MS, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def _alert(account: Account, started_ms: int, external_url: str) -> payload.Payl
         status="resolved" if resolved else "firing",
         labels=payload.labels(alert.rule, alert.series, alert.severity),
         annotations={"summary": account.title, "description": account.text},
-        startsAt=payload.rfc3339(started_ms),
-        endsAt=payload.rfc3339(account.minute * MINUTE_MS) if resolved else payload.NOT_ENDED,
+        startsAt=rfc3339(started_ms),
+        endsAt=rfc3339(account.minute * MINUTE_MS) if resolved else payload.NOT_ENDED,
         generatorURL=f"{external_url}/alert?fingerprint={alert.fingerprint}",
         fingerprint=alert.fingerprint,
         sentiment=payload.PayloadSentiment(

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from sentiment_monitor.domain.alerts import TopStory
+from sentiment_monitor.domain.series import dimension_of, value_of
 
 Status = Literal["firing", "resolved"]
 
@@ -114,21 +114,19 @@ def group(
 
 def labels(rule: str, series: str, severity: str) -> dict[str, str]:
     """The labels of one alert. ``alertname`` is the rule, as Alertmanager expects; dimension and value apart."""
-    dimension, _, value = series.partition(":")
-    return {"alertname": rule, "dimension": dimension, "series": series, "severity": severity, "value": value}
+    return {
+        "alertname": rule,
+        "dimension": dimension_of(series),
+        "series": series,
+        "severity": severity,
+        "value": value_of(series),
+    }
 
 
 def idempotency_key(fingerprint: str, started_ms: int, transition: str, minute: int, receiver: str) -> str:
     """One key a decision and receiver: a crash between deciding and sending makes the same key again."""
     material = msgspec.json.encode((fingerprint, started_ms, transition, minute, receiver))
     return hashlib.blake2b(material, digest_size=16).hexdigest()
-
-
-def rfc3339(instant_ms: int) -> str:
-    """``2023-03-10T17:21:00Z``; milliseconds only when there are some."""
-    at = datetime.fromtimestamp(instant_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    rest = instant_ms % 1000
-    return f"{at}.{rest:03d}Z" if rest else f"{at}Z"
 
 
 def _common(maps: Iterable[Mapping[str, str]]) -> dict[str, str]:

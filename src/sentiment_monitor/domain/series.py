@@ -11,10 +11,20 @@ def series_of(source: str, topic: str | None, tickers: tuple[str, ...]) -> Itera
     if topic:
         yield f"topic:{topic}"
     for ticker in tickers:
-        yield f"ticker:{ticker}"
+        yield ticker_series(ticker)
     yield f"source:{source}"
+
+
+def ticker_series(ticker: str) -> str:
+    """The series of one company."""
+    return f"ticker:{ticker}"
 
 
 def dimension_of(series: str) -> str:
     """``ticker`` for ``ticker:AAPL``, ``all`` for ``all``."""
     return series.partition(":")[0]
+
+
+def value_of(series: str) -> str:
+    """``AAPL`` for ``ticker:AAPL``, nothing for ``all``."""
+    return series.partition(":")[2]

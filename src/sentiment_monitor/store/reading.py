@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, false, func, select, true
 
-from sentiment_monitor.domain.series import dimension_of, series_of
+from sentiment_monitor.domain.series import dimension_of, series_of, value_of
 from sentiment_monitor.store.schema import dead_letters, scores, stories
 from sentiment_monitor.store.stories.row import split_tickers
 
@@ -157,7 +157,7 @@ def _living(start: int, end: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _in_series(series: str) -> ColumnElement[bool]:
-    value = series.partition(":")[2]
+    value = value_of(series)
     match dimension_of(series):
         case "all":
             return true()

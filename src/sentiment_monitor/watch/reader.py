@@ -21,12 +21,11 @@ from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import TOP_STORIES, Evaluation, Evidence, TopStory
-from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.domain.series import dimension_of
 from sentiment_monitor.store import buckets, reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection
-from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
+from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES, rfc3339
 from sentiment_monitor.watch.judge import SeriesCount, Usual
 
 

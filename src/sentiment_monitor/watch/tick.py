@@ -18,6 +18,7 @@ from sentiment_monitor.dispatch.compose import Account, compose, kind_of, reason
 from sentiment_monitor.dispatch.decide import Book, Cause, Hold, Message, decide
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Event, Evidence, Kind, Transition, Why
+from sentiment_monitor.domain.series import value_of
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
@@ -221,7 +222,7 @@ class Ticker:
             explanation = words.explain_gone(alert)
         else:
             evidence = reader.evidence(rule, evaluation, minute - rule.window_minutes, minute)
-            name = self._names.get(evaluation.series.partition(":")[2], "")
+            name = self._names.get(value_of(evaluation.series), "")
             explanation = words.explain(rule, evaluation, evidence, alert, transition.kind, name)
         return Account(
             alert=alert,

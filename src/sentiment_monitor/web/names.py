@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sentiment_monitor.domain.series import dimension_of
+from sentiment_monitor.domain.series import dimension_of, ticker_series, value_of
 from sentiment_monitor.store import buckets
 from sentiment_monitor.store.database import Connection
 
@@ -20,7 +20,7 @@ class SeriesNames:
 
     def of(self, series: str) -> str:
         """The company of a ticker, else the value of the series."""
-        value = series.partition(":")[2]
+        value = value_of(series)
         if dimension_of(series) == "ticker" and value in self._companies:
             company = self._companies[value][0]
             return f"{company} ({value})" if company != value else value
@@ -33,10 +33,10 @@ class SeriesNames:
         if exact := _known(connection, (ticker for ticker, names in called.items() if wanted in names)):
             return exact
         near = (ticker for ticker, names in called.items() if any(wanted in name for name in names))
-        alike = buckets.series_like(connection, text.partition(":")[2] or text, _LIKE)
+        alike = buckets.series_like(connection, value_of(text) or text, _LIKE)
         return list(dict.fromkeys([*_known(connection, near), *alike]))
 
 
 def _known(connection: Connection, tickers: Iterable[str]) -> list[str]:
-    named = [f"ticker:{ticker}" for ticker in tickers][:_COMPANIES]
+    named = [ticker_series(ticker) for ticker in tickers][:_COMPANIES]
     return [series for series in named if buckets.exists(connection, series)]

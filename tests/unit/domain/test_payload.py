@@ -6,7 +6,7 @@ import pytest
 
 from receiver import START_MS, alert, notification
 from sentiment_monitor.domain.alerts import fingerprint
-from sentiment_monitor.domain.payload import decode, encode, group, idempotency_key, rfc3339
+from sentiment_monitor.domain.payload import decode, encode, group, idempotency_key
 
 
 def test_the_payload_has_alertmanagers_fields_in_order_and_ours_beside_them() -> None:
@@ -82,8 +82,3 @@ def test_one_decision_has_one_key_per_receiver() -> None:
     assert key == idempotency_key("f", START_MS, "fired", 5, "desk")
     assert key != idempotency_key("f", START_MS, "fired", 5, "mail")
     assert key != idempotency_key("f", START_MS, "repeated", 5, "desk")
-
-
-def test_instants_are_rfc_3339_utc() -> None:
-    assert rfc3339(START_MS) == "2023-03-10T17:21:00Z"
-    assert rfc3339(START_MS + 7) == "2023-03-10T17:21:00.007Z"

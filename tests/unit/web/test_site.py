@@ -21,12 +21,11 @@ from databases import copy_migrated
 from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome
 from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
-from sentiment_monitor.domain.payload import rfc3339
 from sentiment_monitor.errors import BrokerAway, DatabaseAway
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
-from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.times import MINUTE_MS, rfc3339
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.web.dependencies import ChangeDesk
 from sentiment_monitor.web.pages.render import href, spark, web_link

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from sentiment_monitor.store import buckets, reading
-from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES, MINUTE_MS
+from sentiment_monitor.times import MINUTE_MS, spell_age
 from sentiment_monitor.web.dependencies import Alerts, Html, NowMs, ReadDatabase
 from sentiment_monitor.web.pages.chart import chart, sums
 from sentiment_monitor.web.parameters import Since, Span, Until
@@ -37,7 +37,7 @@ def overview(
         here="overview",
         span=span,
         last=last,
-        age=_age(now_ms // MINUTE_MS - last),
+        age=spell_age(now_ms // MINUTE_MS - last),
         **sums(points),
         firing=alerts.listing(state="firing", limit=_FIRING),
         firing_count=alerts.counts()[0].get("firing", 0),
@@ -46,11 +46,3 @@ def overview(
         sparks=sparks,
         latest=worst,
     )
-
-
-def _age(minutes: int) -> str:
-    """How long ago that was, in words."""
-    for unit, size in (("days", DAY_MINUTES), ("h", HOUR_MINUTES)):
-        if minutes >= 2 * size:
-            return f"{minutes // size} {unit} ago"
-    return f"{max(0, minutes)} min ago"

@@ -10,7 +10,7 @@ import jinja2
 from fastapi.responses import HTMLResponse
 
 from sentiment_monitor import __version__
-from sentiment_monitor.times import MINUTE_MS, clock
+from sentiment_monitor.times import MINUTE_MS, clock, clock_of
 
 _SPANS = ("6h", "24h", "3d", "7d", "30d", "90d")
 
@@ -29,7 +29,7 @@ class Renderer:
         self._templates.filters |= {
             "clock": clock,
             "ms_clock": lambda ms: clock(ms // MINUTE_MS),
-            "rfc3339_clock": lambda instant: instant[:16].replace("T", " "),
+            "rfc3339_clock": clock_of,
             "name": name_of,
             "web_link": web_link,
             "spark": spark,
