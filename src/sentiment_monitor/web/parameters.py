@@ -19,7 +19,7 @@ SeriesName = Annotated[
 ]
 Since = Annotated[str, Query(max_length=60, description="A time, or a span back from the end such as 24h or 7d.")]
 Until = Annotated[str | None, Query(max_length=60, description="A time; default: the newest story.")]
-Step = Annotated[str | None, Query(max_length=60, description="Width of a step such as 15m.")]
+Step = Annotated[str | None, Query(max_length=60, description="Width of a step such as 15m; at most 100,000 of them.")]
 Limit = Annotated[int, Query(ge=1, le=1_000)]
 
 
