@@ -74,9 +74,9 @@ def test_a_holder_that_lost_its_lease_stores_nothing(store: Alerts, lease: Lease
 
 
 def test_alert_event_notification_and_progress_are_one_transaction(store: Alerts, lease: Lease) -> None:
-    twice = replace(FIRED, alert=alert(series="ticker:B"))  # the same idempotency key: refused
-    with pytest.raises(Exception, match=r"(?i)unique"):
-        store.apply(lease, 100, [FIRED, twice], NOW)
+    refused = replace(FIRED, alert=alert(series="ticker:B", title=None))
+    with pytest.raises(Exception, match=r"(?i)null"):
+        store.apply(lease, 100, [FIRED, refused], NOW)
     assert store.open() == []
     renewed = store.leases.acquire("me", NOW, TTL)
     assert renewed is not None
@@ -133,11 +133,27 @@ def test_the_book_knows_when_each_receiver_was_told_last(store: Alerts, lease: L
     assert store.told([firing.id, other.id]) == {firing.id: {"desk": 150, "risk": 100}, other.id: {}}
 
 
-def test_the_same_transition_of_a_minute_cannot_be_stored_twice(store: Alerts, lease: Lease) -> None:
+def test_the_same_transition_of_a_minute_is_stored_and_told_once(store: Alerts, lease: Lease) -> None:
     store.apply(lease, 100, [FIRED], NOW)
     (firing,) = store.open()
-    with pytest.raises(Exception, match=r"(?i)unique"):
-        store.apply(lease, 100, [Change(firing, event())], NOW)
+    again = Change(firing, event(explanation="decided again after a clock went back"), [notification(key="key-2")])
+    store.apply(lease, 100, [again], NOW)
+    assert firing.id is not None
+    history = store.history(firing.id)
+    assert history is not None
+    assert [step.explanation for step in history.events] == ["because"]
+    assert [record.key for record in history.deliveries] == ["key-1"]
+
+
+def test_what_has_been_told_under_a_key_is_not_told_again(store: Alerts, lease: Lease) -> None:
+    store.apply(lease, 100, [FIRED], NOW)
+    (firing,) = store.open()
+    later = Change(firing, event(transition=Kind.REPEATED, minute=150), [OUT, notification(key="key-2")])
+    store.apply(lease, 150, [later], NOW)
+    assert firing.id is not None
+    history = store.history(firing.id)
+    assert history is not None
+    assert [record.key for record in history.deliveries] == ["key-1", "key-2"]
 
 
 def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: Alerts, lease: Lease) -> None:
