@@ -157,41 +157,36 @@ def _state_json(state: str, pending: int, fired: int | None, quiet: int | None, 
 def _rewrite_evidence(rewritten: Any) -> None:
     for event_id, text in _rows("SELECT id, evidence FROM alert_events"):
         try:
-            evidence = json.loads(text)
-        except ValueError:
-            continue
-        if isinstance(evidence, dict):
-            new = json.dumps(rewritten(evidence), ensure_ascii=False)
-            _execute("UPDATE alert_events SET evidence = :e WHERE id = :id", e=new, id=event_id)
+            evidence = rewritten(json.loads(text, parse_constant=lambda name: None))
+        except (AttributeError, KeyError, OSError, OverflowError, TypeError, ValueError):
+            evidence = {"sentence": "What this rests on cannot be read any more."}  # changed by hand: we write no such
+        new = json.dumps(evidence, ensure_ascii=False)
+        _execute("UPDATE alert_events SET evidence = :e WHERE id = :id", e=new, id=event_id)
 
 
 def _as_one_shape(evidence: dict[str, Any]) -> dict[str, Any]:
     """Top stories as receivers get them; of the statistics the numbers."""
-    stories = [_top_story(story) for story in evidence.get("top_stories") or [] if isinstance(story, dict)]
     numbers = {
         name: value
         for name, value in (evidence.get("statistics") or {}).items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     return {
-        "sentence": evidence.get("sentence") or "",
-        "top_stories": stories,
-        "sources": evidence.get("sources") or [],
-        "copies": evidence.get("copies") or 0,
+        "sentence": str(evidence.get("sentence") or ""),
+        "top_stories": [_top_story(story) for story in evidence.get("top_stories") or []],
+        "sources": [str(source) for source in evidence.get("sources") or []],
+        "copies": int(evidence.get("copies") or 0),
         "statistics": numbers,
     }
 
 
 def _top_story(story: dict[str, Any]) -> dict[str, Any]:
-    published = datetime.fromtimestamp((story.get("published_ms") or 0) // 1000, UTC)
+    published = datetime.fromtimestamp(int(story.get("published_ms") or 0) // 1000, UTC)
     return {
-        "id": str(story.get("id", "")),
-        "headline": story.get("headline", ""),
-        "source": story.get("source", ""),
-        "url": story.get("url", ""),
+        **{name: str(story.get(name) or "") for name in ("id", "headline", "source", "url")},
         "published_at": published.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "p_negative": story.get("negative", 0.0),
-        "copies": story.get("copies", 0),
+        "p_negative": float(story.get("negative") or 0.0),
+        "copies": int(story.get("copies") or 0),
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from sentiment_monitor.domain.alerts import Evidence, Kind, State, TopStory
 from sentiment_monitor.errors import Fenced
@@ -13,6 +14,7 @@ from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.outbox import Lane
+from sentiment_monitor.store.schema import alert_events
 from writing import Alerts, alert, event, notification
 
 NOW = 1_678_468_860_000
@@ -145,15 +147,51 @@ def test_the_same_transition_of_a_minute_is_stored_and_told_once(store: Alerts, 
     assert [record.key for record in history.deliveries] == ["key-1"]
 
 
-def test_what_has_been_told_under_a_key_is_not_told_again(store: Alerts, lease: Lease) -> None:
+def test_another_alert_of_the_same_minute_is_told_though_its_key_has_been_used(store: Alerts, lease: Lease) -> None:
+    store.apply(lease, 100, [FIRED], NOW)
+    (first,) = store.open()
+    store.apply(lease, 101, [Change(replace(first, state=State.RESOLVED, resolved_minute=101))], NOW)
+    store.apply(lease, 100, [FIRED], NOW)  # the clock went back, and the spike fires again
+    (second,) = store.open()
+    assert second.id is not None
+    history = store.history(second.id)
+    assert history is not None
+    (record,) = history.deliveries
+    assert (len(record.key), record.key == "key-1", record.state) == (32, False, "queued")
+
+
+def test_the_newest_telling_is_the_one_stored_last_whatever_the_clock_said(store: Alerts, lease: Lease) -> None:
     store.apply(lease, 100, [FIRED], NOW)
     (firing,) = store.open()
-    later = Change(firing, event(transition=Kind.REPEATED, minute=150), [OUT, notification(key="key-2")])
-    store.apply(lease, 150, [later], NOW)
     assert firing.id is not None
-    history = store.history(firing.id)
-    assert history is not None
-    assert [record.key for record in history.deliveries] == ["key-1", "key-2"]
+    ahead = Change(firing, event(transition=Kind.REPEATED, minute=9_000), [notification(key="ahead")])
+    store.apply(lease, 9_000, [ahead], NOW)
+    back = Change(firing, event(transition=Kind.REPEATED, minute=160), [notification(key="back")])
+    store.apply(lease, 160, [back], NOW)
+    assert store.told([firing.id]) == {firing.id: {"desk": 160}}
+
+
+def test_what_nobody_could_hand_over_has_not_been_told(store: Alerts, lease: Lease) -> None:
+    both = [OUT, notification(key="k2", receiver="risk")]
+    store.apply(lease, 100, [replace(FIRED, notifications=both)], NOW)
+    (firing,) = store.open()
+    assert firing.id is not None
+    gone, refused = store.due(NOW)
+    store.outbox.record_failure(gone.id, "no_such_notifier: receiver desk has no notifier log any more", None)
+    store.outbox.record_failure(refused.id, "refused: 401", None)
+    assert store.told([firing.id]) == {firing.id: {"risk": 100}}
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "null", '{"top_stories": 5}', '{"top_stories": [{"headline": null}]}'])
+def test_evidence_that_cannot_be_read_costs_the_evidence_and_not_the_alert(
+    store: Alerts, database: Database, lease: Lease, damaged: str
+) -> None:
+    store.apply(lease, 100, [FIRED], NOW)
+    (firing,) = store.open()
+    assert firing.id is not None
+    with database.write() as connection:
+        connection.execute(update(alert_events).values(evidence=damaged))
+    assert "cannot be read" in store.newest_events([firing.id])[firing.id].evidence.sentence
 
 
 def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: Alerts, lease: Lease) -> None:

@@ -125,7 +125,9 @@ def _not_due(routes: Routes, case: _Case) -> Hold | None:
     if case.resolved or case.told_minute is None:
         return None
     repeat = routes.repeat_minutes(case.alert.rule)
-    return None if repeat and case.minute - case.told_minute >= repeat else Hold.NOT_DUE
+    # Told at a minute that has yet to come: by a clock that was ahead, so nobody knows how long ago.
+    due = case.minute - case.told_minute >= repeat or case.told_minute > case.minute
+    return None if repeat and due else Hold.NOT_DUE
 
 
 def _receiver_gone(routes: Routes, case: _Case) -> Hold | None:

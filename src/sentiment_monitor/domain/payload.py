@@ -129,6 +129,11 @@ def idempotency_key(fingerprint: str, started_ms: int, transition: str, minute: 
     return hashlib.blake2b(material, digest_size=16).hexdigest()
 
 
+def another_key(key: str, event_id: int) -> str:
+    """The key of an event that would have the key of another."""
+    return hashlib.blake2b(msgspec.json.encode((key, event_id)), digest_size=16).hexdigest()
+
+
 def _common(maps: Iterable[Mapping[str, str]]) -> dict[str, str]:
     shared: dict[str, str] | None = None
     for each in maps:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Column, Connection, RowMapping, func, insert, select, update
 
 from sentiment_monitor.domain.alerts import (
@@ -20,10 +21,12 @@ from sentiment_monitor.domain.alerts import (
     Notification,
     State,
 )
-from sentiment_monitor.store.database import Database, insert_missing, insert_new
+from sentiment_monitor.domain.payload import another_key
+from sentiment_monitor.store.database import Database, insert_new
 from sentiment_monitor.store.leases import Lease, advance
 from sentiment_monitor.store.schema import alert_events, alerts, notifications
 
+_log = structlog.get_logger()
 _evidence = msgspec.json.Decoder(Evidence)
 _ALERT = (
     *("id", "rule", "series", "severity", "title"),
@@ -65,13 +68,22 @@ class AlertStore:
             )
 
     def told(self, alert_ids: Collection[int]) -> dict[int, dict[str, int]]:
-        """By alert and receiver: the minute of the newest event of which the receiver has been told."""
+        """By alert and receiver: the minute of the newest event of which the receiver has been told.
+
+        The newest is the one stored last, whatever the clock said. What could not be handed over because the settings
+        no longer had the notifier has been told to nobody.
+        """
         book: dict[int, dict[str, int]] = {alert_id: {} for alert_id in alert_ids}
-        query = (
-            select(alert_events.c.alert_id, notifications.c.receiver, func.max(alert_events.c.minute))
+        lost = (notifications.c.state == "failed") & notifications.c.last_error.startswith("no_such_notifier")
+        newest = (
+            select(alert_events.c.alert_id, notifications.c.receiver, func.max(alert_events.c.id).label("event_id"))
             .join(notifications, notifications.c.event_id == alert_events.c.id)
-            .where(alert_events.c.alert_id.in_(alert_ids))
+            .where(alert_events.c.alert_id.in_(alert_ids), func.coalesce(~lost, True))
             .group_by(alert_events.c.alert_id, notifications.c.receiver)
+            .subquery()
+        )
+        query = select(newest.c.alert_id, newest.c.receiver, alert_events.c.minute).join(
+            alert_events, alert_events.c.id == newest.c.event_id
         )
         with self._database.read() as connection:
             for alert_id, receiver, minute in connection.execute(query):
@@ -162,27 +174,35 @@ def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> 
     event["evidence"] = msgspec.json.encode(change.event.evidence).decode()
     # After a clock that went back a minute may be decided a second time. What was told of it is not told again.
     event_id = connection.scalar(insert_new(connection, alert_events).values(event).returning(alert_events.c.id))
-    if event_id is not None and change.notifications:
-        insert_missing(
-            connection,
-            notifications,
-            [
-                {
-                    "event_id": event_id,
-                    "receiver": notification.receiver,
-                    "notifier": notification.notifier,
-                    "idempotency_key": notification.key,
-                    "payload": notification.body.decode(),
-                    "title": notification.title,
-                    "body": notification.text,
-                    "state": "queued",
-                    "attempts": 0,
-                    "created_ms": now_ms,
-                    "next_attempt_ms": now_ms,
-                }
-                for notification in change.notifications
-            ],
-        )
+    if event_id is None or not change.notifications:
+        return
+    keys = [notification.key for notification in change.notifications]
+    used = set(
+        connection.scalars(select(notifications.c.idempotency_key).where(notifications.c.idempotency_key.in_(keys)))
+    )
+    connection.execute(
+        insert(notifications),
+        [
+            {
+                "event_id": event_id,
+                "receiver": notification.receiver,
+                "notifier": notification.notifier,
+                # Another alert of the series told of the same minute, by the clock as it was then: a receiver must
+                # not take this one for that.
+                "idempotency_key": another_key(notification.key, event_id)
+                if notification.key in used
+                else notification.key,
+                "payload": notification.body.decode(),
+                "title": notification.title,
+                "body": notification.text,
+                "state": "queued",
+                "attempts": 0,
+                "created_ms": now_ms,
+                "next_attempt_ms": now_ms,
+            }
+            for notification in change.notifications
+        ],
+    )
 
 
 def _count_by(connection: Connection, column: Column[str]) -> dict[str, int]:
@@ -202,7 +222,12 @@ def _alerts(
 
 def _event(row: RowMapping | Mapping[str, Any]) -> Event:
     values = {name: row[name] for name in _EVENT}
-    return Event(**values, transition=Kind(row["transition"]), evidence=_evidence.decode(row["evidence"]))
+    try:
+        evidence = _evidence.decode(row["evidence"])
+    except msgspec.DecodeError as error:  # somebody's hand was here: the alert itself is sound
+        _log.warning("evidence.unreadable", event_id=row["id"], error=str(error))
+        evidence = Evidence(sentence="What this rests on cannot be read any more.")
+    return Event(**values, transition=Kind(row["transition"]), evidence=evidence)
 
 
 def _delivery(row: RowMapping | Mapping[str, Any]) -> DeliveryRecord:

@@ -62,6 +62,7 @@ class LiveClock:
         self._now_ms = now_ms
         self._failed = failed
         self._metrics = metrics or TickLoop()
+        self._skipping = False  # minutes that were decided under a clock that was a little ahead
         self._schedule = Schedule(
             (
                 Job("tick", every=60, at=tick_second, run=self._tick, leader_only=True),
@@ -97,8 +98,15 @@ class LiveClock:
             lease = self._back_to_the_present(lease, minute, now_ms)
         if lease.progress_minute is not None and lease.progress_minute >= minute:
             self._metrics.ticks.labels("skipped").inc()
-            _log.debug("tick.skipped", minute=minute, decided=lease.progress_minute)
+            if lease.progress_minute > minute and not self._skipping:
+                self._skipping = True
+                _log.warning(
+                    "tick.skipping", until=iso(lease.progress_minute), now=iso(minute), reason="decided before"
+                )
             return
+        if self._skipping:
+            self._skipping = False
+            _log.info("tick.going_on", now=iso(minute))
         started = time.monotonic()
         report = self._ticker.tick(minute, lease, now_ms)
         self._delivery.wake()

@@ -129,6 +129,8 @@ class Ticker:
 
     def _open_alerts(self, lease: Lease) -> tuple[list[Alert], Book]:
         """Nobody else changes alerts while we hold the lease, so they are read again only after a change of ours."""
+        if self._open is not None and self._open[0] != lease.token:
+            self._decided = None  # others may have decided since, or nobody, by another clock
         if self._open is None or self._open[0] != lease.token:
             alerts = self._alerts.open()
             book = self._alerts.told([alert.id for alert in alerts if alert.id is not None]) if alerts else {}

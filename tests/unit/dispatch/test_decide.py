@@ -113,6 +113,11 @@ def test_a_receiver_that_joins_hears_of_what_fires_already_even_if_it_has_calmed
         assert _told(dispatch)["risk"] is Cause.JOINED
 
 
+def test_a_telling_by_a_clock_that_was_ahead_does_not_put_off_the_next() -> None:
+    dispatch = _decide(160, FIRING, None, {"desk": 9_000, "risk": 159})
+    assert (_told(dispatch), _held(dispatch)) == ({"desk": Cause.REPEATED}, {"risk": Hold.NOT_DUE})
+
+
 @given(
     state=st.sampled_from(State),
     transition=st.sampled_from([None, FIRED, RESOLVED]),
