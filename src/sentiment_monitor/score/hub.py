@@ -42,7 +42,7 @@ def _download(name: str) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     repository, _, revision = name.partition("@")
     try:
-        found = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(_WANTED)))
+        directory = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(_WANTED)))
     except LocalEntryNotFoundError as error:
         raise ClassifierError(
             f"{name}: no such directory, not in the local hub cache, and the hub cannot be reached; "
@@ -52,9 +52,9 @@ def _download(name: str) -> Path:
         raise ClassifierError(f"{name}: the hub refused it: {error}") from error
     except (OSError, ValueError) as error:
         raise ClassifierError(f"{name}: cannot be downloaded: {error}") from error
-    if not (found / "model.safetensors").is_file():
+    if not (directory / "model.safetensors").is_file():
         raise ClassifierError(
             f"{name}: this revision has no safetensors weights, and others may run code when opened; name a revision "
             f"that has them ({repository}@REVISION, see its pull requests) or convert it and give the directory"
         )
-    return found
+    return directory

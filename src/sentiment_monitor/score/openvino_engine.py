@@ -87,7 +87,9 @@ def cache_key(checkpoint: Checkpoint) -> str:
 
 def probe_file(languages: Sequence[str]) -> Path:
     """Return the stored texts of the first language that has any, English otherwise."""
-    return next((file for one in languages if (file := PROBES / f"{one}.jsonl").is_file()), PROBES / "en.jsonl")
+    return next(
+        (file for language in languages if (file := PROBES / f"{language}.jsonl").is_file()), PROBES / "en.jsonl"
+    )
 
 
 def read_build(directory: Path) -> dict[str, Any] | None:

@@ -18,14 +18,14 @@ class ScoreMemory:
 
     def recall(self, texts: Sequence[Text]) -> list[Score | None]:
         """Return the remembered score of each text, None where there is none."""
-        found: list[Score | None] = []
+        remembered: list[Score | None] = []
         for text in texts:
             key = _key(text)
             score = self._scores.get(key)
             if score is not None:
                 self._scores.move_to_end(key)
-            found.append(score)
-        return found
+            remembered.append(score)
+        return remembered
 
     def keep(self, scores: Mapping[Text, Score]) -> None:
         """Remember ``scores``."""

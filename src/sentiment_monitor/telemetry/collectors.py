@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import add
 
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -69,30 +69,28 @@ class Ages(Collector):
         self._name = name
         self._text = text
         self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
+        self._reached = [0] * (len(bounds) + 1)  # how many were no older than each bound, and how many there were
         self._sum = 0.0
         self._lock = threading.Lock()
 
     def observe(self, seconds: Iterable[float]) -> None:
         """Counts each of them. A negative age, of a clock that is ahead of ours, counts as none."""
-        ages = [max(0.0, age) for age in seconds]
-        bounds = self._bounds
-        places = Counter(bisect_left(bounds, age) for age in ages)
+        ages = sorted(seconds)
+        if ages and ages[0] < 0:
+            ages = [max(0.0, age) for age in ages]
+        reached = [*(bisect_right(ages, bound) for bound in self._bounds), len(ages)]
         with self._lock:
-            for place, count in places.items():
-                self._counts[place] += count
+            self._reached = list(map(add, self._reached, reached))
             self._sum += sum(ages)
 
     def collect(self) -> Iterator[Metric]:
         """The histogram, cumulative as Prometheus wants it."""
         with self._lock:
-            counts, total = list(self._counts), self._sum
-        reached = 0
-        buckets = []
-        for bound, count in zip([*map(str, map(float, self._bounds)), "+Inf"], counts, strict=True):
-            reached += count
-            buckets.append((bound, reached))
-        yield HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=total)
+            reached, total = self._reached, self._sum
+        bounds = [*map(str, map(float, self._bounds)), "+Inf"]
+        yield HistogramMetricFamily(
+            self._name, self._text, buckets=list(zip(bounds, reached, strict=True)), sum_value=total
+        )
 
 
 class Stored(Collector):

@@ -1,0 +1,249 @@
+"""Lease, alerts and outbox together, whatever happens in which order: replicas freeze, die and wake up again."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import select
+
+import writing
+from databases import migrated_sqlite
+from sentiment_monitor.detect.rules import CountRule
+from sentiment_monitor.dispatch.routes import Routes
+from sentiment_monitor.domain.alerts import Telling
+from sentiment_monitor.errors import Fenced
+from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.leases import Lease, LeaseStore
+from sentiment_monitor.store.outbox import Due, Lane
+from sentiment_monitor.store.schema import alert_events, alerts, leases, notifications
+from sentiment_monitor.times import MINUTE_MS
+from sentiment_monitor.watch.lease import Leadership
+from sentiment_monitor.watch.tick import Ticker
+from writing import Alerts
+
+START = 27_974_400
+QUIET_MINUTES = 240
+LEASE_MS = 3 * MINUTE_MS
+RETRY_MS = 30 * MINUTE_MS
+RULE = CountRule(
+    name="short",
+    dimensions=("ticker",),
+    window_minutes=10,
+    baseline_days=1,
+    warmup_minutes=120,
+    min_negative=3,
+    min_sources=2,
+    keep_firing_minutes=5,
+    max_staleness_minutes=8,
+)
+ROUTES = Routes({RULE.name: Telling(("desk", "risk"), repeat_minutes=15)}, {"desk": ("log", "hook"), "risk": ("log",)})
+
+replicas = st.sampled_from(("one", "two"))
+
+
+@functools.cache
+def _quiet_past() -> bytes:
+    """A database file with some hours of ordinary news."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "quiet.sqlite"
+        database = migrated_sqlite(file)
+        writing.Desk(database).write(
+            *(
+                writing.scored(str(n), source=f"s{n % 3}", minute=START + n * 3, tickers=("AB"[n % 2],))
+                for n in range(QUIET_MINUTES // 3)
+            )
+        )
+        database.close()
+        return file.read_bytes()
+
+
+class Replica:
+    """A process that may lead: what it holds of the lease, and its own memory of the alerts."""
+
+    def __init__(self, name: str, world: World) -> None:
+        self.leadership = Leadership(
+            LeaseStore(world.database), name, LEASE_MS, lambda: world.now_ms, lambda: world.now_ms / 1000
+        )
+        self.ticker = Ticker(
+            database=world.database, alerts=world.alerts, rules=(RULE,), routes=ROUTES, external_url="", names={}
+        )
+        self.asleep_with: Lease | None = None
+
+
+class World(RuleBasedStateMachine):
+    """Two replicas on one database, and a clock that both see."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        file = Path(self.folder.name) / "world.sqlite"
+        file.write_bytes(_quiet_past())
+        self.database = Database(f"sqlite:///{file}")
+        self.alerts = Alerts(self.database)
+        self.news = writing.Desk(self.database)
+        self.now_ms = (START + QUIET_MINUTES) * MINUTE_MS
+        self.replicas = {name: Replica(name, self) for name in ("one", "two")}
+        self.sent: list[tuple[Lane, str]] = []  # in the order in which receivers saw them
+        self.news_comes("A", 6, "negative")
+        self.a_replica_ticks("one")
+
+    @property
+    def minute(self) -> int:
+        return self.now_ms // MINUTE_MS
+
+    # -- what happens ---------------------------------------------------------------------------------
+
+    @rule(ticker=st.sampled_from("AB"), count=st.integers(3, 7), label=st.sampled_from(("negative", "neutral")))
+    def news_comes(self, ticker: str, count: int, label: str) -> None:
+        first = self.news.next
+        self.news.write(
+            *(
+                writing.scored(str(n), source=f"s{n % 3}", minute=self.minute - 1, label=label, tickers=(ticker,))
+                for n in range(first, first + count)
+            )
+        )
+
+    @rule(name=replicas)
+    def ordinary_news_comes_for_a_while(self, name: str) -> None:
+        for _ in range(7):
+            self.time_passes(3)
+            self.news_comes("B", 3, "neutral")
+            self.a_replica_ticks(name)
+
+    @rule(minutes=st.sampled_from((1, 2, 6)))
+    def time_passes(self, minutes: int) -> None:
+        self.now_ms += minutes * MINUTE_MS
+
+    @rule(name=replicas)
+    def a_replica_ticks(self, name: str) -> None:
+        replica = self.replicas[name]
+        lease = replica.leadership.lease()
+        if lease is not None:
+            replica.ticker.tick(self.minute, lease, self.now_ms)
+
+    @rule(name=replicas, minutes=st.sampled_from((0, 1, 6)))
+    def a_replica_freezes_between_lease_and_tick(self, name: str, minutes: int) -> None:
+        self.replicas[name].asleep_with = self.replicas[name].leadership.lease()
+        self.time_passes(minutes)
+        self.a_replica_ticks("one" if name == "two" else "two")
+
+    @rule(name=replicas)
+    def a_frozen_replica_goes_on(self, name: str) -> None:
+        replica = self.replicas[name]
+        lease, replica.asleep_with = replica.asleep_with, None
+        if lease is None:
+            return
+        try:
+            report = replica.ticker.tick(self.minute, lease, self.now_ms)
+        except Fenced:
+            assert lease.token < self._token(), "nobody has taken its lease"
+        else:
+            assert report.skipped or lease.token == self._token(), "a replica without the lease has decided"
+
+    @rule(name=replicas)
+    def a_replica_starts_anew(self, name: str) -> None:
+        self.replicas[name] = Replica(name, self)
+
+    @rule(name=replicas)
+    def a_replica_leaves(self, name: str) -> None:
+        self.replicas[name].leadership.release()
+
+    @rule(count=st.integers(1, 5), data=st.data())
+    def a_notifier_takes_what_is_due(self, count: int, data: st.DataObject) -> None:
+        for lane, due in self._due(count, data):
+            self._send(lane, due)
+
+    @rule(data=st.data())
+    def a_notifier_refuses(self, data: st.DataObject) -> None:
+        for _, due in self._due(1, data):
+            self.alerts.outbox.record_failure(due.id, "busy", self.now_ms + RETRY_MS)
+
+    @rule(data=st.data())
+    def a_replica_dies_between_sending_and_writing_that_down(self, data: st.DataObject) -> None:
+        for lane, due in self._due(1, data):
+            self.sent.append((lane, due.notification.key))
+
+    def _due(self, count: int, data: st.DataObject) -> list[tuple[Lane, Due]]:
+        lanes = self.alerts.outbox.lanes(self.now_ms)
+        if not lanes:
+            return []
+        lane = data.draw(st.sampled_from(lanes))
+        return [(lane, due) for due in self.alerts.outbox.due(self.now_ms, lane, count)]
+
+    def _send(self, lane: Lane, due: Due) -> None:
+        self.sent.append((lane, due.notification.key))
+        self.alerts.outbox.record_sent(due.id, self.now_ms)
+
+    # -- what holds -----------------------------------------------------------------------------------
+
+    @invariant()
+    def at_most_one_leads(self) -> None:
+        assert sum(replica.leadership.leading for replica in self.replicas.values()) <= 1
+
+    @invariant()
+    def nothing_fires_twice(self) -> None:
+        with self.database.read() as connection:
+            states = connection.execute(select(alerts.c.series, alerts.c.state)).all()
+            kinds = connection.execute(
+                select(alert_events.c.alert_id, alert_events.c.transition).order_by(alert_events.c.id)
+            ).all()
+        open_by_series = Counter(series for series, state in states if state in ("pending", "firing"))
+        assert max(open_by_series.values(), default=0) <= 1
+        by_alert: dict[int, list[str]] = defaultdict(list)
+        for alert_id, kind in kinds:
+            by_alert[alert_id].append(kind)
+        for history in by_alert.values():
+            assert history.count("fired") <= 1
+            assert history.count("resolved") <= 1
+            assert "resolved" not in history[:-1], "something happened to an alert that was over"
+
+    @invariant()
+    def a_receiver_hears_of_an_alert_in_order(self) -> None:
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(notifications.c.idempotency_key, notifications.c.notifier, alert_events.c.alert_id,
+                       notifications.c.event_id).join(alert_events, alert_events.c.id == notifications.c.event_id)
+            ).all()  # fmt: skip
+        event_of = {(key, notifier): (alert_id, event_id) for key, notifier, alert_id, event_id in rows}
+        assert len(event_of) == len(rows), "one key for two decisions"
+        newest: dict[tuple[Lane, int], int] = {}
+        for lane, key in self.sent:
+            alert_id, event_id = event_of[key, lane.notifier]
+            assert event_id >= newest.get((lane, alert_id), 0), "an earlier event came after a later one"
+            newest[lane, alert_id] = event_id
+
+    def teardown(self) -> None:
+        """Every receiver works again: nothing that was decided is left untold."""
+        if not hasattr(self, "database"):
+            return
+        try:
+            self.now_ms += RETRY_MS
+            while lanes := self.alerts.outbox.lanes(self.now_ms):
+                for lane in lanes:
+                    for due in self.alerts.outbox.due(self.now_ms, lane):
+                        self._send(lane, due)
+            self.a_receiver_hears_of_an_alert_in_order()
+            with self.database.read() as connection:
+                rows = connection.execute(
+                    select(notifications.c.receiver, notifications.c.notifier, notifications.c.idempotency_key)
+                ).all()
+            assert {(Lane(receiver, notifier), key) for receiver, notifier, key in rows} == set(self.sent)
+        finally:
+            self.database.close()
+            self.folder.cleanup()
+
+    def _token(self) -> int:
+        with self.database.read() as connection:
+            return connection.scalar(select(leases.c.token)) or 0
+
+
+World.TestCase.settings = settings(
+    max_examples=30, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestLeaseAlertsAndOutbox = World.TestCase
