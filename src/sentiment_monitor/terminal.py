@@ -143,8 +143,10 @@ def print_evaluation(result: Mapping[str, Any], *, as_json: bool) -> None:
             f"macro-F1 {figures['macro_f1']:.3f}, calibration error {figures['ece']:.3f}"
         )
         table = _table("label", ">precision", ">recall", ">f1", ">n")
-        for label, one in figures["per_class"].items():
-            table.add_row(label, *(f"{one[name]:.3f}" for name in ("precision", "recall", "f1")), f"{one['n']:,}")
+        for label, measures in figures["per_class"].items():
+            table.add_row(
+                label, *(f"{measures[name]:.3f}" for name in ("precision", "recall", "f1")), f"{measures['n']:,}"
+            )
         out.print(table)
 
 

@@ -76,6 +76,8 @@ FENCES: dict[str, set[str]] = {
     "prometheus_client": {"telemetry"},
 }
 NO_NAMES = {"models", "model", "utils", "util", "helpers", "common", "types", "base"}
+# A variable is a noun for what it holds; these would fit any.
+EMPTY_WORDS = {"one", "found", "told", "made", "several", "mine", "each", "thing", "stuff"}
 
 
 class Import(NamedTuple):
@@ -119,11 +121,11 @@ def violations(source: str, module: str, is_package: bool = False) -> list[tuple
 
 def modules() -> dict[str, Path]:
     """Dotted name below the package -> file."""
-    found = {}
+    paths = {}
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return paths
 
 
 def test_every_module_keeps_the_import_rule() -> None:
@@ -229,6 +231,55 @@ def test_no_file_is_longer_than_fits_in_a_head() -> None:
 def test_no_file_has_a_name_that_says_nothing() -> None:
     wrong = [str(path) for path in SOURCE.rglob("*") if path.stem in NO_NAMES and path.suffix in {"", ".py"}]
     assert not wrong, "\n" + "\n".join(wrong)
+
+
+def empty_words(source: str) -> list[tuple[int, str]]:
+    """(line, name) wherever an argument or a variable, of a comprehension too, is called one of EMPTY_WORDS."""
+    bound: list[tuple[int, str | None]] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.append((node.lineno, node.id))
+        elif isinstance(node, ast.arg):
+            bound.append((node.lineno, node.arg))
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+            bound.append((node.lineno, node.name))
+        elif isinstance(node, ast.MatchMapping):
+            bound.append((node.lineno, node.rest))
+        elif isinstance(node, ast.alias):
+            bound.append((node.lineno, node.asname))
+    return sorted((line, name) for line, name in bound if name in EMPTY_WORDS)
+
+
+def test_no_variable_has_a_name_that_says_nothing() -> None:
+    wrong = [f"{path}:{line}: {name}" for path in modules().values() for line, name in empty_words(path.read_text())]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    found = 1",
+        "def f():\n    first, *mine = g()",
+        "def f(one): ...",
+        "def f(*, told=None): ...",
+        "def f(*several): ...",
+        "lambda thing: thing",
+        "for each in g(): ...",
+        "[one for one in g()]",
+        "with g() as made: ...",
+        "if found := g(): ...",
+        "try: ...\nexcept ValueError as thing: ...",
+        "match g():\n    case [one, *_]: ...",
+        "match g():\n    case {'a': 1, **stuff}: ...",
+        "import json as thing",
+    ],
+)
+def test_an_empty_word_is_found(source: str) -> None:
+    assert len(empty_words(source)) == 1
+
+
+def test_a_word_that_is_only_used_or_names_a_method_is_not_bound() -> None:
+    assert empty_words("class A:\n    def told(self):\n        return self.found[0].one(each=1)") == []
 
 
 @pytest.mark.parametrize(

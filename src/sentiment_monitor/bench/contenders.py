@@ -144,13 +144,13 @@ class TransformersPipeline:
 
     def label(self, texts: Sequence[str]) -> list[Sentiment]:
         """Return labels."""
-        found: Any = self._pipeline(
+        answers: Any = self._pipeline(
             list(texts), top_k=None, function_to_apply="none", truncation=True, max_length=self._tokens
         )
         logits = np.empty((len(texts), len(self._columns)))
-        for row, labels in enumerate(found):
-            for one in labels:
-                logits[row, self._columns[one["label"]]] = one["score"]
+        for row, labels in enumerate(answers):
+            for guess in labels:
+                logits[row, self._columns[guess["label"]]] = guess["score"]
         return self._judge.labels(logits[:, self._judge.columns])
 
 

@@ -116,6 +116,6 @@ def _sizes(config: dict[str, Any]) -> tuple[int, int, int] | None:
         ("hidden_size", "dim"),
         ("intermediate_size", "hidden_dim"),
     )
-    found = [next((int(config[name]) for name in either if name in config), None) for either in names]
-    layers, hidden, inner = found
+    sizes = [next((int(config[name]) for name in either if name in config), None) for either in names]
+    layers, hidden, inner = sizes
     return None if layers is None or hidden is None or inner is None else (layers, hidden, inner)

@@ -146,7 +146,7 @@ def race(
                 advance()
     machine["cycles"] = next((answer["no_cycles"] for answer in first.values()), "") or "user mode"
     machine["spread"] = {
-        name: [min(one["stories_per_s"] for one in own), max(one["stories_per_s"] for one in own)]
+        name: [min(answer["stories_per_s"] for answer in own), max(answer["stories_per_s"] for answer in own)]
         for name, own in results.items()
     }
     needed = operations_per_story(checkpoint, sample.texts)
@@ -162,11 +162,11 @@ def race(
 
 
 def _run(name: str, rounds: Sequence[dict[str, Any]], labels: list[str], reference: Any, sample: Sample) -> Run:
-    latencies = [value for one in rounds for value in one["latencies_ms"]]
+    latencies = [value for answer in rounds for value in answer["latencies_ms"]]
     accuracy = f1 = None
     if sample.labels:
-        truth, found = (np.array([SENTIMENTS.index(label) for label in some]) for some in (sample.labels, labels))
-        accuracy, f1 = float((truth == found).mean()), macro_f1(truth, found, len(SENTIMENTS))
+        truth, predicted = (np.array([SENTIMENTS.index(label) for label in some]) for some in (sample.labels, labels))
+        accuracy, f1 = float((truth == predicted).mean()), macro_f1(truth, predicted, len(SENTIMENTS))
     agree = None if reference is None else float(np.mean([a == b for a, b in zip(reference, labels, strict=True)]))
     rate, cpu = _median(rounds, "stories_per_s"), _median(rounds, "cpu_s_per_story")
     assert rate is not None
@@ -178,7 +178,7 @@ def _run(name: str, rounds: Sequence[dict[str, Any]], labels: list[str], referen
         p99_ms=float(np.percentile(latencies, 99)),
         cpu_s_per_story=cpu,
         cycles_per_story=_median(rounds, "cycles_per_story"),
-        peak_mb=max(one["peak_mb"] for one in rounds),
+        peak_mb=max(answer["peak_mb"] for answer in rounds),
         label_agreement=agree,
         accuracy=accuracy,
         macro_f1=f1,
@@ -186,7 +186,7 @@ def _run(name: str, rounds: Sequence[dict[str, Any]], labels: list[str], referen
 
 
 def _median(rounds: Sequence[dict[str, Any]], field: str) -> float | None:
-    values = [one[field] for one in rounds if one[field] is not None]
+    values = [answer[field] for answer in rounds if answer[field] is not None]
     return median(values) if values else None
 
 

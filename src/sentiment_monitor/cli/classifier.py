@@ -56,7 +56,7 @@ def score(
     else:
         cleaned = [Text(clean(text)) for text in texts or []]
         pairs = zip(cleaned, loaded.score(cleaned), strict=True)
-    terminal.print_scores((files.as_record(text.headline, one) for text, one in pairs), str(form))
+    terminal.print_scores((files.as_record(text.headline, score) for text, score in pairs), str(form))
 
 
 def evaluate(

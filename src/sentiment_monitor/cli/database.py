@@ -68,8 +68,8 @@ def verify(config: ConfigOption = None, database: DatabaseOption = None, as_json
     from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 
     with options.opened(config, database) as opened, opened.read() as connection:
-        expected, found = recompute_buckets(connection), stored_buckets(connection)
-    wrong = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
-    terminal.print_verification(len(found), wrong, as_json=as_json)
+        expected, stored = recompute_buckets(connection), stored_buckets(connection)
+    wrong = sorted(key for key in expected.keys() | stored.keys() if expected.get(key) != stored.get(key))
+    terminal.print_verification(len(stored), wrong, as_json=as_json)
     if wrong:
         raise typer.Exit(1)

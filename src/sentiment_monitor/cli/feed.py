@@ -20,17 +20,17 @@ def broker(
     """Run the embedded Kafka-compatible broker in the foreground. It keeps nothing when it stops."""
     from sentiment_monitor.ingest.embedded import EmbeddedBroker
 
-    one = EmbeddedBroker(port)
-    one.start()
-    typer.echo(f"broker ready on {one.address} (memory only; Ctrl-C stops it and forgets everything)", err=True)
+    server = EmbeddedBroker(port)
+    server.start()
+    typer.echo(f"broker ready on {server.address} (memory only; Ctrl-C stops it and forgets everything)", err=True)
     try:
         with _interruptible():
-            code = one.wait()
+            code = server.wait()
         raise UsageError(f"the broker stopped by itself with status {code}")
     except KeyboardInterrupt:
         typer.echo("broker stopped", err=True)
     finally:
-        one.stop()
+        server.stop()
 
 
 def publish(

@@ -78,13 +78,13 @@ def opened(config: Path | None, url: str | None) -> Iterator[Database]:
 
 def pairs(option: str, values: list[str] | None) -> dict[str, str]:
     """NAME=VALUE, as often as ``option`` was given. Raises UsageError for anything else."""
-    found = {}
+    value_by_name = {}
     for item in values or []:
         name, equals, value = item.partition("=")
         if not (name and equals and value):
             raise UsageError(f"{option} {item}: write NAME=VALUE")
-        found[name.strip()] = value.strip()
-    return found
+        value_by_name[name.strip()] = value.strip()
+    return value_by_name
 
 
 def seconds(option: str, text: str | None) -> float | None:

@@ -100,7 +100,7 @@ def week(end_minute: int, stories: int) -> list[Sent]:
     start = end_minute - (QUIET_DAYS + 1) * DAY_MINUTES
     last_day = end_minute - DAY_MINUTES
     sent = [*_background(rng, start, end_minute, stories), *_trouble(rng, last_day), *_small_events(last_day)]
-    return sorted(sent, key=lambda one: one.published_ms)
+    return sorted(sent, key=lambda record: record.published_ms)
 
 
 def _background(rng: random.Random, start: int, end: int, stories: int) -> Iterator[Sent]:

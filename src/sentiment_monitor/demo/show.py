@@ -80,8 +80,8 @@ def _settings(folder: Path, address: str) -> Settings:
 @contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
-        with tempfile.TemporaryDirectory(prefix="monitor-demo-") as made:
-            yield Path(made)
+        with tempfile.TemporaryDirectory(prefix="monitor-demo-") as path:
+            yield Path(path)
         return
     try:
         keep.mkdir(parents=True, exist_ok=True)
@@ -95,8 +95,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 def _publish(chosen: Settings, sent: list[news.Sent]) -> None:
     publisher = Publisher(chosen.kafka.client_options(), "news")
     try:
-        for one in sent:
-            publisher.send(one.value, timestamp_ms=one.published_ms)
+        for record in sent:
+            publisher.send(record.value, timestamp_ms=record.published_ms)
         publisher.flush()
     finally:
         publisher.close()

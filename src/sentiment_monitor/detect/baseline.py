@@ -264,11 +264,11 @@ def _shares(sums: _Sums) -> tuple[Floats, Floats, Floats]:
     # Stories of one window tell less than their number.
     effective = sums.volume / (1.0 + correlation * sums.pairs / volume)
     precision = MIN_PRECISION
-    told = effective > 1
-    if int(told.sum()) > 2:
-        weights = effective[told] / (effective[told] + SERIES_WEIGHT)
-        spread = float(np.average((raw[told] - pool) ** 2, weights=weights))
-        noise = float(np.average(variance / effective[told], weights=weights))
+    informative = effective > 1
+    if int(informative.sum()) > 2:
+        weights = effective[informative] / (effective[informative] + SERIES_WEIGHT)
+        spread = float(np.average((raw[informative] - pool) ** 2, weights=weights))
+        noise = float(np.average(variance / effective[informative], weights=weights))
         between = max(spread - noise, 1e-9)
         precision = float(np.clip(variance / between - 1.0, MIN_PRECISION, MAX_PRECISION))
     own = effective / (effective + precision)

@@ -88,9 +88,9 @@ def decide(minute: int, routes: Routes, book: Book, alerts: Iterable[tuple[Alert
         resolved = transition is not None and transition.kind is Kind.RESOLVED
         if alert.state is not State.FIRING and not resolved:
             continue
-        told = book.get(alert.id, {}) if alert.id is not None else {}
-        for receiver in dict.fromkeys((*routes.receivers(alert.rule), *told)):
-            case = _Case(alert, resolved, receiver, told.get(receiver), minute)
+        told_minutes = book.get(alert.id, {}) if alert.id is not None else {}
+        for receiver in dict.fromkeys((*routes.receivers(alert.rule), *told_minutes)):
+            case = _Case(alert, resolved, receiver, told_minutes.get(receiver), minute)
             reason = next((reason for stage in STAGES if (reason := stage(routes, case))), None)
             if reason:
                 held.append(HeldBack(alert, receiver, reason))

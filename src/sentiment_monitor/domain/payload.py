@@ -136,6 +136,6 @@ def another_key(key: str, event_id: int) -> str:
 
 def _common(maps: Iterable[Mapping[str, str]]) -> dict[str, str]:
     shared: dict[str, str] | None = None
-    for each in maps:
-        shared = dict(each) if shared is None else {k: v for k, v in shared.items() if each.get(k) == v}
+    for mapping in maps:
+        shared = dict(mapping) if shared is None else {k: v for k, v in shared.items() if mapping.get(k) == v}
     return shared or {}

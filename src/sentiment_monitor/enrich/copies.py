@@ -71,11 +71,11 @@ def copy_keys_of(headlines: Sequence[str]) -> list[tuple[int, ...]]:
     hashes: list[int] = []
     numbers: list[int] = []  # of each of these, a hash of its words with digits
     for place, headline in enumerate(headlines):
-        found = words(headline)
-        joined = " ".join(found) or headline
+        headline_words = words(headline)
+        joined = " ".join(headline_words) or headline
         exact = int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "big", signed=True)
         keys.append((exact,))
-        distinct = set(found)
+        distinct = set(headline_words)
         if len(distinct) >= MIN_WORDS:
             long.append(place)
             begins.append(len(hashes))
@@ -94,8 +94,8 @@ def _bands(hashes: list[int], begins: list[int], numbers: list[int]) -> list[lis
     minima = np.minimum.reduceat(mixed, begins).reshape(-1, BANDS, ROWS)
     mixed_numbers = np.array(numbers, dtype=np.uint64)[:, None] * _MULTIPLIERS[0]
     bands = ((minima * _MIX).sum(axis=2, dtype=np.uint64) + mixed_numbers) ^ _BAND_NUMBERS
-    found: list[list[int]] = bands.view(np.int64).tolist()
-    return found
+    signed_bands: list[list[int]] = bands.view(np.int64).tolist()
+    return signed_bands
 
 
 def is_copy(headline: str, other: str) -> bool:

@@ -41,7 +41,7 @@ class Enricher:
         bodies = [self._clean(story.body) for story in stories]
         keys = copy_keys_of([text or story.headline for text, story in zip(texts, stories, strict=True)])
         languages = [story.language or self._languages.detect(text) for text, story in zip(texts, stories, strict=True)]
-        tickers = [self._tickers(*one) for one in zip(stories, texts, bodies, strict=True)]
+        tickers = [self._tickers(*fields) for fields in zip(stories, texts, bodies, strict=True)]
         return [
             EnrichedStory(
                 story=story,

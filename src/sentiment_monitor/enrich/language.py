@@ -51,10 +51,10 @@ class LanguageDetector:
                     return code
         if not _ENOUGH_LETTERS.match(text):
             return UNKNOWN
-        found = self._model.f.predict(f"{_plain(text)}\n", 1, 0.0, "strict")
-        if not found:
+        predictions = self._model.f.predict(f"{_plain(text)}\n", 1, 0.0, "strict")
+        if not predictions:
             return UNKNOWN
-        probability, label = found[0]
+        probability, label = predictions[0]
         return str(label).removeprefix("__label__") if probability >= _SURE else UNKNOWN
 
 

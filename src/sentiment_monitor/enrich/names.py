@@ -39,7 +39,7 @@ def cashtags(text: str) -> set[str]:
     """Tickers written as ``$AAPL``, in upper case; of very many the first ``MAX_CASHTAGS``."""
     if "$" not in text:
         return set()
-    return set(islice(dict.fromkeys(found.upper() for found in _CASHTAG.findall(text)), MAX_CASHTAGS))
+    return set(islice(dict.fromkeys(ticker.upper() for ticker in _CASHTAG.findall(text)), MAX_CASHTAGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Watchlist:
             names = list(given)
             if names:
                 self.spoken[ticker] = names
-            for place, name in enumerate(_straight(one) for one in (ticker, *names)):
+            for place, name in enumerate(_straight(spelling) for spelling in (ticker, *names)):
                 if place == 0 and len(name) <= _SHORT:
                     self._short.setdefault(name, []).append(ticker)
                     continue
@@ -147,11 +147,11 @@ class Watchlist:
             written = text[start:stop]
             for alias in aliases:
                 if alias.bare:
-                    found = written == alias.text and (not shouting or _is_notation(text, start, stop))
+                    fits = written == alias.text and (not shouting or _is_notation(text, start, stop))
                 else:
-                    found = alias.any_case or written == alias.text or (shouting and alias.shouted)
+                    fits = alias.any_case or written == alias.text or (shouting and alias.shouted)
                 # Asked last: most of what the automaton finds is written in another case.
-                if found and _is_word(folded, start, stop):
+                if fits and _is_word(folded, start, stop):
                     matches.append((start, stop, alias.ticker))
         return matches
 

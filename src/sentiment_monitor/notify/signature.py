@@ -38,7 +38,7 @@ def verify(
         return False
     expected = _digest(secret, body, signed_s).encode()
     given = [text.encode() for name, _, text in parts if name == "v1"]
-    return any(hmac.compare_digest(expected, each) for each in given)
+    return any(hmac.compare_digest(expected, candidate) for candidate in given)
 
 
 def _digest(secret: str, body: bytes, seconds: int) -> str:

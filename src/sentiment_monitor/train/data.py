@@ -72,8 +72,8 @@ def build(recipe: Recipe) -> Split:
         raise UsageError("no data files to train on")
     report: dict[str, Counter[str]] = defaultdict(Counter)
     rows = {data.name: read_file(data, report[data.name]) for data in recipe.data}
-    held_out = {one.name: _measured(one, rows, report[one.name]) for one in recipe.held_out}
-    kept_back = {row.key for one in recipe.held_out for row in read_file(one, Counter())}
+    held_out = {data.name: _measured(data, rows, report[data.name]) for data in recipe.held_out}
+    kept_back = {row.key for data in recipe.held_out for row in read_file(data, Counter())}
     pool: list[Row] = []
     for name, file_rows in rows.items():
         fresh = [row for row in file_rows if row.key not in kept_back]
@@ -166,13 +166,13 @@ def files_of(pattern: Path, without: Sequence[str] = ()) -> list[Path]:
         if without:
             raise UsageError(f"{pattern}: names one file; there is nothing to leave out")
         return [pattern]
-    found = {path.name: path for path in sorted(pattern.parent.glob(pattern.name))}
+    files = {path.name: path for path in sorted(pattern.parent.glob(pattern.name))}
     for name in without:
-        if found.pop(name, None) is None:
+        if files.pop(name, None) is None:
             raise UsageError(f"{pattern}: {name}, which is to be left out, does not match")
-    if not found:
+    if not files:
         raise UsageError(f"{pattern}: no such file")
-    return list(found.values())
+    return list(files.values())
 
 
 def text_hash(cell: str) -> str:

@@ -56,14 +56,14 @@ def grouped_loss(
     for column, (start, stop, scale) in enumerate(((0, 3, 1.0), (3, logits.shape[1], topic_weight))):
         if start == stop:
             continue
-        each = functional.cross_entropy(
+        losses = functional.cross_entropy(
             logits[:, start:stop].float(),
             labels[:, column],
             ignore_index=MASKED,
             label_smoothing=smoothing,
             reduction="none",
         )
-        total = total + scale * (each * weight).sum() / len(labels)
+        total = total + scale * (losses * weight).sum() / len(labels)
     return total
 
 

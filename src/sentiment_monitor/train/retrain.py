@@ -59,13 +59,13 @@ def run(
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as work:
-        fitted, made = Path(work) / "fitted", Path(work) / "made"
+        fitted, classifier = Path(work) / "fitted", Path(work) / "classifier"
         fitted.mkdir()
         fit(recipe, encoder, split.train, split.development, fitted, report)
-        facts = finish(recipe, split, encoder, fitted, made, command=command, progress=report)
+        facts = finish(recipe, split, encoder, fitted, classifier, command=command, progress=report)
         if output.exists():
             output.rmdir()
-        made.rename(output)
+        classifier.rename(output)
     return facts
 
 

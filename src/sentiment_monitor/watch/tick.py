@@ -112,7 +112,7 @@ class Ticker:
                 *self._judged(minute, reader, alerts, changed, missed, report),
                 *self._gone(minute, alerts),
             ]
-            dispatch = decide(minute, self._routes, book, [(one.after, one.transition) for one in outcomes])
+            dispatch = decide(minute, self._routes, book, [(outcome.after, outcome.transition) for outcome in outcomes])
             messages = _by_alert(dispatch.messages)
             changes = [self._change(reader, minute, outcome, messages) for outcome in outcomes]
         for held in dispatch.held:
@@ -187,11 +187,11 @@ class Ticker:
     def _change(
         self, reader: StoreReader, minute: int, outcome: _Outcome, messages: Mapping[Alert, Sequence[Message]]
     ) -> Change | None:
-        told = messages.get(outcome.after, ())
-        if outcome.transition is None and not told:
+        own_messages = messages.get(outcome.after, ())
+        if outcome.transition is None and not own_messages:
             return Change(outcome.after) if outcome.moved else None
         if outcome.transition is None:
-            cause = told[0].cause
+            cause = own_messages[0].cause
             why = Why.REPEAT_DUE if cause is Cause.REPEATED else Why.RECEIVER_JOINED
             transition = Transition(kind_of(cause), minute, why)
         else:
@@ -214,7 +214,11 @@ class Ticker:
         return Change(
             replace(outcome.after, title=account.title) if begins else outcome.after,
             event,
-            tuple(notification for message in told for notification in compose(message, account, self._external_url)),
+            tuple(
+                notification
+                for message in own_messages
+                for notification in compose(message, account, self._external_url)
+            ),
         )
 
     def _account(self, reader: StoreReader, minute: int, outcome: _Outcome, transition: Transition) -> Account:
