@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
     from databases import PostgresDatabases
     from sentiment_monitor.ingest.embedded import EmbeddedBroker
     from sentiment_monitor.store.database import Database
@@ -22,15 +24,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Where tests run side by side: a file's stay together, and those that start services are one queue of their own.
 
     Services want the machine and mostly wait, so one queue of them beside the quick tests keeps two cores busy.
     """
-    for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        group = "services" if folder in ("e2e", "integration") else str(item.path.relative_to(ROOT))
-        item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Queues(LoadScopeScheduling):  # type: ignore[misc]  # untyped
+        def _split_scope(self, nodeid: str) -> str:
+            services = nodeid.startswith(("tests/e2e/", "tests/integration/"))
+            return "services" if services else nodeid.partition("::")[0]
+
+    return Queues(config, log)
 
 
 @pytest.fixture(scope="session")
