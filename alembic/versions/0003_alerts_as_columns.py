@@ -41,6 +41,15 @@ _COMMENTS_BEFORE = {
 }
 
 
+_INDEX_BEFORE = "ix_notifications_state_next_attempt_ms"
+_INDEXES = {
+    "ix_notifications_event_id": ["event_id"],
+    "ix_notifications_state_receiver_notifier_next_attempt_ms_id": [
+        *("state", "receiver", "notifier", "next_attempt_ms", "id"),
+    ],
+}
+
+
 def _views(dialect: str) -> dict[str, str]:
     def at(minute: str) -> str:
         return _INSTANT[dialect].format(ms=f"({minute} * 60000)")
@@ -73,12 +82,18 @@ def upgrade() -> None:
     with op.batch_alter_table("notifications") as table:
         table.alter_column("notifier", type_=sa.String(64), postgresql_using="notifier::varchar(64)")
     op.execute("UPDATE notifications SET notifier = '#' || notifier")  # a place in a list, not a name
+    op.drop_index(_INDEX_BEFORE, "notifications")
+    for name, columns in _INDEXES.items():
+        op.create_index(name, "notifications", columns)
     _comment(_COMMENTS)
     _make_views()
 
 
 def downgrade() -> None:
     _drop_views()
+    for name in _INDEXES:
+        op.drop_index(name, "notifications")
+    op.create_index(_INDEX_BEFORE, "notifications", ["state", "next_attempt_ms"])
     op.execute("UPDATE notifications SET notifier = CASE WHEN notifier LIKE '#%' THEN substr(notifier, 2) ELSE '0' END")
     with op.batch_alter_table("notifications") as table:
         table.alter_column("notifier", type_=sa.Integer(), postgresql_using="notifier::integer")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.event import listen, remove
 
 from sentiment_monitor.domain.alerts import Evidence, Kind, State, TopStory
 from sentiment_monitor.errors import Fenced
@@ -270,3 +271,63 @@ def test_each_notifier_has_a_lane_of_its_own_in_the_order_of_its_notifications(s
     first = store.history(1)
     assert first is not None
     assert [record.notifier for record in first.deliveries] == ["log", "webhook"]  # what was sent is told as it was
+
+
+def test_what_was_delivered_stays_so_and_what_failed_may_yet_be_delivered(store: Alerts, lease: Lease) -> None:
+    store.apply(lease, 100, [replace(FIRED, notifications=[OUT, replace(OUT, key="key-2")])], NOW)
+    sent, failed = store.due(NOW)
+    store.outbox.record_sent(sent.id, NOW)
+    assert not store.outbox.record_failure(sent.id, "timed out", None)
+    assert not store.outbox.record_failure(sent.id, "timed out", NOW + 500)
+    assert store.outbox.record_failure(failed.id, "refused", None)
+    assert not store.outbox.record_failure(failed.id, "timed out", NOW + 500)
+    assert store.due(NOW + 500) == []
+    store.outbox.record_sent(failed.id, NOW + 600)
+    history = store.history(1)
+    assert history is not None
+    assert [(record.state, record.attempts, record.sent_ms, record.last_error) for record in history.deliveries] == [
+        ("sent", 1, NOW, None),
+        ("sent", 2, NOW + 600, None),
+    ]
+
+
+def test_all_that_is_queued_for_a_notifier_can_be_refused_and_what_it_has_got_stays(
+    store: Alerts, lease: Lease
+) -> None:
+    told = [OUT, replace(OUT, notifier="webhook", key="key-2"), replace(OUT, key="key-3"), replace(OUT, key="key-4")]
+    store.apply(lease, 100, [replace(FIRED, notifications=told)], NOW)
+    sent, _, later, _ = store.due(NOW)
+    store.outbox.record_sent(sent.id, NOW)
+    store.outbox.record_failure(later.id, "away", NOW + 900)
+    assert store.outbox.refuse(LOG, "gone") == 2
+    assert store.outbox.lanes(NOW + 900) == [WEBHOOK]
+    assert store.outbox.refuse(LOG, "gone") == 0
+
+
+def test_places_are_told_from_names_due_or_not(store: Alerts, lease: Lease) -> None:
+    told = [replace(OUT, notifier=name, key=name) for name in ("#0", "log", "#1")]
+    store.apply(lease, 100, [replace(FIRED, notifications=told)], NOW)
+    first, *_ = store.due(NOW)
+    store.outbox.record_failure(first.id, "away", NOW + 900)
+    assert sorted(store.outbox.places()) == [Lane("desk", "#0"), Lane("desk", "#1")]
+
+
+def test_what_is_due_is_found_along_indexes_however_much_is_queued(store: Alerts) -> None:
+    if not store.database.is_sqlite:
+        pytest.skip("PostgreSQL plans by what it has counted")
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+        if "notifications" in statement:
+            asked.append((statement, parameters))
+
+    listen(store.database.engine, "before_cursor_execute", note)
+    store.outbox.due(NOW, LOG)
+    store.told([1])
+    remove(store.database.engine, "before_cursor_execute", note)
+    assert len(asked) == 2
+    with store.database.read() as connection:
+        for statement, parameters in asked:
+            steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+            assert not [step for step in steps if step.startswith("SCAN") and "anon" not in step], steps
+            assert any("ix_notifications_event_id" in step for step in steps), steps

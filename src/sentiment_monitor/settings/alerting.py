@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
-from itertools import chain, count
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -33,7 +33,9 @@ class DetectSettings(Section):
         60, ge=5, le=86_400, description="A detector silent this long loses its lease to another replica."
     )
     delivery_seconds: float = Field(2.0, gt=0, le=3_600, description="Pause between looks into the outbox.")
-    give_up_hours: int = Field(24, ge=1, le=8_784, description="A notification that fails this long is marked failed.")
+    give_up_hours: int = Field(
+        24, ge=1, le=8_784, description="A notification that fails this long, and ten times, is marked failed."
+    )
 
 
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$"
@@ -46,7 +48,7 @@ class _Named(Section):
         "",
         pattern=_NAME,
         description="What its notifications are kept under until they are delivered: a notifier that gets another name "
-        "is another notifier. Without one it is the type, a receiver's second `webhook-2`.",
+        "is another notifier. Without one it is the type; two of one type in a receiver both need a name.",
     )
 
 
@@ -94,17 +96,21 @@ class ReceiverSettings(Section):
     @field_validator("notifiers")
     @classmethod
     def _each_has_a_name(cls, notifiers: list[NotifierSettings]) -> list[NotifierSettings]:
-        """Refuses two of one name; names those that have none by their type."""
-        given = [notifier.name for notifier in notifiers if notifier.name]
-        if twice := sorted({name for name in given if given.count(name) > 1}):
-            raise ValueError(f"two notifiers are named {', '.join(twice)}")
-        named: list[NotifierSettings] = []
-        taken = set(given)
+        """Calls one without a name by its type. Refuses two of one name, and two of one type that are not both named.
+
+        A name that depended on what else is in the list would send what is queued to somebody else after an edit.
+        """
+        types = Counter(notifier.type for notifier in notifiers)
         for notifier in notifiers:
-            alike = (f"{notifier.type}-{number}" for number in count(2))
-            name = notifier.name or next(name for name in chain([notifier.type], alike) if name not in taken)
-            taken.add(name)
-            named.append(notifier.model_copy(update={"name": name}))
+            if not notifier.name and types[notifier.type] > 1:
+                raise ValueError(
+                    f"{types[notifier.type]} notifiers of type {notifier.type} must each have a name of their own, "
+                    f'e.g. name = "{notifier.type}-a"'
+                )
+        named = [notifier.model_copy(update={"name": notifier.name or notifier.type}) for notifier in notifiers]
+        names = Counter(notifier.name for notifier in named)
+        if twice := sorted(name for name, count in names.items() if count > 1):
+            raise ValueError(f"two notifiers are named {', '.join(twice)}")
         return named
 
 

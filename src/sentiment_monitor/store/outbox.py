@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Subquery, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, func, select, update
 
 from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import alert_events, notifications
+
+_QUEUED = notifications.c.state == "queued"
+_BY_TIME = (notifications.c.next_attempt_ms, notifications.c.id)
+_ERROR_LETTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,80 +41,106 @@ class Outbox:
 
     def lanes(self, now_ms: int) -> list[Lane]:
         """Notifiers for whom something is due."""
-        due = _next_in_turn().subquery()
+        waiting = select(notifications.c.receiver, notifications.c.notifier).distinct()
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(due.c.receiver, due.c.notifier).distinct().where(due.c.next_attempt_ms <= now_ms, _first(due))
-            )
-            return [Lane(*row) for row in rows]
+            lanes = [Lane(*row) for row in connection.execute(waiting.where(_QUEUED, _time_has_come(now_ms)))]
+            return [lane for lane in lanes if connection.scalar(_next_in_turn(now_ms, lane, 1)) is not None]
 
     def due(self, now_ms: int, lane: Lane, limit: int = 50) -> list[Due]:
-        """Queued notifications of one notifier whose time has come, oldest first.
+        """Queued notifications of one notifier whose time has come, in the order in which it came.
 
         One waits while the notifier has not yet been told of an earlier event of the same alert: "resolved" must not
         overtake "fired".
         """
-        due = _next_in_turn(lane).subquery()
+        chosen = _next_in_turn(now_ms, lane, limit).scalar_subquery()
+        query = select(notifications).where(notifications.c.id.in_(chosen)).order_by(*_BY_TIME)
         with self._database.read() as connection:
-            rows = connection.execute(
-                select(due).where(due.c.next_attempt_ms <= now_ms, _first(due)).order_by(due.c.id).limit(limit)
-            ).mappings()
+            rows = connection.execute(query).mappings()
             return [Due(row["id"], row["attempts"], row["created_ms"], _notification(row)) for row in rows]
+
+    def places(self) -> list[Lane]:
+        """Notifiers for whom something is queued, due or not, under a place (``#0``) from before there were names."""
+        query = select(notifications.c.receiver, notifications.c.notifier).distinct()
+        with self._database.read() as connection:
+            rows = connection.execute(query.where(_QUEUED, notifications.c.notifier.startswith("#")))
+            return [Lane(*row) for row in rows]
 
     def rename(self, lane: Lane, notifier: str) -> None:
         """What is queued for the one goes to the other, which is the same under a new name."""
         with self._database.write() as connection:
-            connection.execute(
+            connection.execute(update(notifications).where(_QUEUED, *_of(lane)).values(notifier=notifier))
+
+    def refuse(self, lane: Lane, error: str) -> int:
+        """All that is queued for a notifier, due or not, fails; how many those are."""
+        with self._database.write() as connection:
+            failed = connection.execute(
                 update(notifications)
-                .where(
-                    notifications.c.state == "queued",
-                    notifications.c.receiver == lane.receiver,
-                    notifications.c.notifier == lane.notifier,
-                )
-                .values(notifier=notifier)
+                .where(_QUEUED, *_of(lane))
+                .values(attempts=notifications.c.attempts + 1, state="failed", last_error=error[:_ERROR_LETTERS])
             )
+            return failed.rowcount
 
     def queued(self) -> int:
         """How many notifications are still to be delivered."""
         with self._database.read() as connection:
-            count = select(func.count()).select_from(notifications).where(notifications.c.state == "queued")
+            count = select(func.count()).select_from(notifications).where(_QUEUED)
             return int(connection.scalar(count) or 0)
 
     def record_sent(self, notification_id: int, now_ms: int) -> None:
-        """The notification was delivered."""
-        self._record(notification_id, state="sent", sent_ms=now_ms, last_error=None)
-
-    def record_failure(self, notification_id: int, error: str, next_attempt_ms: int | None) -> None:
-        """An attempt failed; None gives up."""
-        values: dict[str, Any] = {"last_error": error[:1_000]}
-        values |= {"state": "failed"} if next_attempt_ms is None else {"next_attempt_ms": next_attempt_ms}
-        self._record(notification_id, **values)
-
-    def _record(self, notification_id: int, **values: Any) -> None:
+        """The notification was delivered, whatever another process has noted meanwhile."""
         with self._database.write() as connection:
             connection.execute(
                 update(notifications)
                 .where(notifications.c.id == notification_id)
-                .values(attempts=notifications.c.attempts + 1, **values)
+                .values(attempts=notifications.c.attempts + 1, state="sent", sent_ms=now_ms, last_error=None)
             )
 
+    def record_failure(self, notification_id: int, error: str, next_attempt_ms: int | None) -> bool:
+        """An attempt failed; None gives up. False, and nothing noted, for what is no longer queued."""
+        values: dict[str, Any] = {"last_error": error[:_ERROR_LETTERS]}
+        values |= {"state": "failed"} if next_attempt_ms is None else {"next_attempt_ms": next_attempt_ms}
+        with self._database.write() as connection:
+            noted = connection.execute(
+                update(notifications)
+                .where(notifications.c.id == notification_id, _QUEUED)
+                .values(attempts=notifications.c.attempts + 1, **values)
+            )
+            return noted.rowcount == 1
 
-def _next_in_turn(lane: Lane | None = None) -> Select[Any]:
-    """What is queued, with the earliest event of the same alert that its notifier has not been told of."""
-    turn = (notifications.c.receiver, notifications.c.notifier, alert_events.c.alert_id)
-    earliest = func.min(notifications.c.event_id).over(partition_by=turn).label("earliest_event_id")
-    queued = (
-        select(notifications, earliest)
-        .join(alert_events, alert_events.c.id == notifications.c.event_id)
-        .where(notifications.c.state == "queued")
+
+def _of(lane: Lane) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return notifications.c.receiver == lane.receiver, notifications.c.notifier == lane.notifier
+
+
+def _time_has_come(now_ms: int) -> ColumnElement[bool]:
+    return notifications.c.next_attempt_ms <= now_ms
+
+
+def _next_in_turn(now_ms: int, lane: Lane, limit: int) -> Select[Any]:
+    """Ids of what is due for a notifier and waits for no earlier event of its alert.
+
+    Read along an index in the order asked for, and no further than to the limit: what else is queued costs nothing.
+    """
+    earlier, earlier_event = notifications.alias("earlier"), alert_events.alias("earlier_event")
+    untold = (
+        select(earlier.c.id)
+        .join(earlier_event, earlier_event.c.id == earlier.c.event_id)
+        .where(
+            earlier_event.c.alert_id == alert_events.c.alert_id,
+            earlier_event.c.id < alert_events.c.id,
+            earlier.c.receiver == lane.receiver,
+            earlier.c.notifier == lane.notifier,
+            # Not "= queued": SQLite would look through all that is queued for each, instead of the alert's few events.
+            earlier.c.state.not_in(("sent", "failed")),
+        )
     )
-    if lane is None:
-        return queued
-    return queued.where(notifications.c.receiver == lane.receiver, notifications.c.notifier == lane.notifier)
-
-
-def _first(queued: Subquery) -> ColumnElement[bool]:
-    return queued.c.event_id == queued.c.earliest_event_id
+    return (
+        select(notifications.c.id)
+        .join(alert_events, alert_events.c.id == notifications.c.event_id)
+        .where(_QUEUED, *_of(lane), _time_has_come(now_ms), ~untold.exists())
+        .order_by(*_BY_TIME)
+        .limit(limit)
+    )
 
 
 def _notification(row: RowMapping) -> Notification:

@@ -195,7 +195,8 @@ notifications = Table(
     Column("sent_ms", BigInteger),
     Column("last_error", Text),
     UniqueConstraint("idempotency_key"),
-    Index(None, "state", "next_attempt_ms"),
+    Index(None, "event_id"),
+    Index(None, "state", "receiver", "notifier", "next_attempt_ms", "id"),
 )
 
 classifiers = Table(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
+from typing import Any
+
+from sqlalchemy import Select, select, update
 
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
-from sentiment_monitor.store.schema import leases, notifications
+from sentiment_monitor.store.schema import alert_events, leases, notifications
 
 
 def set_back(database: Database, lease: Lease, minute: int, now_ms: int) -> Lease:
     """Makes ``minute`` the newest one decided, and due now what was to be delivered later. One transaction.
 
+    What failed while the clock ran ahead is tried again, unless its receiver has been told of a later event of the same
+    alert: it may have been given up for its seeming age, or refused for a signature from the future.
     Returns the lease with its new token: whatever was read under the old one is to be read again. Raises Fenced when
     the lease was lost, DatabaseAway.
     """
@@ -29,4 +33,31 @@ def set_back(database: Database, lease: Lease, minute: int, now_ms: int) -> Leas
             .where(notifications.c.state == "queued", notifications.c.next_attempt_ms > now_ms)
             .values(next_attempt_ms=now_ms)
         )
+        connection.execute(
+            update(notifications)
+            .where(
+                notifications.c.state == "failed",
+                notifications.c.next_attempt_ms > now_ms,  # the last attempt was due then
+                ~_told_of_a_later_event().exists(),
+            )
+            .values(state="queued", next_attempt_ms=now_ms)
+        )
     return Lease(lease.name, lease.token + 1, minute)
+
+
+def _told_of_a_later_event() -> Select[Any]:
+    event, later_event, later = alert_events, alert_events.alias("later_event"), notifications.alias("later")
+    return (
+        select(later.c.id)
+        .select_from(event)
+        .join(later_event, later_event.c.alert_id == event.c.alert_id)
+        .join(later, later.c.event_id == later_event.c.id)
+        .where(
+            event.c.id == notifications.c.event_id,
+            later_event.c.id > event.c.id,
+            later.c.receiver == notifications.c.receiver,
+            later.c.notifier == notifications.c.notifier,
+            later.c.sent_ms.is_not(None),
+        )
+        .correlate(notifications)
+    )

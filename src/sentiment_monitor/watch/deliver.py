@@ -58,6 +58,7 @@ class Delivery:
         # Jitter keeps replicas from retrying in step; nothing secret depends on it.
         self._random = random.Random()  # noqa: S311
         self._until = math.inf  # monotonic seconds
+        self._places_left = True  # unknown until this process has led
         self._changed = threading.Condition()  # of the three below
         self._working: set[Lane] = set()
         self._woken = False
@@ -127,21 +128,36 @@ class Delivery:
 
     def _hand_out(self) -> bool:
         """Starts the workers that are missing; whether anything is due for this process to deliver."""
-        now = self._now_ms()
-        lanes = self._outbox.lanes(now)
-        if not lanes or time.monotonic() >= self._until:
+        if self._places_left and not self._name_places():
             return False
-        if not self._leadership.leading and self._leadership.lease() is None:
+        lanes = self._outbox.lanes(self._now_ms())
+        if not lanes or time.monotonic() >= self._until or not self._leads():
             return False
         for lane in lanes:
             notifiers = self._receivers.get(lane.receiver, {})
             if lane.notifier in notifiers:
                 self._serve(lane, notifiers[lane.notifier])
-            elif name := _name_of_place(lane.notifier, notifiers):
-                self._outbox.rename(lane, name)
-                self.wake()
             else:
-                self._refuse(lane, now)
+                self._refuse(lane)
+        return True
+
+    def _leads(self) -> bool:
+        return self._leadership.leading or self._leadership.lease() is not None
+
+    def _name_places(self) -> bool:
+        """Gives what is queued under a place, due or not, to the notifier there; False while another process leads.
+
+        Before anything is sent: under two names the end of an alert could overtake its beginning.
+        """
+        places = self._outbox.places()
+        if places and not self._leads():
+            return False
+        for lane in places:
+            if name := _name_of_place(lane.notifier, self._receivers.get(lane.receiver, {})):
+                self._outbox.rename(lane, name)
+            else:
+                self._refuse(lane)
+        self._places_left = False
         return True
 
     def _going_on(self) -> bool:
@@ -204,12 +220,15 @@ class Delivery:
                 f"unforeseen {type(error).__name__} at {place.filename}:{place.lineno} (please report it)"
             ) from error
 
-    def _refuse(self, lane: Lane, now_ms: int) -> None:
+    def _refuse(self, lane: Lane) -> None:
         """What is queued for a notifier that is gone fails, and says so."""
-        error = f"receiver {lane.receiver} no longer has a notifier {lane.notifier} in the settings"
-        for due in self._outbox.due(now_ms, lane):
-            self._note_failure(due, str(RecordError("no_such_notifier", error)), None, final=True)
-        self.wake()  # there may be more of them
+        reason = f"receiver {lane.receiver} no longer has a notifier {lane.notifier} in the settings"
+        error = str(RecordError("no_such_notifier", reason))
+        count = self._outbox.refuse(lane, error)
+        self._metrics.deliveries.labels("failed").inc(count)
+        _log.error(
+            "notification.failed", receiver=lane.receiver, notifier=lane.notifier, notifications=count, error=error
+        )
 
     def _note_failure(self, due: Due, error: str, retry_after_s: float | None, *, final: bool) -> None:
         now = self._now_ms()
@@ -225,7 +244,8 @@ class Delivery:
                 give_up_ms=self._give_up_ms,
             )
         )
-        self._outbox.record_failure(due.id, error, following)
+        if not self._outbox.record_failure(due.id, error, following):
+            return  # a process that leads by now has delivered it, or given it up
         fields = {
             "receiver": due.notification.receiver,
             "notifier": due.notification.notifier,

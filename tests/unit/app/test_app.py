@@ -247,7 +247,7 @@ def test_receivers_that_drip_hold_up_neither_one_another_nor_the_end(
         address = dripping.url.partition("//")[2]
         tables: list[dict[str, Any]] = [
             {"type": "webhook", "url": f"http://{address}/hook", "timeout_seconds": 60},
-            {"type": "apprise", "url": f"json://{address}/chat"},
+            {"type": "apprise", "url": f"json://{address}/chat", "name": "apprise"},
             {"type": "apprise", "url": f"json://{healthy.url.partition('//')[2]}", "name": "healthy"},
         ]
         desk = alerting.ReceiverSettings.model_validate({"name": "desk", "notifiers": tables})

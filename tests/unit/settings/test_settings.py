@@ -264,20 +264,41 @@ def test_secrets_are_in_no_error_message(tmp_path: Path, monkeypatch: pytest.Mon
     assert SECRET not in _problems()
 
 
+def _notifiers(tmp_path: Path, *given: tuple[str, str]) -> Path:
+    """A settings file with a receiver that has notifiers of these types and names."""
+    own = {"log": "", "webhook": ', url = "https://hooks.example/a"', "apprise": ', url = "json://hooks.example"'}
+    tables = ", ".join(
+        f'{{type = "{kind}"{own[kind]}' + (f', name = "{name}"' if name else "") + "}" for kind, name in given
+    )
+    return _toml(tmp_path, f'[[receivers]]\nname = "default"\nnotifiers = [{tables}]\n')
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
-        ([""], ["log"]),
-        (["", "", ""], ["log", "log-2", "log-3"]),
-        (["", "log", ""], ["log-2", "log", "log-3"]),
-        (["log-2", "", "pager", ""], ["log-2", "log", "pager", "log-3"]),
+        ([("log", "")], ["log"]),
+        ([("webhook", ""), ("log", ""), ("apprise", "")], ["webhook", "log", "apprise"]),
+        ([("webhook", "a"), ("log", ""), ("webhook", "b")], ["a", "log", "b"]),
+        ([("webhook", "webhook-2"), ("webhook", "webhook")], ["webhook-2", "webhook"]),
     ],
 )
-def test_a_notifier_without_a_name_is_called_by_its_type(tmp_path: Path, given: list[str], names: list[str]) -> None:
-    tables = ", ".join('{type = "log"' + (f', name = "{name}"' if name else "") + "}" for name in given)
-    (receiver,) = load(_toml(tmp_path, f'[[receivers]]\nname = "default"\nnotifiers = [{tables}]\n')).receivers
+def test_a_notifier_without_a_name_is_called_by_its_type(
+    tmp_path: Path, given: list[tuple[str, str]], names: list[str]
+) -> None:
+    (receiver,) = load(_notifiers(tmp_path, *given)).receivers
     assert [notifier.name for notifier in receiver.notifiers] == names
     assert [notifier.name for notifier in load().receivers[0].notifiers] == ["log"]
+
+
+@pytest.mark.parametrize("names", [("", ""), ("", "chat"), ("chat", ""), ("webhook", "")])
+def test_of_two_notifiers_of_one_type_both_need_a_name(tmp_path: Path, names: tuple[str, str]) -> None:
+    said = _problems(_notifiers(tmp_path, ("log", ""), *(("webhook", name) for name in names)))
+    assert "receivers.0.notifiers" in said
+    assert '2 notifiers of type webhook must each have a name of their own, e.g. name = "webhook-a"' in said
+
+
+def test_a_type_that_another_notifier_has_as_its_name_is_taken(tmp_path: Path) -> None:
+    assert "two notifiers are named log" in _problems(_notifiers(tmp_path, ("log", ""), ("webhook", "log")))
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -38,6 +38,34 @@ def test_what_was_to_be_delivered_tomorrow_is_due_when_the_clock_is_right_again(
         assert connection.scalars(select(notifications.c.next_attempt_ms)).all() == [NOW]
 
 
+def test_what_failed_under_a_clock_that_was_ahead_is_tried_again(store: Alerts, lease: Lease) -> None:
+    told = [writing.notification(key=f"key-{n}") for n in range(3)]
+    store.apply(lease, 100, [Change(writing.alert(series="ticker:A"), writing.event(), told[:1])], NOW - DAY_MS)
+    store.apply(lease, 101, [Change(writing.alert(series="ticker:B"), writing.event(), told[1:2])], NOW - DAY_MS)
+    store.apply(lease, 102, [Change(writing.alert(series="ticker:C"), writing.event(), told[2:])], NOW + DAY_MS)
+    refused, given_up, decided_ahead = store.due(NOW + DAY_MS)
+    store.outbox.record_failure(refused.id, "refused", None)  # when the clock was right
+    store.outbox.record_failure(given_up.id, "away", NOW + DAY_MS)
+    store.outbox.record_failure(given_up.id, "away", None)
+    store.outbox.record_failure(decided_ahead.id, "refused", None)
+    set_back(store.database, lease, 50, NOW)
+    assert [(due.notification.key, due.attempts) for due in store.due(NOW)] == [("key-1", 2), ("key-2", 1)]
+
+
+def test_a_beginning_that_failed_is_not_told_after_the_end(store: Alerts, lease: Lease) -> None:
+    both = [writing.notification(), writing.notification(notifier="pager", key="key-2")]
+    store.apply(lease, 100, [Change(writing.alert(), writing.event(), both)], NOW + DAY_MS)
+    for due in store.due(NOW + DAY_MS):
+        store.outbox.record_failure(due.id, "away", None)
+    (alert,) = store.open()
+    over = Change(alert, writing.event(transition=Kind.RESOLVED, minute=101), [writing.notification(key="key-3")])
+    store.apply(lease, 101, [over], NOW + DAY_MS)
+    (end,) = store.due(NOW + DAY_MS)
+    store.outbox.record_sent(end.id, NOW + DAY_MS)
+    set_back(store.database, lease, 50, NOW)
+    assert [due.notification.notifier for due in store.due(NOW)] == ["pager"]
+
+
 def test_who_has_lost_the_lease_sets_nothing_back(store: Alerts, lease: Lease) -> None:
     with store.database.write() as connection:
         connection.execute(update(leases).values(token=lease.token + 1, progress_minute=7))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import structlog
+from sqlalchemy import update
 
 from databases import migrated_sqlite
 from sentiment_monitor.domain.alerts import Kind, Notification, State
@@ -16,6 +18,7 @@ from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.outbox import Lane
+from sentiment_monitor.store.schema import notifications
 from sentiment_monitor.telemetry.metrics import TickLoop
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
@@ -201,6 +204,17 @@ def test_a_refusal_is_final_and_a_long_outage_is_given_up(store: Alerts, clock: 
     assert store.outbox.queued() == 0
 
 
+def test_a_clock_that_is_ahead_for_a_moment_makes_nothing_fail_for_good(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", "log"))
+    desk = Desk(DeliveryLater("down"))
+    post = Post(store, {"desk": {"log": desk}}, clock)
+    clock.now += 48 * HOUR_MS
+    post.deliver()
+    assert _states(store) == [("desk", "queued", 1, "down")]
+    clock.now += 2_000
+    assert post.deliver() == 1
+
+
 def test_one_receiver_that_fails_does_not_keep_the_others_waiting(store: Alerts, clock: Clock) -> None:
     _queue(store, ("a", "log"), ("b", "log"), ("b", "pager"))
     log, pager = Desk(), Desk()
@@ -254,6 +268,57 @@ def test_what_was_queued_by_place_before_there_were_names_goes_to_the_notifier_a
     assert Post(store, {"desk": {"log": log, "pager": pager}}).deliver() == 2
     assert ([got.key for got in pager.got], len(log.got)) == (["all-desk-#1"], 1)
     assert [state for _, state, _, _ in _states(store)] == ["sent", "failed", "sent"]
+
+
+def _put_off(store: Alerts) -> None:
+    """As after three attempts that failed."""
+    with store.database.write() as connection:
+        connection.execute(update(notifications).values(next_attempt_ms=NOW + 600_000, attempts=3))
+
+
+def test_the_end_of_an_alert_does_not_overtake_its_beginning_that_was_queued_by_place(
+    store: Alerts, clock: Clock
+) -> None:
+    _queue(store, ("desk", "#0"))
+    _put_off(store)
+    (firing,) = store.open()
+    over = Change(
+        replace(firing, state=State.RESOLVED, resolved_minute=2),
+        event(transition=Kind.RESOLVED, minute=2),
+        [notification(receiver="desk", notifier="webhook", key="over")],
+    )
+    leadership = _lease(store)
+    lease = leadership.lease()
+    assert lease is not None
+    store.apply(lease, 2, [over], NOW)
+    desk = Desk()
+    post = Post(store, {"desk": {"webhook": desk}}, clock, leadership=leadership)
+    assert post.deliver() == 0
+    clock.now += 600_000
+    assert leadership.lease() is not None
+    assert post.deliver() == 2
+    assert [got.key for got in desk.got] == ["all-desk-#0", "over"]
+
+
+def test_what_waits_under_a_place_that_has_no_notifier_fails_when_delivery_starts(store: Alerts) -> None:
+    _queue(store, ("desk", "#1"), ("gone", "#0"))
+    _put_off(store)
+    with structlog.testing.capture_logs() as logs:
+        assert Post(store, {"desk": {"log": Desk()}}).deliver() == 0
+    assert [(state, attempts) for _, state, attempts, _ in _states(store)] == [("failed", 4), ("failed", 4)]
+    assert {
+        (line["receiver"], line["notifier"], line["notifications"])
+        for line in logs
+        if line["event"] == "notification.failed"
+    } == {("desk", "#1", 1), ("gone", "#0", 1)}
+
+
+def test_what_was_queued_by_place_is_left_to_the_leader(store: Alerts) -> None:
+    _queue(store, ("desk", "#0"))
+    follower = Leadership(store.leases, "another", 60_000, lambda: NOW)
+    assert Post(store, {"desk": {"log": Desk()}}, leadership=follower).deliver() == 0
+    assert store.outbox.places() == [Lane("desk", "#0")]
+    assert Post(store, {"desk": {"log": Desk()}}).deliver() == 1
 
 
 # -- receivers do not wait for one another -----------------------------------------------------------
@@ -347,6 +412,21 @@ def test_a_process_that_has_lost_the_lease_sends_nothing_more(store: Alerts) -> 
     desk = Losing()
     Post(store, {"desk": {"log": desk}}, leadership=leadership).deliver()
     assert (len(desk.got), store.outbox.queued()) == (1, 2)
+
+
+def test_an_attempt_that_fails_late_takes_nothing_back_from_another_process_that_has_delivered(store: Alerts) -> None:
+    _queue(store, ("desk", "log"))
+
+    class Late(Desk):
+        def send(self, notification: Notification, now_ms: int) -> None:
+            (due,) = store.outbox.due(NOW, Lane("desk", "log"))
+            store.outbox.record_sent(due.id, NOW)
+            raise NotifyRejected("refused", "401")
+
+    post = Post(store, {"desk": {"log": Late()}})
+    post.deliver()
+    assert _states(store) == [("desk", "sent", 1, None)]
+    assert not post.metrics.value("deliveries_total", result="failed")
 
 
 def test_in_a_hurry_nothing_new_is_begun_and_nothing_lost(store: Alerts, clock: Clock) -> None:
