@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sentiment_monitor.domain.alerts import Alert, Event, Evidence, Kind, Notification, State
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Alert, Event, Evidence, Notification
 from sentiment_monitor.domain.news import (
     Action,
     DeadLetter,

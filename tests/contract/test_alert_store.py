@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.event import listen, remove
 
-from sentiment_monitor.domain.alerts import Evidence, Kind, State, TopStory
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Evidence, TopStory
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database

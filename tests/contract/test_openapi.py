@@ -15,7 +15,8 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome
-from sentiment_monitor.domain.alerts import Evidence, Kind, State, TopStory
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Evidence, TopStory
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database

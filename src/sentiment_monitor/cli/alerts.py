@@ -8,7 +8,7 @@ import typer
 
 from sentiment_monitor.cli import options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
-from sentiment_monitor.domain.alerts import State
+from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.errors import UsageError
 
 app = typer.Typer(help="Look at alerts.", no_args_is_help=True, rich_markup_mode=None)

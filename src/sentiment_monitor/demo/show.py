@@ -19,7 +19,7 @@ from sentiment_monitor.app import build as root
 from sentiment_monitor.app.service import Service
 from sentiment_monitor.app.signals import Signals
 from sentiment_monitor.demo import news
-from sentiment_monitor.domain.alerts import Kind
+from sentiment_monitor.domain.alert_states import Kind
 from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic

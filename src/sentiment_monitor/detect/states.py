@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.domain.alerts import Alert, Evaluation, Kind, State, Transition, Why
+from sentiment_monitor.domain.alert_states import Kind, State, Why
+from sentiment_monitor.domain.alerts import Alert, Evaluation, Transition
 
 
 class Decision(NamedTuple):

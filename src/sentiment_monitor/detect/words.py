@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import CountRule, Rule
-from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, Kind, TopStory
+from sentiment_monitor.domain.alert_states import Kind
+from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, TopStory
 from sentiment_monitor.domain.series import dimension_of, value_of
 from sentiment_monitor.times import clock, clock_of, spell_minutes
 

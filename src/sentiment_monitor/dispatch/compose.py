@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sentiment_monitor.dispatch.decide import Cause, Message
 from sentiment_monitor.domain import payload
-from sentiment_monitor.domain.alerts import Alert, Evaluation, Evidence, Kind, Notification, State
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Alert, Evaluation, Evidence, Notification
 from sentiment_monitor.times import MINUTE_MS, rfc3339
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sentiment_monitor.dispatch.routes import Routes
-from sentiment_monitor.domain.alerts import Alert, Kind, State, Transition
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Alert, Transition
 
 Book = Mapping[int, Mapping[str, int]]
 """By alert and receiver: the minute of the newest event of which the receiver has been told."""

@@ -10,17 +10,8 @@ import msgspec
 import structlog
 from sqlalchemy import Column, Connection, RowMapping, func, insert, select, update
 
-from sentiment_monitor.domain.alerts import (
-    OPEN_STATES,
-    Alert,
-    AlertHistory,
-    DeliveryRecord,
-    Event,
-    Evidence,
-    Kind,
-    Notification,
-    State,
-)
+from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, State
+from sentiment_monitor.domain.alerts import Alert, AlertHistory, DeliveryRecord, Event, Evidence, Notification
 from sentiment_monitor.domain.payload import another_key
 from sentiment_monitor.store.database import Database, insert_new
 from sentiment_monitor.store.leases import Lease, advance

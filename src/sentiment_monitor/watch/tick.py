@@ -17,7 +17,8 @@ from sentiment_monitor.detect.states import close, rewound, step
 from sentiment_monitor.dispatch.compose import Account, compose, kind_of, reason_of
 from sentiment_monitor.dispatch.decide import Book, Cause, Hold, Message, decide
 from sentiment_monitor.dispatch.routes import Routes
-from sentiment_monitor.domain.alerts import Alert, Evaluation, Event, Evidence, Kind, Transition, Why
+from sentiment_monitor.domain.alert_states import Kind, Why
+from sentiment_monitor.domain.alerts import Alert, Evaluation, Event, Evidence, Transition
 from sentiment_monitor.domain.series import value_of
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence, Kind, State
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence
 from sentiment_monitor.times import iso
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-from sentiment_monitor.domain.alerts import State as AlertState
+from sentiment_monitor.domain.alert_states import State as AlertState
 from sentiment_monitor.times import span
 
 # Empty: any.

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.states import Decision, close, rewound, step
-from sentiment_monitor.domain.alerts import Alert, Evaluation, Kind, State, Why
+from sentiment_monitor.domain.alert_states import Kind, State, Why
+from sentiment_monitor.domain.alerts import Alert, Evaluation
 from simulate import evaluation
 
 RULE = Rule(name="r", for_minutes=5, keep_firing_minutes=30, max_staleness_minutes=60)

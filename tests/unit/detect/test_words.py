@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.detect.words import explain, explain_gone, sentence
-from sentiment_monitor.domain.alerts import Alert, Evidence, Kind, State, TopStory
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Alert, Evidence, TopStory
 from simulate import evaluation
 
 RULE = CountRule(name="company-day", window_minutes=360)

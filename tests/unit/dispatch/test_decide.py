@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from sentiment_monitor.dispatch.decide import Cause, Dispatch, Hold, decide
 from sentiment_monitor.dispatch.routes import Routes
-from sentiment_monitor.domain.alerts import Alert, Kind, State, Telling, Transition, Why
+from sentiment_monitor.domain.alert_states import Kind, State, Why
+from sentiment_monitor.domain.alerts import Alert, Telling, Transition
 from writing import alert
 
 NOTIFIERS = {"desk": ("log", "webhook"), "risk": ("log",)}

@@ -20,7 +20,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import exc as sql_errors
 from sqlalchemy import inspect, select, text
 
-from sentiment_monitor.domain.alerts import Evidence, State, TopStory, fingerprint
+from sentiment_monitor.domain.alert_states import State
+from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
 from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
 from sentiment_monitor.store import migrations, reading
 from sentiment_monitor.store.database import Database

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 import writing
-from sentiment_monitor.domain.alerts import Kind
+from sentiment_monitor.domain.alert_states import Kind
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database

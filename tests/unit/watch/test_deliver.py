@@ -13,7 +13,8 @@ import structlog
 from sqlalchemy import update
 
 from databases import migrated_sqlite
-from sentiment_monitor.domain.alerts import Kind, Notification, State
+from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.store.alerts import Change

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Response
 
-from sentiment_monitor.domain.alerts import State as AlertState
+from sentiment_monitor.domain.alert_states import State as AlertState
 from sentiment_monitor.times import DAY_MINUTES, iso
 from sentiment_monitor.web.dependencies import Alerts, Html
 from sentiment_monitor.web.parameters import NO_NUL, State
