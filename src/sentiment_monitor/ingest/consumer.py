@@ -33,6 +33,9 @@ _log = structlog.get_logger()
 # A broker that answers a fetch beyond its log with silence instead of OffsetOutOfRange gives itself away by
 # a high-water mark below our position; brokers also do that for a moment during a leader change.
 _BEYOND_END_SECONDS = 10.0
+_LOST_RETRY_SECONDS = 1.0
+_LOST_ASK_MS = 1_000  # meanwhile nothing else is polled
+_PLACE_ASK_MS = 10_000
 _RECONNECT_MS = 3_000
 _METADATA_MS = 5_000
 
@@ -70,7 +73,10 @@ class KafkaSource:
         self._waiting: set[TopicPartition] = set()  # assigned, position not yet asked for
         self._lost: set[TopicPartition] = set()  # waits for ``move_position``
         self._next: dict[TopicPartition, int] = {}  # SQL's next offset once everything fetched is stored
+        self._placed_at: dict[TopicPartition, int] = {}  # SQL's next offset when it was last asked
         self._beyond_since: dict[TopicPartition, float] = {}
+        self._truncated: set[TopicPartition] = set()  # named by the client between two polls
+        self._lost_tried_at = float("-inf")
         self._holding = False
         request_ms = max(30_000, session_timeout_ms + 5_000)
         try:
@@ -116,6 +122,7 @@ class KafkaSource:
             self._owned -= partitions
             self._waiting -= partitions
             self._lost -= partitions
+            self._forget_signs(partitions)
         if partitions:
             _log.info("partitions.revoked", partitions=_names(partitions))
 
@@ -123,18 +130,22 @@ class KafkaSource:
 
     def poll(self, timeout_ms: int, *, hold: bool) -> list[Fetched]:
         """See :meth:`Source.poll`."""
-        try:
-            self._leave_lost()
-            self._place()
-        except (DatabaseAway, BrokerAway) as error:
-            # Not a reason to leave the group: the partitions stay paused and are placed at a later poll.
-            _log.warning("positions.unavailable", error=str(error))
+        for step in (self._place, self._leave_lost):  # each by itself: a lost partition must not keep others waiting
+            try:
+                step()
+            except (DatabaseAway, BrokerAway) as error:
+                # Not a reason to leave the group: the partitions stay paused and are placed at a later poll.
+                _log.warning("positions.unavailable", error=str(error))
+        with self._lock:
+            truncated, self._truncated = self._truncated, set()
+        if truncated:
+            self._note_lost(truncated, "the log was truncated")
         self._apply_hold(hold)
         try:
             finish_joining(self._consumer)
             batches = self._consumer.poll(timeout_ms=timeout_ms)
         except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
-            self._note_lost(self._partitions_of(error), str(error))
+            self._note_lost(_partitions_of(error), str(error))
             return []
         except REFUSED as error:
             raise refusal(error) from error
@@ -165,7 +176,7 @@ class KafkaSource:
             waiting = set(self._waiting)
         if not waiting:
             return
-        starts = self._ends(waiting, self._start)
+        starts = self._ends(waiting, self._start, _PLACE_ASK_MS)
         wanted = self._positions({(p.topic, p.partition): starts.get(p) for p in waiting})
         for partition in waiting:
             offset = wanted[partition.topic, partition.partition]
@@ -173,7 +184,7 @@ class KafkaSource:
                 if partition not in self._waiting:  # revoked meanwhile
                     continue
                 self._waiting.discard(partition)
-            self._next[partition] = offset
+            self._next[partition] = self._placed_at[partition] = offset
             try:
                 self._consumer.seek(partition, offset)
                 if not self._holding:
@@ -182,10 +193,10 @@ class KafkaSource:
                 continue  # revoked between the two lines: the listener has said or will say so
             _log.info("partition.positioned", topic=partition.topic, partition=partition.partition, offset=offset)
 
-    def _ends(self, partitions: set[TopicPartition], which: str) -> dict[TopicPartition, int]:
+    def _ends(self, partitions: set[TopicPartition], which: str, timeout_ms: int) -> dict[TopicPartition, int]:
         ask = self._consumer.beginning_offsets if which == "earliest" else self._consumer.end_offsets
         try:
-            return dict(ask(list(partitions), timeout_ms=10_000))
+            return dict(ask(list(partitions), timeout_ms=timeout_ms))
         except kafka_errors.KafkaError as error:
             raise BrokerAway(f"cannot read the {which} offsets: {error}") from error
 
@@ -209,20 +220,19 @@ class KafkaSource:
             if end is None or position is None or position <= end:
                 self._beyond_since.pop(partition, None)
             elif now - self._beyond_since.setdefault(partition, now) > _BEYOND_END_SECONDS:
-                self._beyond_since.pop(partition)
                 self._note_lost({partition}, f"next offset is {position}, the log ends at {end}")
 
     def _end_and_position(self, partition: TopicPartition) -> tuple[int | None, int | None]:
         try:
             end = self._consumer.highwater(partition)
             return end, self._consumer.position(partition, timeout_ms=0) if end is not None else None
+        except kafka_errors.LogTruncationError as error:
+            # The client says so once only, and then reads on: the next poll takes it up before it fetches.
+            with self._lock:
+                self._truncated |= _partitions_of(error)
+            return None, None
         except (AssertionError, kafka_errors.KafkaError):
             return None, None
-
-    def _partitions_of(self, error: Exception) -> set[TopicPartition]:
-        named = error.args[0] if error.args and isinstance(error.args[0], Mapping) else {}
-        with self._lock:
-            return {partition for partition in named if isinstance(partition, TopicPartition)} or set(self._owned)
 
     def _ready(self) -> set[TopicPartition]:
         return self._owned - self._waiting - self._lost
@@ -230,29 +240,54 @@ class KafkaSource:
     def _note_lost(self, partitions: set[TopicPartition], detail: str) -> None:
         if self._on_lost == "stop" or self._move_position is None:
             raise PositionLost(
-                f"{', '.join(_names(partitions))}: the broker does not hold the next offset recorded in SQL "
+                f"{', '.join(_names(partitions)) or 'a partition without a name'}: "
+                "the broker does not hold the next offset recorded in SQL "
                 f"({detail}). Either the topic was remade or its retention passed us. Check the topic, then start "
                 "once with kafka.on_lost_position set to earliest (read what is left) or latest (skip it)."
             )
+        if not partitions:
+            # Whichever it is stays where it is: to move them all would skip or repeat what the others hold.
+            _log.error("position.lost_unnamed", detail=detail)
         with self._lock:
             newly = partitions & self._ready()
             self._lost |= newly
+            self._forget_signs(partitions)
         if newly:
             _log.error("position.lost", partitions=_names(newly), detail=detail, moved_to=self._on_lost)
         for partition in newly:
             self._pause(partition)
 
+    def _forget_signs(self, partitions: set[TopicPartition]) -> None:
+        self._truncated -= partitions
+        for partition in partitions:
+            self._beyond_since.pop(partition, None)
+
     def _leave_lost(self) -> None:
         """Reads on where ``on_lost`` says once SQL stands at the lost position: what was fetched before is stored."""
         with self._lock:
             lost = set(self._lost)
-        if not lost or self._move_position is None:
+        if not lost or self._move_position is None or time.monotonic() - self._lost_tried_at < _LOST_RETRY_SECONDS:
             return
-        ends = self._ends(lost, self._on_lost)
-        moves = {(p.topic, p.partition): (self._next[p], end) for p, end in ends.items() if p in lost}
-        for partition, offset in self._move_position(moves).items():
-            _log.warning("position.moved", topic=partition[0], partition=partition[1], offset=offset)
-            self.reposition(partition)
+        try:
+            ends = self._ends(lost, self._on_lost, _LOST_ASK_MS)
+            moves = {(p.topic, p.partition): (self._next[p], end) for p, end in ends.items() if p in lost}
+            moved = self._move_position(moves)
+            for partition, offset in moved.items():
+                _log.warning("position.moved", topic=partition[0], partition=partition[1], offset=offset)
+                self.reposition(partition)
+            self._follow_sql({partition: end for partition, (_, end) in moves.items() if partition not in moved})
+        finally:
+            self._lost_tried_at = time.monotonic()
+
+    def _follow_sql(self, starts: Mapping[Partition, int | None]) -> None:
+        """Places anew what somebody else has moved in SQL: nothing that we fetched can be stored there any more."""
+        if not starts:
+            return
+        for partition, offset in self._positions(starts).items():
+            key = TopicPartition(*partition)
+            if not self._placed_at[key] <= offset <= self._next[key]:
+                _log.warning("position.moved_elsewhere", topic=key.topic, partition=key.partition, offset=offset)
+                self.reposition(partition)
 
     def epoch(self, partition: Partition) -> int | None:
         """See :meth:`Source.epoch`."""
@@ -269,6 +304,7 @@ class KafkaSource:
             self._epochs[key] += 1
             self._waiting.add(key)
             self._lost.discard(key)
+            self._forget_signs({key})
         self._pause(key)
 
     def _pause(self, partition: TopicPartition) -> None:
@@ -323,6 +359,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client 
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self._source._revoked(set(revoked))
+
+
+def _partitions_of(error: Exception) -> set[TopicPartition]:
+    if isinstance(error, kafka_errors.LogTruncationError):
+        named = error.divergent_offsets  # its arguments are a text
+    else:
+        named = error.args[0] if error.args else None
+    return {key for key in named if isinstance(key, TopicPartition)} if isinstance(named, Mapping) else set()
 
 
 def _names(partitions: set[TopicPartition]) -> list[str]:

@@ -92,6 +92,7 @@ def sql() -> Sql:
 @pytest.fixture
 def source(sql: Sql, monkeypatch: pytest.MonkeyPatch) -> KafkaSource:
     monkeypatch.setattr(consumer, "KafkaConsumer", Client)
+    monkeypatch.setattr(consumer, "_LOST_RETRY_SECONDS", 0.0)
     return KafkaSource({}, topics=["news"], group="g", positions=sql.ask, on_lost="earliest", move_position=sql.move)
 
 
