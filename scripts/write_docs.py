@@ -254,8 +254,8 @@ def _limits(metadata: Sequence[Any]) -> str:
         for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")):
             if (value := getattr(one, name, None)) is not None:
                 told.append(f"{sign} {value:,}")
-        if getattr(one, "min_length", None) is not None:
-            told.append("not empty")
+        if (shortest := getattr(one, "min_length", None)) is not None:
+            told.append(f"at least {shortest} characters" if shortest > 1 else "not empty")
         if pattern := getattr(one, "pattern", None):
             told.append(f"`{pattern}`")
     return ", ".join(told)

@@ -11,6 +11,7 @@ The tree says what to do, not where it happened::
     │   └── DatabaseAway    4
     ├── Fenced              -    somebody else owns this work now: drop it, write nothing
     └── FatalError          1    stop the process, loudly
+        ├── BrokerRefused   1    Kafka answers, and refuses us: a user, a password or a right
         ├── ClassifierError 3    a classifier directory cannot be trusted or loaded
         └── PositionLost    5    the broker no longer has the offset that SQL says comes next
 """
@@ -64,6 +65,10 @@ class Fenced(MonitorError):
 
 class FatalError(MonitorError):
     """The process cannot go on."""
+
+
+class BrokerRefused(FatalError):
+    """Kafka does not know us, or does not let us do this; trying again does not help."""
 
 
 class ClassifierError(FatalError):

@@ -253,16 +253,20 @@ def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) ->
     console().print(table)
 
 
-def print_replays(replays: Sequence[Replay], *, as_json: bool) -> None:
-    """What became of dead letters that were to be sent again: those that were not, and how many were."""
+def print_not_replayed(replays: Sequence[Replay]) -> None:
+    """Those dead letters that were to be sent again and were not, with the reason."""
+    for replay in replays:
+        if replay.outcome != "replayed":
+            print(f"{replay.id}: {replay.outcome.replace('_', ' ')}: {plain(replay.detail)}", flush=True)
+
+
+def print_replayed(replays: Sequence[Replay], asked: int, *, as_json: bool) -> None:
+    """How many of the dead letters that were to be sent again were; in JSON what became of each that was tried."""
     if as_json:
         dump([answers.ReplayAnswer.of(replay) for replay in replays])
         return
-    for replay in replays:
-        if replay.outcome != "replayed":
-            print(f"{replay.id}: {replay.outcome.replace('_', ' ')}: {plain(replay.detail)}")
     sent = sum(replay.outcome == "replayed" for replay in replays)
-    print(f"{sent:,} of {len(replays):,} dead letters replayed" if replays else "nothing to replay")
+    print(f"{sent:,} of {asked:,} dead letters replayed" if asked else "nothing to replay", flush=True)
 
 
 def print_verification(buckets: int, wrong: Sequence[tuple[str, int]], *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from typer.main import get_command
 from databases import migrated_sqlite
 from sentiment_monitor import __version__, cli
 from sentiment_monitor.domain.news import Record
+from sentiment_monitor.errors import BrokerAway
 from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
@@ -433,7 +434,12 @@ def test_dead_letters_are_replayed_by_number_by_code_or_all(
     monitor: Monitor, filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Record] = []
-    monkeypatch.setattr("sentiment_monitor.app.replay.publish_again", lambda client, records: sent.extend(records))
+
+    def publish_again(_: object, records: Sequence[Record]) -> list[None]:
+        sent.extend(records)
+        return [None] * len(records)
+
+    monkeypatch.setattr("sentiment_monitor.app.replay.publish_again", publish_again)
     database = Database(filled)
     readable = b'{"headline": "Kestrel falls"}'
     Desk(database).write(dead=[dead(4, code="bad_time", value=readable), dead(5, code="bad_time", value=readable)])
@@ -457,6 +463,41 @@ def test_dead_letters_are_replayed_by_number_by_code_or_all(
     for wrong in ([], ["2", "--all"], ["--all", "--code", "x"]):
         done = monitor("dead-letters", "replay", *wrong, "--database", filled)
         assert (done.code, "say which dead letters" in done.err) == (2, True)
+
+
+def test_what_was_replayed_is_said_when_a_later_portion_fails(
+    monitor: Monitor, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[list[str | None]] = [[None, "too large"]] * 2
+
+    def publish_again(_: object, records: Sequence[Record]) -> list[str | None]:
+        if not answers:
+            raise BrokerAway("nobody answers")
+        return answers.pop()
+
+    monkeypatch.setattr("sentiment_monitor.app.replay.publish_again", publish_again)
+    monkeypatch.setattr("sentiment_monitor.cli.dead_letters._AT_ONCE", 2)
+    readable = b'{"headline": "Kestrel falls"}'
+    database = Database(filled)
+    Desk(database).write(dead=[dead(n, code="bad_time", value=readable) for n in range(4, 12)])
+    database.close()
+    choice = ("dead-letters", "replay", "--code", "bad_time", "--database", filled)
+    done = monitor(*choice)
+    assert done.out.splitlines() == [
+        "3: refused: too large", "5: refused: too large", "2 of 8 dead letters replayed",
+    ]  # fmt: skip
+    assert (done.code, "nobody answers" in done.err) == (4, True)
+    answers.append([None, "too large"])
+    done = monitor(*choice, "--json")
+    assert [(replay["id"], replay["outcome"]) for replay in json.loads(done.out)] == [(3, "replayed"), (5, "refused")]
+    assert done.code == 4
+    answers.append([None, "too large"])
+    assert monitor("dead-letters", "replay", "5", "6", "--database", filled).code == 1
+
+
+def test_a_misspelt_command_on_dead_letters_is_named(monitor: Monitor, filled: str) -> None:
+    done = monitor("dead-letters", "repaly", "1")
+    assert (done.code, "No such command 'repaly'" in " ".join(done.err.split())) == (2, True), done.err
 
 
 def test_verify_says_whether_the_buckets_agree(monitor: Monitor, filled: str) -> None:

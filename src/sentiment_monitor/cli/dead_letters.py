@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
@@ -14,9 +12,6 @@ from sentiment_monitor.cli import options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
 from sentiment_monitor.errors import UsageError
 
-if TYPE_CHECKING:
-    from sentiment_monitor.actions.dead_letters import Replay
-
 _AT_ONCE = 100  # records read, sent and marked together
 
 
@@ -24,7 +19,7 @@ class _ListsUnlessTold(TyperGroup):
     """``monitor dead-letters --limit 5`` is ``monitor dead-letters list --limit 5``."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # its own name
-        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
@@ -65,7 +60,7 @@ def replay(
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send records again, once what was wrong is mended, to be read as new ones. Exit 1 when some were not sent.
+    """Send records again, once what was wrong is mended, to be read as new ones. Exit 1 when some could not be sent.
 
     A record that the settings in force still cannot read is left where it is.
 
@@ -85,9 +80,17 @@ def replay(
             with opened.read() as connection:
                 numbers = dead_letters.not_replayed(connection, code)
         again = replayer(settings, opened, lambda: time.time_ns() // 1_000_000)
-        replays = _in_portions(numbers, partial(again, _actor()))
-    terminal.print_replays(replays, as_json=as_json)
-    if any(outcome.outcome in ("unreadable", "unknown") for outcome in replays):
+        numbers = sorted(set(numbers))
+        replays = []
+        try:
+            for first in range(0, len(numbers), _AT_ONCE):
+                portion = again(_actor(), numbers[first : first + _AT_ONCE])
+                replays += portion
+                if not as_json:
+                    terminal.print_not_replayed(portion)
+        finally:  # also when a later portion fails: what was sent was sent
+            terminal.print_replayed(replays, len(numbers), as_json=as_json)
+    if any(outcome.outcome in ("unreadable", "refused", "unknown") for outcome in replays):
         raise typer.Exit(1)
 
 
@@ -99,8 +102,3 @@ def _actor() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-def _in_portions(numbers: Sequence[int], again: Callable[[Sequence[int]], list[Replay]]) -> list[Replay]:
-    portions = (numbers[first : first + _AT_ONCE] for first in range(0, len(numbers), _AT_ONCE))
-    return [outcome for portion in portions for outcome in again(portion)]

@@ -58,7 +58,7 @@ def given(**tables: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def opened(config: Path | None, url: str | None) -> Iterator[Database]:
-    """The database for a command that only reads; it must exist and be of this version."""
+    """The database for a command that starts no service; it must exist and be of this version."""
     settings = load_settings(config, given(database={"url": url}))
     from sentiment_monitor.app.migrated import open_database
     from sentiment_monitor.store.database import Database

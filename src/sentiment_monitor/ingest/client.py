@@ -15,7 +15,7 @@ from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
-from sentiment_monitor.errors import BrokerAway, FatalError, MonitorError, SettingsError
+from sentiment_monitor.errors import BrokerAway, BrokerRefused, MonitorError, SettingsError
 
 _UNAUTHENTICATED = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
 REFUSED = (kafka_errors.AuthorizationError, *_UNAUTHENTICATED)
@@ -39,11 +39,11 @@ def connection_error(error: Exception, client_options: Mapping[str, Any]) -> Mon
     return BrokerAway(f"no Kafka broker answers at {servers}: {error}{hint}")
 
 
-def refusal(error: Exception) -> FatalError:
+def refusal(error: Exception) -> BrokerRefused:
     """What to raise for one of :data:`REFUSED`."""
     if not isinstance(error, _UNAUTHENTICATED):
-        return FatalError(f"Kafka refused us: {error}")
-    return FatalError(
+        return BrokerRefused(f"Kafka refused us: {error}")
+    return BrokerRefused(
         f"Kafka refused us: authentication failed ({error}). Check kafka.sasl_mechanism, kafka.sasl_username and the "
         "password (MONITOR_KAFKA__SASL_PASSWORD or its secret file), and that the broker knows this user."
     )

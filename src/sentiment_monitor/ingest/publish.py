@@ -12,11 +12,21 @@ from kafka import errors as kafka_errors
 from kafka.admin import KafkaAdminClient
 
 from sentiment_monitor.domain.news import Record
-from sentiment_monitor.errors import BrokerAway, RecordError, UsageError
-from sentiment_monitor.ingest.client import connection_error, strict_client
+from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError
+from sentiment_monitor.ingest.client import REFUSED, connection_error, refusal, strict_client
 from sentiment_monitor.ingest.decode import FIELDS
 from sentiment_monitor.ingest.instants import instant_ms
 
+_RECORD_REFUSED = (
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.InvalidRecordError,
+    kafka_errors.InvalidTimestampError,
+    kafka_errors.CorruptRecordError,
+    kafka_errors.PolicyViolationError,
+)
+_REQUEST_BYTES = 1 << 20  # what the client allows anyway
+_ROOM_BYTES = 1 << 16  # for what a request holds beside a record's key and value
 _LONGEST_SLEEP = 366 * 86_400.0  # seconds; the operating system refuses centuries
 
 
@@ -43,7 +53,7 @@ def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int)
         except kafka_errors.TopicAlreadyExistsError:
             return len(admin.describe_topics([topic])[0]["partitions"])
     except kafka_errors.KafkaError as error:
-        raise BrokerAway(f"cannot make topic {topic}: {error}") from error
+        raise _unsent(error, f"cannot make topic {topic}") from error
     finally:
         admin.close()
 
@@ -53,18 +63,8 @@ class Publisher:
 
     def __init__(self, client_options: Mapping[str, Any], topic: str) -> None:
         self._topic = topic
-        self._failed: list[BaseException] = []
-        try:
-            self._producer = KafkaProducer(
-                **client_options,
-                kafka_client=strict_client,
-                acks="all",
-                linger_ms=5,
-                batch_size=256 * 1024,
-                metrics_enabled=False,
-            )
-        except kafka_errors.KafkaError as error:
-            raise connection_error(error, client_options) from error
+        self._failed: list[Exception] = []
+        self._producer = _producer(client_options, linger_ms=5, batch_size=256 * 1024)
 
     def send(self, message: Mapping[str, Any] | bytes, *, timestamp_ms: int | None = None) -> None:
         """Queues one message; bytes go as they are. Blocks while the client's buffer is full."""
@@ -77,25 +77,13 @@ class Publisher:
                 value = json.dumps(message, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
             except ValueError:
                 raise UsageError(f"{identity!r:.60}: a number that is not finite cannot be sent as JSON") from None
-        self._send(key, value, timestamp_ms=timestamp_ms)
-
-    def send_again(self, record: Record) -> None:
-        """Queues a record as it was: key, bytes and time, and its partition where the topic still has so many."""
-        partition = record.position.partition
         try:
-            known = self._producer.partitions_for(self._topic) or ()
-        except kafka_errors.KafkaError as error:
-            raise BrokerAway(f"cannot send to {self._topic}: {error}") from error
-        place = partition if partition in known else None
-        self._send(record.key, record.value, partition=place, timestamp_ms=record.timestamp_ms)
-
-    def _send(self, key: bytes | None, value: Any, **place: int | None) -> None:
-        try:
-            self._producer.send(self._topic, key=key, value=value, **place).add_errback(self._failed.append)
+            sending = self._producer.send(self._topic, key=key, value=value, timestamp_ms=timestamp_ms)
         except kafka_errors.MessageSizeTooLargeError as error:
             raise UsageError(f"{len(value):,} bytes are too large a message: {error}") from error
         except kafka_errors.KafkaError as error:
-            raise BrokerAway(f"cannot send to {self._topic}: {error}") from error
+            raise _unsent(error, f"cannot send to {self._topic}") from error
+        sending.add_errback(self._failed.append)
         self._raise_failed()
 
     def flush(self) -> None:
@@ -103,29 +91,86 @@ class Publisher:
         try:
             self._producer.flush(timeout=120)
         except kafka_errors.KafkaError as error:
-            raise BrokerAway(f"the broker did not acknowledge: {error}") from error
+            raise _unsent(error, "the broker did not acknowledge") from error
         self._raise_failed()
 
     def _raise_failed(self) -> None:
         if self._failed:
-            raise BrokerAway(f"{len(self._failed)} messages were not acknowledged: {self._failed[0]}")
+            raise _unsent(self._failed[0], f"{len(self._failed)} messages were not acknowledged")
 
     def close(self) -> None:
         """Closes the connection without waiting for what was not flushed."""
         self._producer.close(timeout=5)
 
 
-def publish_again(client_options: Mapping[str, Any], records: Sequence[Record]) -> None:
-    """Sends records once more, in their order; returns when the broker has acknowledged all. Raises BrokerAway."""
+def publish_again(client_options: Mapping[str, Any], records: Sequence[Record]) -> list[str | None]:
+    """Sends records once more, in their order, with key, bytes, time and, where there still is one, partition.
+
+    Returns for each why the broker did not take it, None once it has acknowledged it. Raises BrokerAway or
+    BrokerRefused if it took none, for a reason that lies in no record.
+    """
+    # Whether a record is too large the settings and the broker say, not the client's own limit of a megabyte.
+    longest = max((len(record.key or b"") + len(record.value or b"") for record in records), default=0)
+    # One record a batch: a broker refuses a batch as a whole.
+    producer = _producer(client_options, batch_size=0, max_request_size=max(_REQUEST_BYTES, longest + _ROOM_BYTES))
+    try:
+        failures = _sent_again(producer, records)
+    finally:
+        producer.close(timeout=5)
+    if None not in failures:
+        for failure in failures:
+            if failure is not None and not isinstance(failure, _RECORD_REFUSED):
+                raise _unsent(failure, "nothing was acknowledged") from failure
+    return [None if failure is None else str(_unsent(failure, "not acknowledged")) for failure in failures]
+
+
+def _sent_again(producer: KafkaProducer, records: Sequence[Record]) -> list[Exception | None]:
+    partitions_by_topic: dict[str, Any] = {}
     for topic in dict.fromkeys(record.position.topic for record in records):
-        publisher = Publisher(client_options, topic)
         try:
-            for record in records:
-                if record.position.topic == topic:
-                    publisher.send_again(record)
-            publisher.flush()
-        finally:
-            publisher.close()
+            partitions_by_topic[topic] = producer.partitions_for(topic) or ()
+        except kafka_errors.KafkaError as error:
+            partitions_by_topic[topic] = error
+    sendings: list[Any] = []
+    for record in records:
+        known = partitions_by_topic[record.position.topic]
+        if isinstance(known, Exception):
+            sendings.append(known)
+            continue
+        place = record.position.partition if record.position.partition in known else None
+        try:
+            sendings.append(
+                producer.send(
+                    record.position.topic,
+                    key=record.key,
+                    value=record.value,
+                    partition=place,
+                    timestamp_ms=record.timestamp_ms,
+                )
+            )
+        except kafka_errors.KafkaError as error:
+            sendings.append(error)
+    silence: Exception = kafka_errors.KafkaTimeoutError("no answer")
+    try:
+        producer.flush(timeout=120)
+    except kafka_errors.KafkaError as error:
+        silence = error
+    return [
+        sending if isinstance(sending, Exception) else sending.exception if sending.is_done else silence
+        for sending in sendings
+    ]
+
+
+def _producer(client_options: Mapping[str, Any], **more: Any) -> KafkaProducer:
+    try:
+        return KafkaProducer(**client_options, kafka_client=strict_client, acks="all", metrics_enabled=False, **more)
+    except kafka_errors.KafkaError as error:
+        raise connection_error(error, client_options) from error
+
+
+def _unsent(error: Exception, what: str) -> MonitorError:
+    """What to raise when Kafka did not do ``what``: BrokerAway only when trying again can help."""
+    return refusal(error) if isinstance(error, REFUSED) else BrokerAway(f"{what}: {error}")
 
 
 def publish(

@@ -178,7 +178,7 @@ def softmax(logits: NDArray[np.float32], columns: Sequence[int], temperature: fl
 
 
 def decide(probabilities: Sequence[float], thresholds: dict[str, float]) -> Sentiment:
-    """Return the label of three probabilities in the order of domain.SENTIMENTS.
+    """Return the label of three probabilities in the order of domain.news.SENTIMENTS.
 
     A label with a threshold wins exactly when its probability reaches it, negative before positive before neutral;
     when none does, the likeliest label without a threshold wins (the likeliest of all when each has one).

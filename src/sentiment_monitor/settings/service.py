@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from sentiment_monitor.settings.section import Section
 
@@ -49,8 +49,15 @@ class WebSettings(Section):
     token: SecretStr | None = Field(
         None,
         min_length=16,
-        description="Bearer token of programs that may change something over HTTP; without it none may.",
+        description="Bearer token of programs that may change something over HTTP, in ASCII; without it none may.",
     )
+
+    @field_validator("token")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all("!" <= character <= "~" for character in value.get_secret_value()):
+            raise ValueError("a bearer token is made of ASCII letters, digits and signs, without blanks")
+        return value
 
 
 class LogSettings(Section):

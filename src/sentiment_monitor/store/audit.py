@@ -10,6 +10,8 @@ from sqlalchemy import Connection, insert
 
 from sentiment_monitor.store.schema import audit
 
+_LONGEST_ACTOR = 200  # characters
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -29,7 +31,7 @@ def note(connection: Connection, entries: Sequence[Entry]) -> None:
         [
             {
                 "at_ms": entry.at_ms,
-                "actor": entry.actor,
+                "actor": entry.actor[:_LONGEST_ACTOR],
                 "action": entry.action,
                 "subject": entry.subject,
                 "detail": json.dumps(entry.detail),

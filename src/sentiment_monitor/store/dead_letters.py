@@ -101,9 +101,11 @@ def not_replayed(connection: Connection, code: str | None = None) -> list[int]:
     return list(connection.scalars(numbers if code is None else numbers.where(dead_letters.c.code == code)))
 
 
-def mark_replayed(connection: Connection, ids: Sequence[int], now_ms: int) -> None:
-    """Notes that they were sent again, in the caller's transaction."""
-    connection.execute(update(dead_letters).where(dead_letters.c.id.in_(ids)).values(replayed_ms=now_ms))
+def mark_replayed(connection: Connection, ids: Sequence[int], now_ms: int) -> set[int]:
+    """Notes that they were sent again, in the caller's transaction; returns those that nobody had marked before."""
+    unmarked = dead_letters.c.id.in_(ids), dead_letters.c.replayed_ms.is_(None)
+    marking = update(dead_letters).where(*unmarked).values(replayed_ms=now_ms).returning(dead_letters.c.id)
+    return set(connection.scalars(marking))
 
 
 def _row(letter: DeadLetter, now_ms: int) -> dict[str, Any]:

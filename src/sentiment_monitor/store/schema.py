@@ -1,6 +1,6 @@
 """The tables. Migrations in ``alembic/`` make them; a test checks that both agree.
 
-Instants are integers (see :mod:`sentiment_monitor.domain`); the ``v1_`` views show them as timestamps.
+Instants are integers (see :mod:`sentiment_monitor.domain.news`); the ``v1_`` views show them as timestamps.
 Sums of probabilities are kept in integer millionths, so that adding and taking away leaves exactly nothing.
 """
 

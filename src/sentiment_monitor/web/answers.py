@@ -161,7 +161,7 @@ class ReplayAnswer:
     """What became of one dead letter that was to be sent again; ``detail`` is for people."""
 
     id: int
-    outcome: Literal["replayed", "already_replayed", "unreadable", "unknown"]
+    outcome: Literal["replayed", "already_replayed", "unreadable", "refused", "unknown"]
     detail: str
 
     @classmethod

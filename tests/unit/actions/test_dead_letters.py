@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import select
@@ -26,13 +26,17 @@ class Broker:
         self.records: list[Record] = []
         self.away = False
         self.crash = False
+        self.refused = b""
+        self.meanwhile: Callable[[], object] = lambda: None
 
-    def publish(self, records: Sequence[Record]) -> None:
+    def publish(self, records: Sequence[Record]) -> list[str | None]:
         if self.away:
             raise BrokerAway("nobody answers")
-        self.records += records
+        self.records += [record for record in records if record.value != self.refused]
         if self.crash:
             raise KeyboardInterrupt
+        self.meanwhile()
+        return ["too large" if record.value == self.refused else None for record in records]
 
 
 @pytest.fixture
@@ -42,11 +46,11 @@ def filled(database: Database) -> Database:
     return database
 
 
-def _replay(database: Database, broker: Broker, *ids: int) -> list[Replay]:
+def _replay(database: Database, broker: Broker, *ids: int, actor: str = "ann") -> list[Replay]:
     def refusal(record: Record) -> str | None:
         return "not_utf8: still" if record.value == b"\xff" else None
 
-    return replay(database, "ann", ids, refusal=refusal, publish=broker.publish, now_ms=LATER)
+    return replay(database, actor, ids, refusal=refusal, publish=broker.publish, now_ms=LATER)
 
 
 def _audited(database: Database) -> list[tuple[int, str, str, str, object]]:
@@ -66,13 +70,13 @@ def test_a_record_is_sent_as_it_was_marked_and_audited(filled: Database) -> None
         Replay(3, ReplayOutcome.REPLAYED, "onto topic news"), Replay(1, ReplayOutcome.REPLAYED, "onto topic news"),
     ]  # fmt: skip
     assert broker.records == [
-        Record(Position(TOPIC, 0, 2), None, b"{3}", NOW), Record(Position(TOPIC, 0, 0), b"k", b"{1}", NOW),
-    ]  # fmt: skip
+        Record(Position(TOPIC, 0, 0), b"k", b"{1}", NOW), Record(Position(TOPIC, 0, 2), None, b"{3}", NOW),
+    ], "in the order in which they came"  # fmt: skip
     assert _waiting(filled) == [2]
     assert _audited(filled) == [
         (LATER, "ann", "dead_letter.replay", f"dead_letter:{number}",
          {"code": "not_json", "topic": TOPIC, "partition": 0, "offset": number - 1})
-        for number in (3, 1)
+        for number in (1, 3)
     ]  # fmt: skip
     with filled.read() as connection:
         assert {letter.id: letter.replayed_ms for letter in dead_letters.recent(connection, 9)} == {
@@ -103,6 +107,33 @@ def test_while_the_broker_is_away_nothing_is_marked(filled: Database) -> None:
     with pytest.raises(BrokerAway):
         _replay(filled, broker, 1, 3)
     assert (_waiting(filled), _audited(filled)) == ([1, 2, 3], [])
+
+
+def test_one_that_the_broker_refuses_keeps_no_other_back(filled: Database) -> None:
+    broker = Broker()
+    broker.refused = b"{1}"
+    assert _replay(filled, broker, 1, 3) == [
+        Replay(1, ReplayOutcome.REFUSED, "too large"), Replay(3, ReplayOutcome.REPLAYED, "onto topic news"),
+    ]  # fmt: skip
+    assert (_waiting(filled), [subject for _, _, _, subject, _ in _audited(filled)]) == ([1, 2], ["dead_letter:3"])
+    assert [outcome.outcome for outcome in _replay(filled, broker, 1)] == [ReplayOutcome.REFUSED]
+    assert len(_audited(filled)) == 1
+
+
+def test_what_another_process_marked_meanwhile_is_audited_once(filled: Database) -> None:
+    broker, other = Broker(), Broker()
+    broker.meanwhile = lambda: _replay(filled, other, 1, actor="bob")
+    first, third = _replay(filled, broker, 1, 3)
+    assert (first.outcome, "another replay" in first.detail) == (ReplayOutcome.REPLAYED, True)
+    assert third == Replay(3, ReplayOutcome.REPLAYED, "onto topic news")
+    assert [(actor, subject) for _, actor, _, subject, _ in _audited(filled)] == [
+        ("bob", "dead_letter:1"), ("ann", "dead_letter:3"),
+    ]  # fmt: skip
+
+
+def test_a_long_name_of_an_actor_is_cut(filled: Database) -> None:
+    _replay(filled, Broker(), 1, actor="a" * 300)
+    assert [actor for _, actor, _, _, _ in _audited(filled)] == ["a" * 200]
 
 
 def test_a_crash_between_sending_and_marking_loses_nothing(filled: Database) -> None:

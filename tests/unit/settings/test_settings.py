@@ -351,3 +351,14 @@ def test_a_secret_stays_a_secret_type() -> None:
 )
 def test_addresses_of_brokers(address: str) -> None:
     assert KafkaSettings(bootstrap_servers=[address]).bootstrap_servers == [address]
+
+
+@pytest.mark.parametrize(
+    "token", ["schlüssel-von-einiger-länge", "a token with some blanks", "a-token-of-two\nlines-x"]
+)
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -> None:
+    problems = _problems(web={"token": token})
+    assert "web.token" in problems
+    assert "ASCII" in problems
+    assert token not in problems
+    assert load(web={"token": "a-token-of-some-length"}).web.token is not None

@@ -21,7 +21,7 @@ from databases import copy_migrated
 from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome
 from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
-from sentiment_monitor.errors import BrokerAway, DatabaseAway
+from sentiment_monitor.errors import BrokerAway, BrokerRefused, DatabaseAway
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
@@ -331,6 +331,10 @@ def test_who_knows_the_token_replays_a_dead_letter(alerted: Database) -> None:
         )
         if ids[0] == 5:
             raise BrokerAway("nobody answers")
+        if ids[0] == 6:
+            raise BrokerRefused("Kafka refused us: news")
+        if ids[0] == 7:
+            return [Replay(7, ReplayOutcome.REFUSED, "too large")]
         return [Replay(ids[0], outcome, "why")]
 
     with _client(alerted, changes=ChangeDesk(TOKEN, replay)) as client:
@@ -354,7 +358,9 @@ def test_who_knows_the_token_replays_a_dead_letter(alerted: Database) -> None:
         assert post(2) == (409, {"detail": "why"})
         assert [post(number)[0] for number in (3, 0, 2**63)] == [404, 404, 404]
         assert post(5) == (503, {"detail": "The broker is away (nobody answers). Try again in a moment."})
-        assert asked == [("api", (number,)) for number in (1, 4, 2, 3, 5)]
+        assert post(6) == (503, {"detail": "Nothing was sent. Kafka refused us: news"})
+        assert post(7) == (409, {"detail": "too large"})
+        assert asked == [("api", (number,)) for number in (1, 4, 2, 3, 5, 6, 7)]
         assert client.get("/api/v1/dead-letters/1/replay").status_code == 405
 
 

@@ -11,7 +11,7 @@ from sentiment_monitor.web.dependencies import Permitted, ReadDatabase
 from sentiment_monitor.web.parameters import Limit
 
 _SHOWN_BYTES = 10_000  # of each value: whole ones may be megabytes
-_REFUSALS = {ReplayOutcome.UNKNOWN: 404, ReplayOutcome.UNREADABLE: 409}
+_REFUSALS = {ReplayOutcome.UNKNOWN: 404, ReplayOutcome.UNREADABLE: 409, ReplayOutcome.REFUSED: 409}
 
 router = APIRouter()
 
@@ -29,7 +29,10 @@ def listing(database: ReadDatabase, limit: Limit = 50) -> list[DeadLetterAnswer]
         401: {"model": ErrorAnswer, "description": "The bearer token is missing or wrong."},
         403: {"model": ErrorAnswer, "description": "No token is configured, so nothing can be changed."},
         404: {"model": ErrorAnswer, "description": "There is no such dead letter."},
-        409: {"model": ErrorAnswer, "description": "It still cannot be read: see detail."},
+        409: {
+            "model": ErrorAnswer,
+            "description": "It still cannot be read, or the broker does not take it: see detail.",
+        },
     },
 )
 def replay(changes: Permitted, number: int) -> ReplayAnswer:
