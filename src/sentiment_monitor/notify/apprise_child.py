@@ -46,7 +46,7 @@ def _refuse_redirects() -> None:
             raise requests.TooManyRedirects("a redirect", response=response)
         return response
 
-    requests.Session.send = send_once  # type: ignore[method-assign]
+    requests.Session.send = send_once  # type: ignore[method-assign]  # on purpose: every plugin sends by it
 
 
 def _deliver(service: Any, notification: dict[str, Any], answers: TextIO) -> None:
