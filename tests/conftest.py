@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,20 +30,39 @@ hypothesis.settings.register_profile("shared", deadline=None, suppress_health_ch
 hypothesis.settings.load_profile("shared")
 
 
+# Tests that start services mostly wait: for a session to time out, for a broker to come back. They are queues of their
+# own, the longest first, and beside them the quick files keep the cores busy. What lies in one queue shares brokers.
+QUEUES = (
+    ("kills-apache", re.compile(r"tests/integration/test_exactly_once\.py::.*\[apache")),
+    ("kills-embedded", re.compile(r"tests/integration/test_exactly_once\.py::")),
+    ("outages", re.compile(r"tests/integration/test_outages\.py::")),
+    ("services", re.compile(r"tests/integration/")),
+    ("end-to-end", re.compile(r"tests/e2e/")),
+)
+
+
+def _queue(nodeid: str) -> str:
+    """The queue of a test, or its file."""
+    return next((name for name, tests in QUEUES if tests.match(nodeid)), nodeid.partition("::")[0])
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Where tests run side by side: a file's stay together, and those that start services are one queue of their own.
-
-    Services want the machine and mostly wait, so one queue of them beside the quick tests keeps two cores busy.
-    """
+    """Where tests run side by side: those of a queue, and those of any other file, stay together."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Queues(LoadScopeScheduling):  # type: ignore[misc]  # untyped
         def _split_scope(self, nodeid: str) -> str:
-            services = nodeid.startswith(("tests/e2e/", "tests/integration/"))
-            return "services" if services else nodeid.partition("::")[0]
+            return _queue(nodeid)
 
     return Queues(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side the queues come first: a long one that begins late is what everybody waits for."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        places = {name: place for place, (name, _) in enumerate(QUEUES)}
+        items.sort(key=lambda item: places.get(_queue(item.nodeid), len(places)))
 
 
 @pytest.fixture(scope="session")

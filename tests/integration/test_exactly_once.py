@@ -65,6 +65,7 @@ def test_the_uninterrupted_run_tells_what_was_sent(oracle: Oracle) -> None:
     assert any(row["deleted"] for row in contents["stories"].values())
 
 
+@pytest.mark.timeout(900)  # twenty-one kills; on a machine with other work each costs several times what it costs alone
 def test_sigkill_at_random_moments_loses_and_doubles_nothing(
     broker: EmbeddedBroker | Apache, oracle: Oracle, database_url: str, tmp_path: Path, name: str
 ) -> None:

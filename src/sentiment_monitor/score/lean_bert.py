@@ -49,7 +49,7 @@ class LeanBert(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits."""
-        states = self.normalise(self.words(input_ids) + self.places[: input_ids.shape[1]])  # type: ignore[index]  # a buffer
+        states = self.normalise(self.words(input_ids) + self.places[: input_ids.shape[1]])
         bias = ((1.0 - attention_mask.to(states.dtype)) * MASKED)[:, None, None, :]
         for layer in self.layers[:-1]:
             states = self._layer(layer, states, states, bias)

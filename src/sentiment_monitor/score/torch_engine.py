@@ -22,8 +22,8 @@ MIN_BUDGET = 512
 
 def quiet_transformers() -> None:
     """Keep transformers' progress bars and load reports off the terminal."""
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # this too
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
 
 
 def load_network(checkpoint: Checkpoint, attention: str) -> Any:
