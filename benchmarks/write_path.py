@@ -18,7 +18,7 @@ import time
 import rig
 
 from sentiment_monitor.app import build as root
-from sentiment_monitor.domain.news import Position, Record, ScoredStory, Text
+from sentiment_monitor.domain.news import Position, Record, ScoredStory, Story, Text
 from sentiment_monitor.enrich.copies import is_copy
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.ingest.decode import Decoder
@@ -55,7 +55,9 @@ def prepared(count: int) -> list[ScoredStory]:
     for offset, message in enumerate(rig.stories(count)):
         # Spread over half an hour, as a backlog is: each batch then meets several minutes.
         value = json.dumps({**message, "published_at": now - (count - offset) * 1_800_000 // count}).encode()
-        enriched = enricher.enrich(decoder.decode(Record(Position(*TOPIC, offset), None, value, now)), now)
+        (story,) = decoder.decode(Record(Position(*TOPIC, offset), None, value, now))
+        assert isinstance(story, Story)
+        enriched = enricher.enrich(story, now)
         made.append(ScoredStory(enriched, classifier.score([Text(enriched.text, enriched.body_text)])[0]))
     return made
 

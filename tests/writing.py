@@ -68,6 +68,8 @@ def scored(
         tickers=tickers,
         language="en",
         position=Position(TOPIC, 0, offset),
+        part=fields.pop("part", None),
+        dropped=fields.pop("dropped", ()),
     )
     text = fields.pop("text", headline)
     enriched = EnrichedStory(story, text, "", "en", tickers, minute, copy_keys(text))

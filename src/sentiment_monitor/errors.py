@@ -8,10 +8,12 @@ The tree says what to do, not where it happened::
     ├── RecordError         -    this one record is bad: dead-letter it, go on
     ├── RetryLater          4    an outside system is away: hold, back off, try again
     │   ├── BrokerAway      4
-    │   └── DatabaseAway    4
+    │   ├── DatabaseAway    4
+    │   └── RegistryAway    4
     ├── Fenced              -    somebody else owns this work now: drop it, write nothing
     └── FatalError          1    stop the process, loudly
         ├── BrokerRefused   1    Kafka answers, and refuses us: a user, a password or a right
+        ├── RegistryRefused 1    the schema registry answers, and refuses us, or is none
         ├── ClassifierError 3    a classifier directory cannot be trusted or loaded
         └── PositionLost    5    the broker no longer has the offset that SQL says comes next
 """
@@ -59,6 +61,10 @@ class DatabaseAway(RetryLater):
     """The database does not answer, or is locked for longer than we wait."""
 
 
+class RegistryAway(RetryLater):
+    """The schema registry does not answer."""
+
+
 class Fenced(MonitorError):
     """The position or lease in SQL has moved: another process owns this work. Nothing was written."""
 
@@ -69,6 +75,10 @@ class FatalError(MonitorError):
 
 class BrokerRefused(FatalError):
     """Kafka does not know us, or does not let us do this; trying again does not help."""
+
+
+class RegistryRefused(FatalError):
+    """The schema registry does not know us, or what answers there is none; trying again does not help."""
 
 
 class ClassifierError(FatalError):

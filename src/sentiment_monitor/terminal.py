@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from sentiment_monitor.times import MINUTE_MS, clock, iso, spell_minutes
+from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso, spell_minutes
 from sentiment_monitor.web import answers
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sentiment_monitor.domain.alerts import Alert, AlertHistory
     from sentiment_monitor.store.buckets import TrendPoint
     from sentiment_monitor.store.dead_letters import StoredDeadLetter
+    from sentiment_monitor.store.dropped_fields import DroppedCount
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
 _BREAKS = re.compile(r"[\t\n\r]+")
@@ -245,12 +246,31 @@ def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) ->
         table.add_row(
             str(letter.id),
             clock(letter.received_ms // MINUTE_MS),
-            f"{letter.topic}/{letter.partition}@{letter.offset}",
+            f"{letter.topic}/{letter.partition}@{letter.offset}" + ("" if letter.part is None else f"[{letter.part}]"),
             letter.code + (" (replayed)" if letter.replayed_ms is not None else ""),
             Text(plain(letter.detail[:120])),
             Text(plain(begin)),
         )
     console().print(table)
+
+
+def print_dropped(counts: Sequence[DroppedCount], *, as_json: bool) -> None:
+    """Fields that could not be read, by day, field, reason and source."""
+    if as_json:
+        dump([asdict(count) | {"day": _day(count.day)} for count in counts])
+        return
+    if not counts:
+        print("every field could be read")
+        return
+    table = _table("day (UTC)", "field", "reason", "source", "stories", "such as")
+    for count in counts:
+        cells = [Text(plain(text)) for text in (count.field, count.reason, count.source)]
+        table.add_row(_day(count.day), *cells, f"{count.stories:,}", Text(plain(count.example)))
+    console().print(table)
+
+
+def _day(days: int) -> str:
+    return iso(days * DAY_MINUTES)[:10]
 
 
 def print_not_replayed(replays: Sequence[Replay]) -> None:

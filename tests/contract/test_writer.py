@@ -102,6 +102,14 @@ def test_a_batch_is_stored_and_its_partitions_move_on(books: Books) -> None:
     assert (list(books.story_ids()), list(books.dead())) == (["1", "2"], [("not_json", 2)])
 
 
+def test_stories_can_be_stored_while_their_partition_stands(books: Books) -> None:
+    books.writer.commit(Batch({P0: (0, 0)}, [scored("1")]), NOW)
+    assert (books.offsets()[P0], list(books.story_ids())) == (0, ["1"])
+    with pytest.raises(Fenced):
+        books.writer.commit(Batch({P0: (1, 1)}, [scored("2")]), NOW)
+    assert list(books.story_ids()) == ["1"]
+
+
 def test_a_batch_that_does_not_begin_where_the_partition_stands_is_fenced_whole(books: Books) -> None:
     books.writer.commit(Batch({P0: (0, 1)}, [scored("1")]), NOW)
     with pytest.raises(Fenced):

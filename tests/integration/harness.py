@@ -20,11 +20,12 @@ import subprocess
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import func, select
 
@@ -314,7 +315,7 @@ class Message:
     """One record for the topic."""
 
     key: bytes
-    value: bytes
+    value: bytes | None  # None: a tombstone
     at_ms: int
 
 
@@ -339,7 +340,7 @@ class Feed:
 
 
 def invent(count: int, seed: int, *, broken: float = 0.02) -> Feed:
-    """A feed of ``count`` messages; the same seed makes the same feed."""
+    """A feed of ``count`` messages; the same seed makes the same feed. Unless some are broken each is one story."""
     return _Inventor(random.Random(seed), broken).feed(count)
 
 
@@ -355,15 +356,20 @@ class _Inventor:
         self._known: list[dict[str, Any]] = []  # the newest message of each story
 
     def feed(self, count: int) -> Feed:
-        kinds = ("created", "copy", "update", "delete", "again", "stale", "unknown")
-        weights = (62, 14, 9, 4, 4, 2, 1)
+        kinds = ("created", "copy", "update", "delete", "again", "stale", "unknown", "page", "tombstone")
+        weights = (62, 14, 9, 4, 4, 2, 1, *((4, 2) if self._broken else (0, 0)))
         for number in range(count):
             at = START_MS + number * _STEP_MS
             if self._rng.random() < self._broken:
                 self._break(number, at)
                 continue
             kind = self._rng.choices(kinds, weights)[0] if self._known else "created"
-            self._send(getattr(self, f"_{kind}")(number, at), at)
+            if kind == "page":
+                self._page(number, at)
+            elif kind == "tombstone":
+                self._feed.messages.append(Message(b"gone|%d" % number, None, at))
+            else:
+                self._send(getattr(self, f"_{kind}")(number, at), at)
         return self._feed
 
     def _sentence(self, least: int, most: int) -> str:
@@ -382,6 +388,8 @@ class _Inventor:
             message |= {"revision": 1, "action": "created"}
         if self._rng.random() < 0.05:
             del message["published_at"]  # then the record's own time counts
+        elif self._rng.random() < 0.05:
+            message |= self._rng.choice(self._odd)
         self._known.append(message)
         return message
 
@@ -433,6 +441,27 @@ class _Inventor:
     def _unknown(self, number: int, at: int) -> dict[str, Any]:
         return {"id": f"never{number}", "source": "harbour wire", "action": str(Action.DELETED), "published_at": at}
 
+    _odd: ClassVar[list[dict[str, Any]]] = [  # what costs a field and not the story
+        {"published_at": "the day before"},
+        {"tickers": ["KSTR", "no ticker", None, 700]},
+        {"url": ["a", "b"], "language": 7},
+        {"body": {"text": "Words"}},
+    ]
+
+    def _page(self, number: int, at: int) -> None:
+        """A record of several stories, one of them broken now and then; nothing else is told of them later."""
+        stories = [self._created(number, at) | {"id": f"p{number}-{place}"} for place in range(self._rng.randint(0, 5))]
+        del self._known[len(self._known) - len(stories) :]
+        self._feed.stories |= {(str(story["source"]).lower(), str(story["id"])) for story in stories}
+        members: list[dict[str, Any]] = list(stories)
+        broken = self._rng.random() < 0.2
+        if broken:
+            members.insert(self._rng.randint(0, len(members)), {"id": f"b{number}"})
+        value = json.dumps(members).encode()
+        if broken:
+            self._feed.broken.append(value)
+        self._feed.messages.append(Message(b"page|%d" % number, value, at))
+
     def _break(self, number: int, at: int) -> None:
         value = self._rng.choice(
             (
@@ -441,7 +470,7 @@ class _Inventor:
                 b"[%d]" % number,
                 b'{"id": "b%d", "headline": "  "}' % number,
                 b'{"id": "b%d", "headline": "Words", "action": "burned"}' % number,
-                b'{"id": "b%d", "headline": "Words", "published_at": "the day before"}' % number,
+                b'{"id": "b%d", "headline": ["Words"]}' % number,
             )
         )
         self._feed.broken.append(value)
@@ -518,9 +547,15 @@ class Results:
         with self._database.read() as connection:
             rows = {
                 name: [dict(row) for row in connection.execute(select(schema.metadata.tables[name])).mappings()]
-                for name in ("stories", "scores", "copy_keys", "dead_letters", "consumer_offsets", "classifiers")
+                for name in (
+                    *("stories", "scores", "copy_keys", "dead_letters", "consumer_offsets", "classifiers"),
+                    "dropped_fields",
+                )
             }
             kept = stored_buckets(connection)
+        dropped: Counter[tuple[str, str, str]] = Counter()  # of all days: a test may run into the next one
+        for row in rows["dropped_fields"]:
+            dropped[row["source"], row["field"], row["reason"]] += row["stories"]
         key = {row["id"]: (row["source"], row["story_id"]) for row in rows["stories"]}
         stories = {}
         for row in rows["stories"]:
@@ -542,6 +577,7 @@ class Results:
                 if row["consumer_group"] == self._group
             },
             "classifiers": {row["id"]: row["manifest"] for row in rows["classifiers"]},
+            "dropped_fields": dict(dropped),
         }
 
     def check(self) -> dict[str, dict[Any, Any]]:

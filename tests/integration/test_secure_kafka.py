@@ -45,7 +45,7 @@ def _publish(node: Apache, topic: str, file: Path, **settings: str) -> Monitor:
 def test_publishes_and_consumes_over_tls_with_scram(secure: Apache, tmp_path: Path, name: str) -> None:
     feed = invent(500, seed=11, broken=0)
     file = tmp_path / "news.jsonl"
-    file.write_bytes(b"\n".join(message.value for message in feed.messages))
+    file.write_bytes(b"\n".join(message.value or b"" for message in feed.messages))
     publisher = _publish(secure, name, file, **_settings(secure))
     assert publisher.wait(60) == 0, repr(publisher)
     assert "500 records published" in publisher.text()
@@ -63,7 +63,7 @@ def test_refusals_are_clear_errors_and_end_the_process(secure: Apache, tmp_path:
     good, wrong = _settings(secure), _settings(secure, password="wrong-horse")
     stranger = {key: value for key, value in good.items() if key != "kafka__ssl_cafile"}  # the machine's own CAs
     file = tmp_path / "news.jsonl"
-    file.write_bytes(invent(5, seed=1, broken=0).messages[0].value)
+    file.write_bytes(invent(5, seed=1, broken=0).messages[0].value or b"")
     with service(tmp_path, secure.address, name, name, f"sqlite:///{tmp_path / 'monitor.sqlite'}") as replicas:
         password = replicas.run(**wrong)
         authority = replicas.run(**stranger)

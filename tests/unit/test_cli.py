@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from databases import migrated_sqlite
 from sentiment_monitor import __version__, cli
-from sentiment_monitor.domain.news import Record
+from sentiment_monitor.domain.news import Dropped, Record
 from sentiment_monitor.errors import BrokerAway
 from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.store.alerts import Change
@@ -379,12 +379,18 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 # -- a database with something in it ----------------------------------------------------------------
 
 
+NO_TICKER = Dropped("tickers", "not_a_ticker", "'A [B]'")
+
+
 @pytest.fixture
 def filled(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'filled.sqlite'}"
     database = migrated_sqlite(tmp_path / "filled.sqlite")
     Desk(database).write(
-        *(scored(str(n), minute=MINUTE - n, label="negative", tickers=("KSB",)) for n in range(3)),
+        *(
+            scored(str(n), minute=MINUTE - n, label="negative", tickers=("KSB",), dropped=(NO_TICKER,) if n else ())
+            for n in range(3)
+        ),
         dead=[dead(3, code="not_utf8")],
     )
     alerts = Alerts(database)
@@ -422,6 +428,17 @@ def test_a_trend_is_shown_and_an_unknown_series_suggests_names(monitor: Monitor,
     assert "ticker:KSB" in ran.err
     assert monitor("trend", "ticker:NONE", "--database", filled).err.strip().endswith("has no story in that time")
     assert monitor("trend", "all", "--since", "999999999d", "--database", filled).code == 0
+
+
+def test_dropped_fields_are_shown_for_people_and_machines(monitor: Monitor, filled: str) -> None:
+    shown = monitor("dropped", "--database", filled, "--since", "2023-03-01").out
+    assert "not_a_ticker" in shown
+    assert "'A [B]'" in shown
+    assert json.loads(monitor("dropped", "--database", filled, "--since", "2023-03-10", "--json").out) == [
+        {"day": "2023-03-10", "source": "wire", "field": "tickers", "reason": "not_a_ticker", "stories": 2,
+         "example": "'A [B]'"}
+    ]  # fmt: skip
+    assert monitor("dropped", "--database", filled).out == "every field could be read\n"
 
 
 def test_dead_letters_are_listed(monitor: Monitor, filled: str) -> None:

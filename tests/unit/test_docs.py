@@ -18,9 +18,10 @@ import pytest
 import write_docs
 
 from sentiment_monitor.domain import payload
-from sentiment_monitor.domain.news import Position, Record
+from sentiment_monitor.domain.news import Position, Record, Story
 from sentiment_monitor.errors import SettingsError, UsageError
-from sentiment_monitor.ingest.decode import FIELDS, Decoder
+from sentiment_monitor.ingest.decode import Decoder
+from sentiment_monitor.ingest.fields import FIELDS
 from sentiment_monitor.ingest.instants import instant_ms
 from sentiment_monitor.notify.signature import sign
 from sentiment_monitor.settings.alerting import RuleEntry
@@ -128,7 +129,8 @@ def test_the_documented_mapping_reads_the_documented_message() -> None:
     text = section("### Feeds with other names")
     mapping = tomllib.loads(blocks(text, "toml")[0])["news"]["mapping"]
     value = blocks(text, "json")[0].encode()
-    story = Decoder(mapping).decode(Record(Position("news", 0, 0), None, value, 0))
+    (story,) = Decoder(mapping).decode(Record(Position("news", 0, 0), None, value, 0))
+    assert isinstance(story, Story)
     assert (story.source, story.story_id, story.tickers) == ("ridgewire", "4711", ("KSTR",))
     assert story.body == "Depositors wait. It is the second time."
     assert rfc3339(story.published_ms) == "2026-03-04T23:39:00Z"

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "times": set(),
     "tables": set(),
     # Rooms that know nothing of each other.
-    "ingest": {"tables"},  # files of news are sent
+    "ingest": set(),
     "enrich": set(),
     "score": {"tables"},  # files of texts are scored
     "store": set(),

@@ -47,11 +47,12 @@ def test_a_trend_as_json_has_every_step(capsys: pytest.CaptureFixture[str]) -> N
 def test_dead_letters_show_any_bytes(capsys: pytest.CaptureFixture[str]) -> None:
     letters = [
         StoredDeadLetter(1, "news", 0, 7, "not_utf8", "[/] why", b"\xff[red]\x00", 7, LAST * 60_000),
-        StoredDeadLetter(2, "news", 0, 8, "empty", "", None, None, 0),
+        StoredDeadLetter(2, "news", 0, 8, "empty", "", None, None, 0, part=4),
     ]
     print_dead_letters(letters, as_json=False)
     shown = capsys.readouterr().out
-    assert "news/0@7" in shown
+    assert "news/0@7 " in shown
+    assert "news/0@8[4]" in shown
     assert "\\xff[red]" in shown
     print_dead_letters(letters, as_json=True)
     found = json.loads(capsys.readouterr().out)

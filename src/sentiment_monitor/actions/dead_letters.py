@@ -41,13 +41,13 @@ def replay(
     actor: str,
     ids: Sequence[int],
     *,
-    refusal: Callable[[Record], str | None],
+    refusal: Callable[[KeptRecord], str | None],
     publish: Callable[[Sequence[Record]], Sequence[str | None]],
     now_ms: int,
 ) -> list[Replay]:
     """Publishes the records of dead letters again; those sent are marked and audited in one transaction.
 
-    ``refusal`` says why the service would not take a record now (None: it would); such a one is not sent. ``publish``
+    ``refusal`` says why the service would not take one now (None: it would); such a one is not sent. ``publish``
     gets them in the order in which they came, and says for each why the broker did not take it (None: acknowledged), or
     raises: nothing is marked then. A crash between the two leaves them unmarked; sent a second time they are duplicates
     of the same stories, which change nothing unless a newer version without a revision came between.
@@ -81,12 +81,12 @@ def _noted(database: Database, actor: str, acknowledged: Sequence[KeptRecord], n
     return [letter.id for letter in acknowledged if letter.id not in marked]
 
 
-def _judged(number: int, letter: KeptRecord | None, refusal: Callable[[Record], str | None]) -> Replay:
+def _judged(number: int, letter: KeptRecord | None, refusal: Callable[[KeptRecord], str | None]) -> Replay:
     if letter is None:
         return Replay(number, ReplayOutcome.UNKNOWN, "there is no such dead letter")
     if letter.replayed_ms is not None:
         return Replay(number, ReplayOutcome.ALREADY_REPLAYED, f"at {clock(letter.replayed_ms // MINUTE_MS)} UTC")
-    if reason := refusal(letter.record):
+    if reason := refusal(letter):
         return Replay(number, ReplayOutcome.UNREADABLE, reason)
     return Replay(number, ReplayOutcome.REPLAYED, f"onto topic {letter.record.position.topic}")
 

@@ -13,10 +13,12 @@ from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.ingest.decode import Decoder
+from sentiment_monitor.ingest.framing import Schemas
 from sentiment_monitor.notify.apprise import AppriseNotifier
 from sentiment_monitor.notify.contract import Notifier
 from sentiment_monitor.notify.log import LogNotifier
 from sentiment_monitor.settings import alerting
+from sentiment_monitor.settings.feed import NewsSettings
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.database import Database
 
@@ -38,17 +40,32 @@ class Policy:
     def of(cls, settings: Settings) -> Policy:
         """Reads the files, compiles the mappings, makes the notifiers. Raises SettingsError, UsageError."""
         watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
-        decoder = Decoder(**settings.news.decoder_options())
+        decoder = decoder_of(settings.news)
         rules, tellings = watched(settings)
         receivers = _receivers(settings)
         routes = Routes(tellings, {name: tuple(notifiers) for name, notifiers in receivers.items()})
         return cls(rules, routes, receivers, watchlist, decoder)
 
     def close(self) -> None:
-        """Gives back what the notifiers hold."""
+        """Gives back what decoder and notifiers hold."""
+        self.decoder.close()
         for notifiers in self.receivers.values():
             for notifier in notifiers.values():
                 notifier.close()
+
+
+def decoder_of(news: NewsSettings) -> Decoder:
+    """What reads records by these settings. Raises SettingsError."""
+    return Decoder(**news.decoder_options(), schemas=_schemas(news))
+
+
+def _schemas(news: NewsSettings) -> Schemas | None:
+    if news.schema_registry is None:
+        return None
+    from sentiment_monitor.ingest.registry import SchemaRegistry  # an HTTP client, for those who want it, as below
+
+    password = news.schema_registry_password.get_secret_value() if news.schema_registry_password else ""
+    return SchemaRegistry(news.schema_registry, username=news.schema_registry_username or "", password=password)
 
 
 def watched(settings: Settings) -> tuple[tuple[Rule, ...], dict[str, Telling]]:

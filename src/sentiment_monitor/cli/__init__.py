@@ -36,6 +36,7 @@ app.command(short_help="Measure a classifier on labelled text.")(classifier.eval
 app.command(short_help="Race the engines on this machine.")(classifier.bench)
 app.command(short_help="Train and measure a classifier of your own.")(classifier.retrain)
 app.command(short_help="Show how a series went.")(database.trend)
+app.command(short_help="Show fields that could not be read.")(database.dropped)
 app.command()(database.migrate)
 app.command(short_help="Check the trend against a recomputation.")(database.verify)
 app.command("config", short_help="Check the settings and print them.")(service.show_config)

@@ -1,4 +1,4 @@
-"""What the database holds: trend, migrate, verify."""
+"""What the database holds: trend, dropped, migrate, verify."""
 
 from __future__ import annotations
 
@@ -47,6 +47,30 @@ def trend(
             hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
             raise UsageError(f"{terminal.plain(series)} has no story in that time{hint}")
         terminal.print_trend(series, points, width, as_json=as_json)
+
+
+def dropped(
+    since: Annotated[str, typer.Option(help="Begin: a day (2023-03-09) or a span back from now (7d).")] = "7d",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many rows.")] = 50,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which fields of messages could not be read. Their stories are stored, without them.
+
+    Example: monitor dropped --since 30d
+    """
+    import time
+
+    from sentiment_monitor import terminal
+    from sentiment_monitor.store import dropped_fields
+    from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, span
+
+    now = time.time_ns() // 1_000_000 // MINUTE_MS
+    start, _, _ = span(since, None, None, now, dashes="--")
+    with options.opened(config, database) as opened, opened.read() as connection:
+        counts = dropped_fields.counts(connection, start // DAY_MINUTES, limit)
+        terminal.print_dropped(counts, as_json=as_json)
 
 
 def migrate(config: ConfigOption = None, database: DatabaseOption = None) -> None:

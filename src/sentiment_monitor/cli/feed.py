@@ -58,7 +58,7 @@ def publish(
     settings = options.load_settings(config, options.given(kafka={"topics": topic, "bootstrap_servers": bootstrap}))
     from sentiment_monitor import tables, terminal
     from sentiment_monitor.ingest import publish as publishing
-    from sentiment_monitor.ingest.decode import FIELDS
+    from sentiment_monitor.ingest.fields import FIELDS
 
     columns = options.pairs("--map", mapping)
     for field in columns:

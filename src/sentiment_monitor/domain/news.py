@@ -54,11 +54,20 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A field of a message that could not be read, and was left out or cut."""
+
+    field: str
+    reason: str  # stable, see docs/data-contract.md
+    example: str  # the value, or its beginning, for people
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """One news item as its message tells it, decoded and checked but not yet enriched."""
 
     source: str
-    story_id: str  # unique within the source; a hash of source, url and headline when the feed has none
+    story_id: str  # unique within the source; a hash of source, url, headline and day when the feed has none
     action: Action
     revision: int | None  # None: the feed does not number revisions, arrival order decides
     headline: str
@@ -68,6 +77,8 @@ class Story:
     tickers: tuple[str, ...]
     language: str | None
     position: Position
+    part: int | None = None  # place within the record, from 0; None: the record is the story
+    dropped: tuple[Dropped, ...] = ()  # at most one a field and reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +142,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class ScoredStory:
-    """What the hot loop stores for one readable record."""
+    """What the hot loop stores for one readable story."""
 
     enriched: EnrichedStory
     score: Score | None  # None for a deletion
@@ -139,8 +150,9 @@ class ScoredStory:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that cannot be processed, with the reason."""
+    """A record that cannot be processed, or one story of several in it, with the reason."""
 
     record: Record
     code: str  # stable, see docs/data-contract.md
     detail: str  # for people
+    part: int | None = None  # place of the story within the record, from 0; None: the record as a whole

@@ -1,216 +1,242 @@
-"""Bytes to :class:`~sentiment_monitor.domain.Story`, or a coded reason why not."""
+"""A record to its stories, or a coded reason why not."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import jmespath
-import msgspec
+from jmespath.functions import Functions
 
-from sentiment_monitor.domain.news import Action, Record, Story
+from sentiment_monitor.domain.news import Action, DeadLetter, Record, Story
 from sentiment_monitor.errors import RecordError, SettingsError
-from sentiment_monitor.ingest.instants import instant_ms, is_blank
-from sentiment_monitor.tables import null_for_nan
+from sentiment_monitor.ingest import fields
+from sentiment_monitor.ingest.fields import FIELDS, Losses
+from sentiment_monitor.ingest.framing import Framing, Schemas
+from sentiment_monitor.ingest.recognise import object_looks_like
 
-FIELDS = (
-    "id",
-    "action",
-    "revision",
-    "headline",
-    "body",
-    "source",
-    "url",
-    "published_at",
-    "tickers",
-    "language",
-)
-"""Names a message may use, and the names a mapping may set."""
+MAX_STORIES = 10_000  # of one record
+ENVELOPE = "_envelope"
+"""The name under which a mapping finds the whole message, where ``stories`` has taken the story out of it."""
+RECORD = "_record"
+"""The name under which a mapping finds the record's ``topic``, ``partition``, ``offset``, ``key`` and ``timestamp``."""
+KEY_FIELDS = ("id", "source")
+"""Fields of a deletion that a record's key can give."""
 
-MAX_HEADLINE_CHARACTERS = 10_000
-MAX_ID_CHARACTERS = 512
-MAX_SOURCE_CHARACTERS = 128
-MAX_TICKERS = 100
-MAX_REVISION = 2**62
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # all but tab and line ends
-_TICKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-:=^]{0,19}")
-_CODE = re.compile(r"[a-z]{2,3}")
+# What an expression may raise of a message besides JMESPath's own errors (a number that is infinite, say).
+_EXPRESSION_ERRORS = (jmespath.exceptions.JMESPathError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 class Decoder:
     """Decodes records with one feed mapping.
 
-    ``mapping`` gives a JMESPath expression per field for feeds with other names; a field that it does not
-    mention is read under its own name. ``default_source`` names the source of messages that name none.
+    ``mapping`` gives a JMESPath expression per field for feeds with other names; a field that it does not mention is
+    read under its own name. ``stories`` is a JMESPath expression for the story, or the list of stories, within a
+    message. ``default_source`` names the source of messages that name none. ``tombstones`` says what a record without
+    a value means: nothing, or the deletion of the story that the record's key names, by the expressions of ``key`` or
+    as it is.
     """
 
     def __init__(
-        self, mapping: Mapping[str, str] | None = None, *, default_source: str = "unknown", max_bytes: int = 1_000_000
+        self,
+        mapping: Mapping[str, str] | None = None,
+        *,
+        stories: str = "",
+        default_source: str = "unknown",
+        max_bytes: int = 1_000_000,
+        tombstones: Literal["skip", "delete"] = "skip",
+        key: Mapping[str, str] | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
-        self._paths: dict[str, Any] = {}
-        for field, expression in (mapping or {}).items():
-            if field not in FIELDS:
-                raise SettingsError(f"mapping: unknown field {field!r}; fields are {', '.join(FIELDS)}")
-            try:
-                self._paths[field] = jmespath.compile(expression)
-            except jmespath.exceptions.JMESPathError as error:
-                raise SettingsError(f"mapping: {field} = {expression!r} is not JMESPath: {error}") from None
+        self._paths = _paths("mapping", mapping or {}, FIELDS)
+        self._stories: Any = _path("stories", "stories", stories) if stories.strip() else None
+        used = " ".join((mapping or {}).values())
+        self._with_envelope, self._with_record = ENVELOPE in used, RECORD in used
+        self._deletes, self._key_paths = tombstones == "delete", _paths("key", key or {}, KEY_FIELDS)
         self._default_source = default_source.strip().lower()
         self._max_bytes = max_bytes
-        self._json = msgspec.json.Decoder()
+        self._framing = Framing(max_bytes, schemas)
 
-    def decode(self, record: Record) -> Story:
-        """Returns the story a record carries.
+    def decode(self, record: Record) -> Sequence[Story | DeadLetter]:
+        """The stories a record carries, and a dead letter for each of several that cannot be read; none of a tombstone.
 
-        Raises RecordError with one of the codes ``empty``, ``too_large``, ``not_utf8``, ``not_json``,
-        ``not_object``, ``mapping_failed``, ``no_headline``, ``bad_field``, ``bad_action``, ``bad_revision``,
-        ``bad_time``.
+        Raises RecordError with one of the codes ``empty``, ``too_large``, ``bad_frame``, ``unknown_schema``,
+        ``not_utf8``, ``not_json``, ``not_object``, ``no_stories``, ``too_many_stories``, ``bad_key``,
+        ``mapping_failed``, ``no_headline``, ``bad_field``, ``bad_action``, ``bad_revision``, ``bad_time``; RegistryAway
+        while the schema registry does not answer, RegistryRefused.
         """
-        message = self._message(record)
-        return self._story(message, record)
+        if record.value is None:
+            return self._tombstone(record)
+        message = self._framing.open(record.value)
+        if self._stories is not None:
+            return self._within(message, record)
+        if isinstance(message, list):
+            return self._several(message, message, record)
+        return [self._story(_object(message), message, record)]
 
-    def _message(self, record: Record) -> dict[str, Any]:
-        value = record.value
-        if not value:
-            raise RecordError("empty", "the record has no value")
-        if len(value) > self._max_bytes:
-            raise RecordError("too_large", f"{len(value)} bytes, at most {self._max_bytes} are read")
+    def close(self) -> None:
+        """Closes the connections to the schema registry, if there is one."""
+        self._framing.close()
+
+    # -- which stories ----------------------------------------------------------------------------
+
+    def _within(self, message: Any, record: Record) -> Sequence[Story | DeadLetter]:
         try:
-            # A byte-order mark is legal UTF-8 that JSON parsers refuse; some feeds send one.
-            message = self._json.decode(value.removeprefix(b"\xef\xbb\xbf"))
-        except msgspec.DecodeError as error:
-            message = _lenient(value, error)
-        except RecursionError:
-            raise RecordError("not_json", "nested too deeply") from None
-        except UnicodeDecodeError as error:
-            raise RecordError("not_utf8", str(error)) from None
-        if not isinstance(message, dict):
-            raise RecordError("not_object", f"JSON {type(message).__name__}, expected an object")
-        if not self._paths:
-            return message
-        mapped = dict(message)
-        for field, path in self._paths.items():
-            try:
-                mapped[field] = path.search(message)
-            except jmespath.exceptions.JMESPathError as error:
-                raise RecordError("mapping_failed", f"{field}: {error}") from None
-        return mapped
+            stories = self._stories.search(message)
+        except _EXPRESSION_ERRORS as error:
+            raise RecordError("mapping_failed", f"stories: {error}") from None
+        stories = self._framing.within(stories)
+        if stories is None:
+            looks = object_looks_like(message) if isinstance(message, dict) else None
+            raise RecordError("no_stories", "news.stories finds nothing" + (f"; {looks}" if looks else ""))
+        if isinstance(stories, list):
+            return self._several(stories, message, record)
+        return [self._story(_object(stories), message, record)]
 
-    def _story(self, message: dict[str, Any], record: Record) -> Story:
-        action = _action(message.get("action"))
-        given_id = _scalar(message, "id", MAX_ID_CHARACTERS)
-        headline = _scalar(message, "headline", MAX_HEADLINE_CHARACTERS)
+    def _several(self, stories: list[Any], message: Any, record: Record) -> Sequence[Story | DeadLetter]:
+        if len(stories) > MAX_STORIES:
+            raise RecordError("too_many_stories", f"{len(stories)} stories, at most {MAX_STORIES} are read of a record")
+        readings: list[Story | DeadLetter] = []
+        for part, story in enumerate(stories):
+            try:
+                readings.append(self._story(_object(self._framing.within(story)), message, record, part))
+            except RecordError as error:
+                readings.append(DeadLetter(record, error.code, error.detail, part))
+        return readings
+
+    def _tombstone(self, record: Record) -> Sequence[Story]:
+        if not self._deletes or record.key is None:
+            return ()
+        losses: Losses = []
+        if self._key_paths:
+            key = self._framing.open(record.key)
+            named = {field: _searched(path, key, field, losses) for field, path in self._key_paths.items()}
+        else:
+            named = {"id": record.key.decode("utf-8", "replace")}
+        story_id = fields.read_id(named, losses)
+        if not story_id:
+            raise RecordError("bad_key", "a tombstone whose key gives no id: see [news.key]")
+        return [
+            Story(
+                source=fields.read_source(named, losses) or self._default_source,
+                story_id=story_id,
+                action=Action.DELETED,
+                revision=None,
+                headline="",
+                body="",
+                url="",
+                published_ms=fields.read_published_ms(None, record.timestamp_ms, losses),
+                tickers=(),
+                language=None,
+                position=record.position,
+                dropped=tuple(losses),
+            )
+        ]
+
+    # -- one story --------------------------------------------------------------------------------
+
+    def _story(self, given: dict[str, Any], envelope: Any, record: Record, part: int | None = None) -> Story:
+        losses: Losses = []
+        message = self._mapped(given, envelope, record, losses) if self._paths else given
+        action = fields.read_action(message.get("action"))
+        given_id = fields.read_id(message, losses)
+        headline = fields.read_text(message, "headline", losses)
         if not headline and not (action is Action.DELETED and given_id):
-            raise RecordError("no_headline", "headline is missing or blank")
-        source = _source(message) or self._default_source
-        url = _scalar(message, "url", 4_000)
+            raise _headless(given, action, losses)
+        source = fields.read_source(message, losses) or self._default_source
+        url = fields.read_url(message, losses)
+        published_ms = fields.read_published_ms(message.get("published_at"), record.timestamp_ms, losses)
         return Story(
             source=source,
-            story_id=given_id or _hash_id(source, url, headline),
+            story_id=given_id or fields.hash_id(source, url, headline, published_ms),
             action=action,
-            revision=_revision(message.get("revision")),
-            headline=headline,
-            body=_scalar(message, "body", self._max_bytes),
-            url=url,
-            published_ms=instant_ms(message.get("published_at"), record.timestamp_ms),
-            tickers=_tickers(message.get("tickers")),
-            language=_language(message.get("language")),
+            revision=fields.read_revision(message.get("revision"), action, losses),
+            headline=fields.cut(headline, "headline", fields.MAX_HEADLINE_CHARACTERS, losses),
+            body=fields.cut(fields.read_text(message, "body", losses), "body", self._max_bytes, losses),
+            url=fields.whole_url(url, losses),
+            published_ms=published_ms,
+            tickers=fields.read_tickers(message.get("tickers"), losses),
+            language=fields.read_language(message.get("language"), losses),
             position=record.position,
+            part=part,
+            dropped=tuple(losses),
         )
 
+    def _mapped(self, message: dict[str, Any], envelope: Any, record: Record, losses: Losses) -> dict[str, Any]:
+        scope = message
+        if self._with_envelope:
+            scope = {**scope, ENVELOPE: envelope}
+        if self._with_record:
+            scope = {**scope, RECORD: _place(record)}
+        mapped = dict(message)
+        for field, path in self._paths.items():
+            mapped[field] = _searched(path, scope, field, losses)
+        return mapped
 
-def _lenient(value: bytes, refusal: msgspec.DecodeError) -> Any:
-    """What is not quite JSON and sent all the same: half an emoji, where a text was cut, and NaN for nothing."""
+
+def _searched(path: Any, message: Any, field: str, losses: Losses) -> Any:
+    """What an expression finds; nothing where it cannot be applied. Raises RecordError for the action."""
     try:
-        return json.loads(value.decode("utf-8-sig"), parse_constant=null_for_nan, parse_float=_finite)
-    except UnicodeDecodeError as error:
-        raise RecordError("not_utf8", str(error)) from None
-    except (ValueError, RecursionError):
-        raise RecordError("not_json", str(refusal)) from None
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise ValueError(digits)
-    return number
-
-
-def _scalar(message: dict[str, Any], field: str, limit: int) -> str:
-    value = message.get(field)
-    if value is None:
-        return ""
-    if isinstance(value, bool | list | dict):
-        raise RecordError("bad_field", f"{field}: expected text, got {type(value).__name__}")
-    text = str(value)
-    # PostgreSQL cannot store NUL, terminals obey ESC, and a lone surrogate cannot be encoded at all.
-    if not text.isprintable():
-        text = _CONTROLS.sub("", text)
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode("utf-8")
-    text = text.strip()
-    if len(text) > limit:
-        raise RecordError("bad_field", f"{field}: {len(text)} characters, at most {limit} are read")
-    return text
-
-
-def _source(message: dict[str, Any]) -> str:
-    source = _scalar(message, "source", MAX_SOURCE_CHARACTERS).lower()
-    if len(source) > MAX_SOURCE_CHARACTERS:  # some letters are longer in lower case (İ)
-        raise RecordError("bad_field", f"source: {len(source)} characters, at most {MAX_SOURCE_CHARACTERS} are read")
-    return source
-
-
-def _action(value: object) -> Action:
-    if is_blank(value):
-        return Action.CREATED
-    try:
-        return Action(str(value).strip().lower())
-    except ValueError:
-        raise RecordError("bad_action", f"{value!r:.60} is none of created, updated, deleted") from None
-
-
-def _revision(value: object) -> int | None:
-    if is_blank(value):
+        return path.search(message)
+    except _EXPRESSION_ERRORS as error:
+        if field == "action":
+            raise RecordError("mapping_failed", f"{field}: {error}") from None
+        fields.note(losses, field, "mapping_failed", str(error))
         return None
+
+
+def _headless(message: dict[str, Any], action: Action, losses: Losses) -> RecordError:
+    """Why there is no headline, or for a deletion no id."""
+    for loss in losses:
+        if loss.field == "headline" and loss.reason == "mapping_failed":
+            return RecordError("mapping_failed", f"headline: {loss.example}")
+        if loss.field == "headline" and loss.reason == "wrong_type":
+            return RecordError("bad_field", f"headline: expected text, got {loss.example}")
+    looks = object_looks_like(message)
+    missing = "a deletion without id and headline" if action is Action.DELETED else "headline is missing or blank"
+    return RecordError("no_headline", f"{missing}; {looks}" if looks else missing)
+
+
+def _object(message: Any) -> dict[str, Any]:
+    if isinstance(message, dict):
+        return message
+    raise RecordError("not_object", f"JSON {type(message).__name__}, expected an object")
+
+
+def _place(record: Record) -> dict[str, Any]:
+    position = record.position
+    return {
+        "topic": position.topic,
+        "partition": position.partition,
+        "offset": position.offset,
+        "key": None if record.key is None else record.key.decode("utf-8", "replace"),
+        "timestamp": record.timestamp_ms,
+    }
+
+
+def _paths(setting: str, expressions: Mapping[str, str], known: Sequence[str]) -> dict[str, Any]:
+    """Compiled expressions by field. Raises SettingsError."""
+    for field in expressions:
+        if field not in known:
+            raise SettingsError(f"{setting}: unknown field {field!r}; fields are {', '.join(known)}")
+    return {field: _path(setting, field, expression) for field, expression in expressions.items()}
+
+
+def _path(setting: str, field: str, expression: str) -> Any:
     try:
-        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
-            raise ValueError
-        number = int(value)  # type: ignore[call-overload]  # anything int() refuses is the error we report
-    except (TypeError, ValueError, OverflowError):
-        raise RecordError("bad_revision", f"{value!r:.60} is not a whole number") from None
-    if not 0 <= number <= MAX_REVISION:
-        raise RecordError("bad_revision", f"{number!s:.40} is out of range")
-    return int(number)
+        path = jmespath.compile(expression)
+    except jmespath.exceptions.JMESPathError as error:
+        raise SettingsError(f"{setting}: {field} = {expression!r} is not JMESPath: {error}") from None
+    for name in _functions(path.parsed):  # the library itself would say so for each message
+        if name not in Functions.FUNCTION_TABLE:
+            raise SettingsError(f"{setting}: {field} = {expression!r}: JMESPath has no function {name}")
+    return path
 
 
-def _tickers(value: object) -> tuple[str, ...]:
-    if value is None or value == "":
-        return ()
-    if isinstance(value, str):
-        value = value.split(",")
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise RecordError("bad_field", "tickers: expected a list of text or a comma-separated text")
-    tickers = {item.strip().lstrip("$").upper() for item in value if item.strip()}
-    if len(tickers) > MAX_TICKERS:
-        raise RecordError("bad_field", f"tickers: {len(tickers)} names, at most {MAX_TICKERS}")
-    if bad := next((item for item in sorted(tickers) if not _TICKER.fullmatch(item)), None):
-        raise RecordError("bad_field", f"tickers: {bad!r:.40} is not a ticker")
-    return tuple(sorted(tickers))
-
-
-def _language(value: object) -> str | None:
-    """The ISO 639 code; None for what is no code, so that the text itself is asked."""
-    if not isinstance(value, str):
-        return None
-    code = value.strip().lower().replace("_", "-").split("-")[0]
-    return code if _CODE.fullmatch(code) else None
-
-
-def _hash_id(source: str, url: str, headline: str) -> str:
-    return hashlib.sha256("\x1f".join((source, url, headline)).encode()).hexdigest()[:32]
+def _functions(node: Any) -> Iterator[str]:
+    """The functions that a parsed expression calls."""
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        if isinstance(child, dict):
+            yield from _functions(child)

@@ -14,7 +14,7 @@ from kafka.admin import KafkaAdminClient
 from sentiment_monitor.domain.news import Record
 from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError
 from sentiment_monitor.ingest.client import REFUSED, connection_error, refusal, strict_client
-from sentiment_monitor.ingest.decode import FIELDS
+from sentiment_monitor.ingest.fields import FIELDS
 from sentiment_monitor.ingest.instants import instant_ms
 
 _RECORD_REFUSED = (

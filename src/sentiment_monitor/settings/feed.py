@@ -121,10 +121,27 @@ class NewsSettings(Section):
         default_factory=dict,
         description='JMESPath per field for feeds with other names, e.g. headline = "title".',
     )
+    stories: str = Field(
+        "",
+        description='JMESPath for the story, or the list of stories, within a message, e.g. "data[]". The mapping then '
+        "finds the whole message as _envelope. Empty: the message is the story, or a list of stories.",
+    )
+    tombstones: Literal["skip", "delete"] = Field(
+        "skip", description="What a record without a value means: nothing, or the deletion of the story its key names."
+    )
+    key: dict[str, str] = Field(
+        default_factory=dict,
+        description="JMESPath for id and source in a tombstone's key in JSON; empty: the key as it is is the id.",
+    )
+    schema_registry: str | None = Field(
+        None, pattern=r"^https?://", description="Address of a schema registry (Confluent's interface), to read Avro."
+    )
+    schema_registry_username: str | None = Field(None, description="User of the schema registry.")
+    schema_registry_password: SecretStr | None = Field(None, description="Password of the schema registry.")
     default_source: str = Field("unknown", description="Source of messages that name none.")
     watchlist: Path | None = Field(None, description="File of companies, one a line: AAPL, Apple, Apple Inc.")
     max_message_bytes: int = Field(
-        1_000_000, ge=1_000, le=100_000_000, description="A larger message is dead-lettered."
+        1_000_000, ge=1_000, le=100_000_000, description="A larger message, unpacked, is dead-lettered."
     )
     future_tolerance_minutes: int = Field(
         10, ge=0, le=525_600, description="A story dated further ahead than this counts at the time it was received."
@@ -135,6 +152,9 @@ class NewsSettings(Section):
         """What decides whether and how a record is read, under the decoder's names."""
         return {
             "mapping": self.mapping,
+            "stories": self.stories,
+            "tombstones": self.tombstones,
+            "key": self.key,
             "default_source": self.default_source,
             "max_bytes": self.max_message_bytes,
         }

@@ -28,6 +28,7 @@ class StoredDeadLetter:
     value_bytes: int | None
     received_ms: int
     replayed_ms: int | None = None
+    part: int | None = None  # place of the story within the record; None: the record as a whole
 
 
 def put_aside(connection: Connection, letters: Sequence[DeadLetter], now_ms: int) -> None:
@@ -58,6 +59,7 @@ def recent(connection: Connection, limit: int, most_bytes: int | None = None) ->
             value_bytes=row["value_bytes"],
             received_ms=row["received_ms"],
             replayed_ms=row["replayed_ms"],
+            part=row["kafka_part"],
         )
         for row in rows
     ]
@@ -71,6 +73,7 @@ class KeptRecord:
     code: str
     record: Record
     replayed_ms: int | None
+    part: int | None  # place of the story within the record; None: the record as a whole
 
 
 def kept(connection: Connection, ids: Sequence[int]) -> list[KeptRecord]:
@@ -90,6 +93,7 @@ def kept(connection: Connection, ids: Sequence[int]) -> list[KeptRecord]:
                 row["received_ms"] if row["timestamp_ms"] is None else row["timestamp_ms"],
             ),
             replayed_ms=row["replayed_ms"],
+            part=row["kafka_part"],
         )
         for row in rows
     ]
@@ -121,4 +125,5 @@ def _row(letter: DeadLetter, now_ms: int) -> dict[str, Any]:
         "raw_value": letter.record.value,
         "timestamp_ms": letter.record.timestamp_ms if letter.record.timestamp_ms > 0 else None,
         "received_ms": now_ms,
+        "kafka_part": letter.part,
     }

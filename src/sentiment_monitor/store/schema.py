@@ -58,6 +58,7 @@ stories = Table(
     Column("kafka_topic", String(249), nullable=False),
     Column("kafka_partition", Integer, nullable=False),
     Column("kafka_offset", BigInteger, nullable=False),
+    Column("kafka_part", Integer, comment="place within its record, from 0; null: the record is the story"),
     UniqueConstraint("story_id", "source"),
     Index(None, "minute"),
     Index(None, "copy_of"),
@@ -136,7 +137,21 @@ dead_letters = Table(
     Column("received_ms", BigInteger, nullable=False),
     Column("timestamp_ms", BigInteger, comment="the record's own time; null where it is not known"),
     Column("replayed_ms", BigInteger, comment="sent again; null: never"),
+    Column("kafka_part", Integer, comment="place of the story within the record, from 0; null: the record"),
     Index(None, "kafka_topic", "kafka_partition", "kafka_offset"),
+)
+
+dropped_fields = Table(
+    "dropped_fields",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False, comment="days since 1970, UTC, of receipt"),
+    Column("source", String(128), primary_key=True),
+    Column("field", String(32), primary_key=True),
+    Column("reason", String(32), primary_key=True),
+    Column("stories", BigInteger, nullable=False, comment="stories read without the field, or with part of it"),
+    Column("example", Text, nullable=False, comment="what the field held, of one of them"),
+    Column("updated_ms", BigInteger, nullable=False),
+    comment="fields of messages that could not be read; their stories are stored",
 )
 
 alerts = Table(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sentiment_monitor.domain.news import DeadLetter
 from sentiment_monitor.errors import FatalError
+
+_REASONS = 3  # named when the process stops
+_MOST_DETAIL = 200  # characters of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,33 +23,51 @@ class DeadLetterCeiling:
 
 
 class CeilingGuard:
-    """Counts dead letters among the records that pass, of which there may be any number."""
+    """Counts dead letters among the stories and unreadable records that pass, of which there may be any number."""
 
     def __init__(self, ceiling: DeadLetterCeiling) -> None:
         self._ceiling = ceiling
-        self._recent: deque[bool] = deque(maxlen=ceiling.window)
-        self._dead = 0
+        self._recent: deque[str | None] = deque(maxlen=ceiling.window)  # the code of a dead letter
+        self._dead: Counter[str] = Counter()  # of the recent ones, by code
+        self._latest: dict[str, DeadLetter] = {}  # by code
         self._consecutive = 0
 
     def check(self, items: Sequence[object]) -> None:
-        """Counts what became of the next records. Raises FatalError when dead letters are too many."""
+        """Counts what became of the next ones. Raises FatalError when dead letters are too many."""
         for item in items:
-            dead = isinstance(item, DeadLetter)
-            if len(self._recent) == self._recent.maxlen:
-                self._dead -= self._recent[0]
-            self._recent.append(dead)
-            self._dead += dead
-            self._consecutive = self._consecutive + 1 if dead else 0
-            reason = f"{item.code}: {item.detail}" if isinstance(item, DeadLetter) else ""
+            if len(self._recent) == self._recent.maxlen and (oldest := self._recent[0]) is not None:
+                self._dead[oldest] -= 1
+            if not isinstance(item, DeadLetter):
+                self._recent.append(None)
+                self._consecutive = 0
+                continue
+            self._recent.append(item.code)
+            self._dead[item.code] += 1
+            self._latest[item.code] = item
+            self._consecutive += 1
             if self._consecutive >= self._ceiling.max_consecutive:
                 raise FatalError(
-                    f"{self._consecutive} records in a row could not be read or stored (last: {reason}). Nothing is "
+                    f"{self._consecutive} records in a row could not be read or stored.{self._reasons()} Nothing is "
                     "lost: they stay in Kafka. Is the mapping in the settings right for this feed? If they are to be "
                     "put aside all the same, raise dead_letters.max_consecutive."
                 )
-            if len(self._recent) == self._recent.maxlen and self._dead > self._ceiling.max_ratio * len(self._recent):
+            dead = self._dead.total()
+            if len(self._recent) == self._recent.maxlen and dead > self._ceiling.max_ratio * len(self._recent):
                 raise FatalError(
-                    f"{self._dead} of the last {len(self._recent)} records could not be read or stored (last: "
-                    f"{reason}). Nothing is lost: they stay in Kafka. See `monitor dead-letters`, then mend the feed "
-                    "or its mapping, or raise dead_letters.max_ratio."
+                    f"{dead} of the last {len(self._recent)} records could not be read or stored.{self._reasons()} "
+                    "Nothing is lost: they stay in Kafka. See `monitor dead-letters`, then mend the feed or its "
+                    "mapping, or raise dead_letters.max_ratio."
                 )
+
+    def _reasons(self) -> str:
+        """The commonest reasons of the recent ones, with an example each."""
+        reasons = [(code, number) for code, number in self._dead.most_common(_REASONS) if number]
+        return "".join(
+            f" {number} {code}, such as {_place(self._latest[code])}: {self._latest[code].detail[:_MOST_DETAIL]};"
+            for code, number in reasons
+        )
+
+
+def _place(letter: DeadLetter) -> str:
+    position = letter.record.position
+    return f"{position.topic}/{position.partition}@{position.offset}"

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Partition, Record, ScoredStory
+from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Partition, Position, Record, ScoredStory
 from sentiment_monitor.errors import FatalError
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 Item = EnrichedStory | ScoredStory | DeadLetter
-"""What a record has become on its way."""
+"""What a story, or a record that is none, has become on its way."""
 
 
 @dataclass(slots=True)
@@ -26,10 +26,11 @@ class Parcel:
     next_offset: int
     fetched_at: float  # monotonic seconds
     records: Sequence[Record]
-    items: list[Item] = field(default_factory=list)  # one a record, once prepared
+    items: list[Item] = field(default_factory=list)  # once prepared: any number a record, in the records' order
 
     def __len__(self) -> int:
-        return len(self.records)
+        """How much work it is: its records, or its stories where a record holds several."""
+        return max(len(self.records), len(self.items))
 
     @property
     def minutes(self) -> list[int]:
@@ -62,6 +63,12 @@ def isolating(
             return [dead_letter(batch[0], error)]
         middle = len(batch) // 2
         return isolating(batch[:middle], work, dead_letter) + isolating(batch[middle:], work, dead_letter)
+
+
+def record_at(parcels: Sequence[Parcel], position: Position) -> Record:
+    """The record at a position, which lies in one of the parcels."""
+    records = (record for parcel in parcels for record in parcel.records)
+    return next(record for record in records if record.position == position)
 
 
 def place_of(record: Record) -> dict[str, object]:

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from sentiment_monitor.domain.news import EnrichedStory, Partition, Record, Story
+from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Partition, Record, ScoredStory, Story
 from sentiment_monitor.errors import BrokerAway
 from sentiment_monitor.ingest.source import Fetched, Source
 from sentiment_monitor.score.contract import Classifier
 from sentiment_monitor.store.stories.transaction import Written
 from sentiment_monitor.stream.ceiling import DeadLetterCeiling
+from sentiment_monitor.stream.dropped import DroppedFields
 from sentiment_monitor.stream.event_time import EventTime
 from sentiment_monitor.stream.handoff import Closed, Handoff
 from sentiment_monitor.stream.parcel import Parcel
@@ -39,7 +40,7 @@ _NOTHING_ASSIGNED_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in records. Memory is bounded by their sum times the largest message."""
+    """Sizes in records, in stories where a record holds several. Memory: their sum times the largest message."""
 
     waiting: int = 2_000  # fetched, not yet prepared
     prepared: int = 1_000
@@ -62,7 +63,8 @@ class Progress:
 class Pipeline:
     """Runs until :meth:`stop`, an error, or (``exit_when_idle``) the source is read out.
 
-    ``decode`` and ``enrich`` may raise RecordError; ``enrich`` answers in the order of its stories. ``now_ms`` is
+    ``decode`` answers with a record's stories, of which there may be none, and with a dead letter for each that cannot
+    be read. It and ``enrich`` may raise RecordError; ``enrich`` answers in the order of its stories. ``now_ms`` is
     the wall clock. ``on_stored(minute)`` is called by the writing thread after each transaction with the event-time
     minute up to which (exclusive) every partition has been stored; None means that nothing is known yet.
     """
@@ -71,7 +73,7 @@ class Pipeline:
         self,
         *,
         source: Source,
-        decode: Callable[[Record], Story],
+        decode: Callable[[Record], Sequence[Story | DeadLetter]],
         enrich: Callable[[Sequence[Story], int], list[EnrichedStory]],
         classifier: Classifier,
         writer: Writer,
@@ -95,7 +97,7 @@ class Pipeline:
         for stage, queue in (("prepare", self._waiting), ("score", self._prepared), ("write", self._scored)):
             self.metrics.stage_waiting_records.labels(stage).set_function(queue.__len__)
         self._now_ms = now_ms
-        self._preparing = Preparing(decode, enrich, now_ms)
+        self._preparing = Preparing(decode, enrich, now_ms, self._aborting)
         self._scoring = Scoring(classifier)
         self._writing = Writing(writer, now_ms, ceiling or DeadLetterCeiling(), self._aborting)
         self._failure: BaseException | None = None
@@ -103,6 +105,7 @@ class Pipeline:
         self._to_commit: dict[Partition, int] = {}
         self._to_reposition: set[Partition] = set()
         self._event_time = EventTime()
+        self._dropped = DroppedFields(self.metrics)
         self._in_flight: Counter[Partition] = Counter()  # parcels fetched and not yet done with
         self.progress = Progress()
         self.read_out = False  # run() ended because nothing was left, not because it was told to
@@ -272,13 +275,14 @@ class Pipeline:
         now = time.monotonic()
         parcels = [parcel for run in outcome.stored.values() for parcel in run]
         written = outcome.written
-        records = sum(map(len, parcels))
+        records = sum(len(parcel.records) for parcel in parcels)
         progress = self.progress
         progress.batches += 1
         progress.records += records
         progress.written += written
         progress.last_minute = self._event_time.newest
         self._measure(parcels, records, written, now)
+        self._dropped.seen([item for parcel in parcels for item in parcel.items if isinstance(item, ScoredStory)], now)
         _log.info(
             "batch.stored",
             records=records,

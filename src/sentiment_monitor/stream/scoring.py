@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from sentiment_monitor.domain.news import Action, DeadLetter, EnrichedStory, Record, Score, ScoredStory, Text
+from sentiment_monitor.domain.news import Action, DeadLetter, EnrichedStory, Score, ScoredStory, Text
 from sentiment_monitor.score.contract import Classifier
-from sentiment_monitor.stream.parcel import Parcel, isolating
+from sentiment_monitor.stream.parcel import Parcel, isolating, record_at
 
 _log = structlog.get_logger()
 
@@ -30,9 +30,9 @@ class Scoring:
         ]
         scores = iter(
             isolating(
-                [(parcel.records[i], item) for parcel, i, item in places if item.story.action is not Action.DELETED],
-                lambda batch: self.classifier.score([Text(item.text, item.body_text) for _, item in batch]),
-                _dead,
+                [item for _, _, item in places if item.story.action is not Action.DELETED],
+                lambda batch: self.classifier.score([Text(item.text, item.body_text) for item in batch]),
+                lambda unfit, error: _dead(parcels, unfit, error),
             )
         )
         for parcel, index, item in places:
@@ -45,7 +45,8 @@ class Scoring:
         return score if score is None or known else replace(score, degraded=True)
 
 
-def _dead(unfit: tuple[Record, EnrichedStory], error: Exception) -> DeadLetter:
-    record, story = unfit
-    _log.error("record.score_failed", exc_info=error, headline=story.text[:80])
-    return DeadLetter(record, "score_failed", f"{type(error).__name__}: {error}")
+def _dead(parcels: Sequence[Parcel], unfit: EnrichedStory, error: Exception) -> DeadLetter:
+    story = unfit.story
+    _log.error("record.score_failed", exc_info=error, headline=unfit.text[:80])
+    record = record_at(parcels, story.position)
+    return DeadLetter(record, "score_failed", f"{type(error).__name__}: {error}", story.part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from sentiment_monitor.domain.news import DeadLetter, Partition, ScoredStory
 from sentiment_monitor.errors import DatabaseAway, FatalError, Fenced
 from sentiment_monitor.store.stories.transaction import Batch, Written
 from sentiment_monitor.stream.ceiling import CeilingGuard, DeadLetterCeiling
-from sentiment_monitor.stream.parcel import Parcel, place_of
+from sentiment_monitor.stream.parcel import Parcel, place_of, record_at
 
 _log = structlog.get_logger()
 
@@ -92,7 +92,14 @@ class Writing:
         return self._commit(batch, partitions)
 
     def _commit(self, batch: Batch, partitions: Collection[Sequence[Parcel]]) -> Written:
-        """Stores a batch; waits for a database that is away; takes apart a batch that the database refuses."""
+        """Stores a batch, whole or, where the database refuses something in it, without that."""
+        try:
+            return self._store_whole(batch)
+        except _Refused as refusal:
+            return self._isolate(batch, partitions, refusal.error)
+
+    def _store_whole(self, batch: Batch) -> Written:
+        """Stores a batch; waits for a database that is away. Raises _Refused when it refuses the batch repeatedly."""
         pause, away_since, refused = 0.05, None, 0
         while True:
             try:
@@ -106,11 +113,11 @@ class Writing:
                 pause = min(pause * 2, 10.0)
             except (Fenced, FatalError):
                 raise
-            except Exception as error:  # noqa: BLE001  # whatever a driver raises about one value
+            except Exception as error:
                 refused += 1
                 _log.warning("batch.refused", error=f"{type(error).__name__}: {error}", attempt=refused)
                 if refused >= _ISOLATE_ATTEMPTS:
-                    return self._isolate(batch, partitions, error)
+                    raise _Refused(error) from error  # whatever a driver raises about one value
             else:
                 if away_since is not None:
                     _log.info("database.back", seconds=round(time.monotonic() - away_since, 1))
@@ -126,22 +133,65 @@ class Writing:
             return total
         if not batch.scored:  # even the dead letter is refused: block, never drop
             raise FatalError(f"the database refuses a dead letter: {error}") from error
-        position = batch.scored[0].enriched.story.position
-        records = (record for parcels in partitions for parcel in parcels for record in parcel.records)
-        record = next(record for record in records if record.position == position)
+        if len(batch.scored) + len(batch.dead) == 1:
+            letters = [self._letter(batch.scored[0], partitions, error)]
+        else:
+            # Several stories of one record. The offset stays until all are stored, and what would count twice if the
+            # record were read again, its dead letters, goes with it; a story stored twice is a duplicate.
+            standing = {partition: (start, start) for partition, (start, _) in batch.offsets.items()}
+            letters = self._sift(batch.scored, standing, partitions, total)
+        total += self._commit(Batch(batch.offsets, dead=[*batch.dead, *letters]), partitions)
+        return total
+
+    def _sift(
+        self,
+        stories: Sequence[ScoredStory],
+        offsets: Mapping[Partition, tuple[int, int]],
+        partitions: Collection[Sequence[Parcel]],
+        total: Written,
+    ) -> list[DeadLetter]:
+        """Stores those of one record's stories that the database takes; returns dead letters for the others."""
+        letters = []
+        middle = len(stories) // 2
+        for half in (stories[:middle], stories[middle:]):
+            try:
+                if half:
+                    total += self._store_whole(Batch(offsets, half))
+            except _Refused as refusal:
+                if len(half) > 1:
+                    letters += self._sift(half, offsets, partitions, total)
+                else:
+                    letters.append(self._letter(half[0], partitions, refusal.error))
+        return letters
+
+    def _letter(self, scored: ScoredStory, partitions: Collection[Sequence[Parcel]], error: Exception) -> DeadLetter:
+        """The dead letter of a story that the database refuses. Raises FatalError when they are too many."""
+        story = scored.enriched.story
+        record = record_at([parcel for parcels in partitions for parcel in parcels], story.position)
         _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", **place_of(record))
-        letter = DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}")
+        letter = DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}", story.part)
         self._store_ceiling.check([letter])
-        return self._commit(Batch(batch.offsets, dead=[letter]), partitions)
+        return letter
+
+
+class _Refused(Exception):  # not an error of ours: it never leaves this file
+    """The database refuses a batch, again and again, for something that it holds."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def _split(batch: Batch) -> list[Batch]:
-    """The batch in two, each advancing the offsets over what it holds; one record cannot be split."""
+    """The batch in two, each advancing the offsets over the records it holds; one record cannot be split."""
     items: list[ScoredStory | DeadLetter] = sorted((*batch.scored, *batch.dead), key=_position_of)
-    if len(items) < 2:
+    middle = len(items) // 2
+    cuts = [cut for cut in range(1, len(items)) if _position_of(items[cut - 1]) != _position_of(items[cut])]
+    if not cuts:
         return [batch]
+    cut = min(cuts, key=lambda place: abs(place - middle))
     parts: list[Batch] = []
-    first, second = items[: len(items) // 2], items[len(items) // 2 :]
+    first, second = items[:cut], items[cut:]
     reached: dict[Partition, int] = {}
     for part, last in ((first, False), (second, True)):
         offsets = {}

@@ -64,8 +64,11 @@ class HotLoop(_Part):
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         super().__init__(registry)
         self.records = self._counter("records", "Records of which the outcome is stored.")
-        self.stories = self._counter("stories", "Records by what they did to the stories.", "outcome")
-        self.dead_letters = self._counter("dead_letters", "Records that were put aside.")
+        self.stories = self._counter("stories", "Messages by what they did to the stories.", "outcome")
+        self.dead_letters = self._counter("dead_letters", "Records, or stories of one, that were put aside.")
+        self.dropped_fields = self._counter(
+            "dropped_fields", "Stories read without a field, or with part of it.", "field", "reason"
+        )
         self.batches = self._counter("batches", "Transactions of the hot loop.")
         self.fenced = self._counter("fenced", "Batches refused because another process has the partition.")
         self.stage_busy_seconds = self._counter(

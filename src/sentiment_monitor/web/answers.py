@@ -125,7 +125,10 @@ _STORY_FIELDS = tuple(field.name for field in fields(StoryAnswer) if field.name 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterAnswer:
-    """One record that was put aside, its value as text: its first bytes at least, ``value_bytes`` counts them all."""
+    """One record that was put aside, its value as text: its first bytes at least, ``value_bytes`` counts them all.
+
+    ``part`` is the story's place within the record, from 0; null: the record as a whole.
+    """
 
     id: int
     topic: str
@@ -137,6 +140,7 @@ class DeadLetterAnswer:
     value_bytes: int | None
     received_ms: int
     replayed_ms: int | None
+    part: int | None
 
     @classmethod
     def of(cls, letter: StoredDeadLetter) -> DeadLetterAnswer:
@@ -153,6 +157,7 @@ class DeadLetterAnswer:
             value_bytes=letter.value_bytes,
             received_ms=letter.received_ms,
             replayed_ms=letter.replayed_ms,
+            part=letter.part,
         )
 
 

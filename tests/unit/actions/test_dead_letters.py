@@ -13,6 +13,7 @@ from sentiment_monitor.domain.news import Position, Record
 from sentiment_monitor.errors import BrokerAway
 from sentiment_monitor.store import dead_letters
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.dead_letters import KeptRecord
 from sentiment_monitor.store.schema import audit
 from writing import NOW, TOPIC, Desk, dead
 
@@ -47,8 +48,8 @@ def filled(database: Database) -> Database:
 
 
 def _replay(database: Database, broker: Broker, *ids: int, actor: str = "ann") -> list[Replay]:
-    def refusal(record: Record) -> str | None:
-        return "not_utf8: still" if record.value == b"\xff" else None
+    def refusal(letter: KeptRecord) -> str | None:
+        return "not_utf8: still" if letter.record.value == b"\xff" else None
 
     return replay(database, actor, ids, refusal=refusal, publish=broker.publish, now_ms=LATER)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,16 @@ from sentiment_monitor.domain.news import Record
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.database import Database
 from writing import Desk, dead
+
+
+def test_a_letter_for_one_of_several_stories_is_judged_by_that_story(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = b'[{"headline": "Bank fails"}, {"headline": ""}, {"headline": "Bank is saved"}]'
+    Desk(database).write(dead=[replace(dead(0, value=value), part=part) for part in (1, 2, None)])
+    monkeypatch.setattr("sentiment_monitor.app.replay.publish_again", lambda _, records: [None] * len(records))
+    replays = replayer(Settings(), database, lambda: 1)("api", [1, 2, 3])
+    assert [replay.outcome for replay in replays] == ["unreadable", "replayed", "unreadable"]
 
 
 def test_two_replays_at_once_send_a_letter_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import copy_keys, metadata, stories
 from writing import Alerts, Desk, scored
 
-VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events")
+VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events", "v1_dropped_fields")
 
 
 @pytest.fixture

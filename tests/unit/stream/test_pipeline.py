@@ -24,6 +24,7 @@ from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.ingest.source import Fetched
 from sentiment_monitor.score.lexicon import StubClassifier
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.store import dropped_fields
 from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
@@ -120,7 +121,7 @@ def test_an_empty_source_ends_when_it_is_idle(source: MemorySource, writer: Memo
 def test_a_record_that_cannot_be_read_becomes_a_dead_letter_in_its_place(
     source: MemorySource, writer: MemoryWriter
 ) -> None:
-    source.append(P0, [news(0), b"\xff", None, news(3), b"{}"])
+    source.append(P0, [news(0), b"\xff", b"", news(3), b"{}"])
     one = pipeline(source, writer)
     one.run()
     assert writer.stored == ["0", "3"]
@@ -286,6 +287,45 @@ def test_too_many_unreadable_records_in_a_row_stop_the_process_before_they_are_p
         pipeline(source, writer, ceiling=DeadLetterCeiling(max_consecutive=20)).run()
     assert writer.dead == []
     assert writer.offsets == {P0: 0}
+
+
+def test_the_stop_names_the_commonest_reasons_with_an_example_each(source: MemorySource, writer: MemoryWriter) -> None:
+    source.append(P0, [*[b"{}"] * 7, *[b"\xff"] * 5, b"[7]", *[b"<rss>"] * 6, news(1, headline=["a"])])
+    with pytest.raises(FatalError) as raised:
+        pipeline(source, writer, ceiling=DeadLetterCeiling(max_consecutive=20)).run()
+    told = str(raised.value)
+    assert "7 no_headline, such as news/0@6: headline is missing or blank" in told
+    assert "6 not_json, such as news/0@18: " in told
+    assert "XML" in told
+    assert "5 not_utf8, such as news/0@11" in told
+    assert "not_object" not in told
+
+
+def test_one_odd_optional_field_in_every_record_costs_no_story_and_is_counted(database: Database) -> None:
+    odd: list[dict[str, Any]] = [
+        {"tickers": ["KSTR", "A B"]},
+        {"published_at": "soon"},
+        {"url": []},
+        {"body": {}},
+        {"revision": "v2"},
+    ]
+    positions = PositionStore(database, "g")
+    source = MemorySource(lambda starts: positions.ask(starts, NOW))
+    source.append(P0, [news(n, **odd[n % len(odd)]) for n in range(300)], timestamp_ms=NOW)
+    hot = pipeline(source, StoryWriter(database, positions, is_copy))
+    hot.run()
+    with database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(stories)) == 300
+        assert connection.scalar(select(func.count()).select_from(dead_letters)) == 0
+        counts = dropped_fields.counts(connection, 0, 9)
+    assert {(count.field, count.reason, count.stories) for count in counts} == {
+        ("tickers", "not_a_ticker", 60),
+        ("published_at", "bad_time", 60),
+        ("url", "wrong_type", 60),
+        ("body", "wrong_type", 60),
+        ("revision", "bad_revision", 60),
+    }
+    assert hot.metrics.value("dropped_fields_total", field="url", reason="wrong_type") == 60
 
 
 def test_one_good_record_ends_the_row(source: MemorySource, writer: MemoryWriter) -> None:
@@ -563,13 +603,11 @@ def test_on_a_real_database_rows_buckets_and_offsets_agree_also_with_values_it_r
     writer = StoryWriter(database, positions, is_copy)
     source = MemorySource(lambda starts: positions.ask(starts, NOW), max_poll_records=20)
 
-    def decode(record: Record) -> Story:
-        story = Decoder().decode(record)
+    def decode(record: Record) -> list[Story]:
+        (story,) = Decoder().decode(record)
+        assert isinstance(story, Story)
         # What no decoder should let through: SQLite and PostgreSQL refuse such an integer.
-        return story if story.story_id != "13" else Story(
-            story.source, story.story_id, story.action, 2**70, story.headline, story.body, story.url,
-            story.published_ms, story.tickers, story.language, story.position,
-        )  # fmt: skip
+        return [story if story.story_id != "13" else replace(story, revision=2**70)]
 
     source.append(P0, [news(n, published_at=60 * n, source="a") for n in range(40)])
     source.append(P1, [b"broken", *(news(n, published_at=60 * n, source="b") for n in range(40)), b"{}"])

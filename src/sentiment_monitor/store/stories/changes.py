@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from sentiment_monitor.domain.news import Action, ScoredStory
 from sentiment_monitor.store.schema import copy_keys, scores, stories
 from sentiment_monitor.store.stories.bulk import Bulk, Row
-from sentiment_monitor.store.stories.row import BucketKey, StoryRow
+from sentiment_monitor.store.stories.row import BucketKey, StoryRow, join_tickers
 
 
 @dataclass(slots=True)
@@ -100,7 +100,13 @@ class Changes:
             row.deleted, row.revision = True, story.revision
             return
         # Without a number only a live story can change: a repeated message must not raise the dead.
-        if not newer and (not unnumbered or row.deleted or row.says(item)):
+        repeated = not newer and (not unnumbered or row.deleted or row.says(item))
+        created_again = story.action is Action.CREATED and story.revision == row.revision and not row.deleted
+        if created_again and row.is_retold_by(item):
+            # A feed with a message a symbol tells a story again for each: it is one story, about all of them.
+            item = row.united_with(item)
+            repeated = row.says(item) or (not unnumbered and row.tickers == join_tickers(item.enriched.tickers))
+        if repeated:
             self.written.duplicates += 1
             return
         self._touch(row)

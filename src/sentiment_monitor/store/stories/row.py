@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sentiment_monitor.domain.news import Action, Score, ScoredStory
@@ -74,14 +74,22 @@ class StoryRow:
 
     def says(self, scored: ScoredStory) -> bool:
         """Whether a message repeats what the row holds."""
-        story = scored.enriched.story
         return (
-            self.headline == story.headline
-            and self.body == story.body
-            and self.url == story.url
+            self.is_retold_by(scored)
             and self.tickers == join_tickers(scored.enriched.tickers)
-            and self.published_ms == story.published_ms
+            and self.published_ms == scored.enriched.story.published_ms
         )
+
+    def is_retold_by(self, scored: ScoredStory) -> bool:
+        """Whether a message has the row's text and address, if perhaps other tickers or another time."""
+        story = scored.enriched.story
+        return self.headline == story.headline and self.body == story.body and self.url == story.url
+
+    def united_with(self, scored: ScoredStory) -> ScoredStory:
+        """The message with the row's tickers as well."""
+        enriched = scored.enriched
+        tickers = tuple(sorted({*split_tickers(self.tickers), *enriched.tickers}))
+        return replace(scored, enriched=replace(enriched, tickers=tickers))
 
     def rewrite(self, scored: ScoredStory) -> None:
         """Takes over what a newer message says; identity, revision and cluster are the caller's."""
@@ -167,6 +175,7 @@ class StoryRow:
             position.topic,
             position.partition,
             position.offset,
+            enriched.story.part,
         )
 
     def score_values(self, now_ms: int) -> tuple[Any, ...]:

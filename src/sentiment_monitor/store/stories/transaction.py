@@ -1,4 +1,4 @@
-"""The hot loop's one transaction: stories, scores, bucket increments, dead letters and the next offsets.
+"""The hot loop's one transaction: stories, scores, bucket increments, dead letters, dropped fields, the next offsets.
 
 All of it or nothing. The offset update is conditional on the value it replaces, so a process that lost its
 partition to another can write nothing (:class:`Fenced`), and a record is never counted twice.
@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from sentiment_monitor.domain.news import DeadLetter, Partition, ScoredStory, Scorer
-from sentiment_monitor.store import classifiers, dead_letters
+from sentiment_monitor.store import classifiers, dead_letters, dropped_fields
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.bulk import bulk_of
@@ -59,6 +59,7 @@ class StoryWriter:
                 bulk.take_turn()
                 classifiers.register(connection, scorers, now_ms)
                 dead_letters.put_aside(connection, batch.dead, now_ms)
+                dropped_fields.count(connection, batch.scored, now_ms)
                 changes = Changes(bulk, Copying(self.is_copy, self.copy_window_minutes))
                 changes.apply(batch.scored)
                 changes.write(now_ms)

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
 
 from databases import migrated_sqlite
-from sentiment_monitor.domain.news import ScoredStory, Scorer
+from sentiment_monitor.domain.news import Dropped, ScoredStory, Scorer
 from sentiment_monitor.errors import Fenced
+from sentiment_monitor.store import dead_letters as store_dead_letters
+from sentiment_monitor.store import dropped_fields
 from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import (
@@ -194,6 +196,68 @@ def test_a_large_batch_is_stored_whole(database: Database, desk: Desk) -> None:
     }
     check(database)
     assert desk.write(*told).duplicates == 450
+
+
+def test_a_story_knows_its_place_within_its_record(database: Database, desk: Desk) -> None:
+    desk.write(scored("1", part=3), scored("2"), dead=[replace(dead(7), part=4), dead(8)])
+    assert {name: row["kafka_part"] for name, row in rows(database).items()} == {"1": 3, "2": None}
+    with database.read() as connection:
+        assert [letter.part for letter in store_dead_letters.recent(connection, 9)] == [None, 4]
+
+
+def test_fields_that_could_not_be_read_are_counted_with_the_stories(database: Database, desk: Desk) -> None:
+    lossy = (Dropped("tickers", "not_a_ticker", "'A B'"), Dropped("url", "too_long", "'u'"))
+    desk.write(scored("1", dropped=lossy), scored("2", dropped=lossy[:1]), scored("3"))
+    desk.write(scored("4", source="other", dropped=lossy[1:]))
+    desk.write(scored("5", dropped=(Dropped("url", "too_long", "'v'"),)))
+    with pytest.raises(Fenced):
+        desk.writer.commit(Batch({(TOPIC, 0): (0, 1)}, [scored("6", dropped=lossy)]), NOW)
+    day = NOW // (24 * HOUR * MINUTE_MS)
+    with database.read() as connection:
+        assert dropped_fields.counts(connection, day, 9) == [
+            dropped_fields.DroppedCount(day, "wire", "tickers", "not_a_ticker", 2, "'A B'"),
+            dropped_fields.DroppedCount(day, "wire", "url", "too_long", 2, "'v'"),
+            dropped_fields.DroppedCount(day, "other", "url", "too_long", 1, "'u'"),
+        ]
+        assert dropped_fields.counts(connection, day + 1, 9) == []
+        (shown,) = connection.exec_driver_sql("SELECT day FROM v1_dropped_fields WHERE source = 'other'").one()
+    assert str(shown) == "2023-03-10"
+
+
+# -- a message a symbol -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("revision", [None, 1])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_story_sent_again_for_each_symbol_is_one_about_all_of_them(
+    database: Database, desk: Desk, together: bool, revision: int | None
+) -> None:
+    told = [scored("1", LONG, tickers=(ticker,), revision=revision) for ticker in ("KSB", "NWK", "KSB", "HLD")]
+    for batch in [told] if together else [[message] for message in told]:
+        desk.write(*batch)
+    assert rows(database)["1"]["tickers"] == ",HLD,KSB,NWK,"
+    assert [counted(database, f"ticker:{ticker}") for ticker in ("HLD", "KSB", "NWK")] == [{1_000: (1, 0)}] * 3
+    assert desk.write(told[1]).duplicates == 1
+    check(database)
+
+
+@pytest.mark.parametrize(
+    ("other", "tickers"),
+    [
+        (scored("1", LONG, tickers=("NWK",), action="updated"), ",NWK,"),
+        (scored("1", LONG, tickers=("NWK",), revision=1), ",NWK,"),
+        (scored("1", LONG + " now", tickers=("NWK",)), ",NWK,"),
+        (scored("1", LONG, tickers=("NWK",), body="It did."), ",NWK,"),
+        (scored("1", LONG, tickers=("NWK",), minute=1_001), ",KSB,NWK,"),
+    ],
+)
+def test_tickers_are_united_only_where_the_story_is_told_again_and_not_changed(
+    database: Database, desk: Desk, other: ScoredStory, tickers: str
+) -> None:
+    desk.write(scored("1", LONG, tickers=("KSB",)))
+    desk.write(other)
+    assert rows(database)["1"]["tickers"] == tickers
+    check(database)
 
 
 # -- updates and deletions --------------------------------------------------------------------------
