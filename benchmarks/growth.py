@@ -1,0 +1,107 @@
+"""How time grows with length: processor time at growing sizes, and the exponent between them."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+Work = Callable[[], object]
+Make = Callable[[int], Work]
+"""Makes what is to be timed, for an input of so many bytes."""
+
+LINEAR = 1.4  # caches that no longer hold it, and sorting, make a line this steep; a square is 2
+_VISIBLE = 2e-3  # seconds: below, the exponent is that of the clock
+_MOST = 20.0  # seconds that the next size may be expected to take
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """Processor seconds at each size."""
+
+    path: str
+    family: str
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+    whole: bool = True  # False: the larger sizes would have taken too long
+
+    @property
+    def exponent(self) -> float:
+        """Of the time by the size: 1 is linear, 2 quadratic; 0 where it is too short to tell."""
+        slopes = [
+            math.log(later / earlier) / math.log(more / less)
+            for less, more, earlier, later in zip(
+                self.sizes, self.sizes[1:], self.seconds, self.seconds[1:], strict=False
+            )
+            if later >= _VISIBLE
+        ]
+        return max(slopes, default=0.0)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a longer input costs what its length says."""
+        return self.whole and self.exponent <= LINEAR
+
+    @property
+    def at_largest(self) -> float:
+        """Milliseconds at the largest size that was tried."""
+        return self.seconds[-1] * 1e3
+
+
+def grow(path: str, family: str, sizes: Sequence[int], make: Make) -> Growth:
+    """Times a path at each size. What looks steeper than linear is timed again: only what is steep twice is."""
+    growth = _grown(path, family, sizes, make, 1)
+    for repeats in (3, 5):
+        if growth.is_linear:
+            break
+        growth = _grown(path, family, sizes, make, repeats)
+    return growth
+
+
+def _grown(path: str, family: str, sizes: Sequence[int], make: Make, repeats: int) -> Growth:
+    seconds: list[float] = []
+    for number, size in enumerate(sizes):
+        work = make(size)
+        seconds.append(cpu_seconds(work, repeats if not seconds or seconds[-1] < 1 else 1))
+        if number + 1 < len(sizes) and number > 0:
+            slope = max(1.0, math.log(seconds[-1] / seconds[-2]) / math.log(size / sizes[number - 1]))
+            if seconds[-1] * (sizes[number + 1] / size) ** slope > _MOST:
+                return Growth(path, family, tuple(sizes[: number + 1]), tuple(seconds), whole=False)
+    return Growth(path, family, tuple(sizes), tuple(seconds))
+
+
+def cpu_seconds(work: Work, repeats: int = 1) -> float:
+    """Processor time of this thread, the least of some runs: whatever else the machine does only adds to it."""
+    best = math.inf
+    for _ in range(repeats):
+        began = time.thread_time_ns()
+        work()
+        best = min(best, time.thread_time_ns() - began)
+    return max(best, 1) / 1e9
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without the collection of garbage, which comes when it likes."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def grows_faster_than_its_input(make: Make, size: int) -> Growth | None:
+    """The quick look: one path at a size and at eight times as much; None if it is linear.
+
+    Whoever looks steep is looked at more closely, so that a busy machine convicts nobody.
+    """
+    for repeats in (1, 3, 7):
+        small, large = cpu_seconds(make(size), repeats + 1), cpu_seconds(make(8 * size), repeats)
+        # 8 is linear and 64 a square. A floor, because the first microseconds of a call are no growth.
+        if large <= 18 * max(small, 20e-6):
+            return None
+    return Growth("", "", (size, 8 * size), (small, large))
