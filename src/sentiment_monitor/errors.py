@@ -14,6 +14,7 @@ The tree says what to do, not where it happened::
     └── FatalError          1    stop the process, loudly
         ├── BrokerRefused   1    Kafka answers, and refuses us: a user, a password or a right
         ├── RegistryRefused 1    the schema registry answers, and refuses us, or is none
+        ├── DatabaseRefused 1    the database answers, and refuses us: a password, a right, a missing table
         ├── ClassifierError 3    a classifier directory cannot be trusted or loaded
         └── PositionLost    5    the broker no longer has the offset that SQL says comes next
 """
@@ -58,7 +59,7 @@ class BrokerAway(RetryLater):
 
 
 class DatabaseAway(RetryLater):
-    """The database does not answer, or is locked for longer than we wait."""
+    """The database does not answer, is locked for longer than we wait, full, sick or read-only."""
 
 
 class RegistryAway(RetryLater):
@@ -79,6 +80,10 @@ class BrokerRefused(FatalError):
 
 class RegistryRefused(FatalError):
     """The schema registry does not know us, or what answers there is none; trying again does not help."""
+
+
+class DatabaseRefused(FatalError):
+    """The database does not know us, does not let us do this, or lacks what we need; trying again does not help."""
 
 
 class ClassifierError(FatalError):

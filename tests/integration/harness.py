@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -29,7 +30,8 @@ from typing import Any, ClassVar
 
 from sqlalchemy import func, select
 
-from sentiment_monitor.domain.news import Action
+from sentiment_monitor.domain.news import Action, Record
+from sentiment_monitor.errors import DatabaseRefused
 from sentiment_monitor.ingest.embedded import free_port
 from sentiment_monitor.store import schema
 from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
@@ -63,7 +65,7 @@ class Monitor:
     """One ``monitor`` process and its log.
 
     ``ms_per_story`` makes the stub classifier or the lexicon take its time, with small hand-offs, so that a kill
-    finds every stage at work.
+    finds every stage at work. Decoding a record that holds ``hang_on`` keeps the interpreter's lock for ever.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Monitor:
         *arguments: str,
         settings: Mapping[str, str] | None = None,
         ms_per_story: float = 0.0,
+        hang_on: bytes = b"",
         cold: bool = False,
     ) -> None:
         self.log = log
@@ -79,6 +82,7 @@ class Monitor:
         self._process: Any
         if cold:
             assert not ms_per_story
+            assert not hang_on
             with log.open("ab") as out:
                 self._process = subprocess.Popen(
                     [sys.executable, "-c", _COLD, *arguments],
@@ -90,7 +94,7 @@ class Monitor:
         else:
             log.touch()
             self._process = _forks.Process(
-                target=_enter, args=(arguments, dict(os.environ) | environment, str(log), ms_per_story)
+                target=_enter, args=(arguments, dict(os.environ) | environment, str(log), ms_per_story, hang_on)
             )
             self._process.start()
         self.pid: int = self._process.pid
@@ -171,7 +175,9 @@ class Monitor:
         return f"<Monitor {self.log.name}: exit {self.code}, log ends:\n{self.text()[-3000:]}>"
 
 
-def _enter(arguments: Sequence[str], environment: Mapping[str, str], log: str, ms_per_story: float) -> None:
+def _enter(
+    arguments: Sequence[str], environment: Mapping[str, str], log: str, ms_per_story: float, hang_on: bytes
+) -> None:
     """The first line of a forked process."""
     out = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(out, 1)
@@ -182,9 +188,22 @@ def _enter(arguments: Sequence[str], environment: Mapping[str, str], log: str, m
     sys.argv = ["monitor", *arguments]
     if ms_per_story:
         _slow_down(ms_per_story)
+    if hang_on:
+        _hang(hang_on)
     from sentiment_monitor.cli import main
 
     main()
+
+
+def _hang(word: bytes) -> None:
+    from sentiment_monitor.ingest.decode import Decoder
+
+    def decode(self: Decoder, record: Record, usual: Any = Decoder.decode) -> Any:
+        if record.value and word in record.value:
+            re.fullmatch(r"(a|aa)+", "a" * 200 + "b")  # 2^140 ways, and no other thread runs meanwhile
+        return usual(self, record)
+
+    Decoder.decode = decode  # type: ignore[method-assign]
 
 
 def _slow_down(ms_per_story: float) -> None:
@@ -215,12 +234,20 @@ class Service:
     settings: dict[str, str] = field(default_factory=dict)
     started: list[Monitor] = field(default_factory=list)
 
-    def run(self, *options: str, cold: bool = False, ms_per_story: float = 0.0, **settings: str) -> Monitor:
+    def run(
+        self, *options: str, cold: bool = False, ms_per_story: float = 0.0, hang_on: bytes = b"", **settings: str
+    ) -> Monitor:
         """One process; ``settings`` are names under ``MONITOR_`` in lower case."""
         arguments = ["run", "--bootstrap", self.bootstrap, "--topic", self.topic, "--database", self.database]
         if "--classifier" not in options:
             arguments += ["--classifier", "stub"]
-        environment = {"MONITOR_KAFKA__GROUP": self.group, "MONITOR_WEB__PORT": "0", **QUICK_SESSION, **self.settings}
+        environment = {
+            "MONITOR_KAFKA__GROUP": self.group,
+            "MONITOR_WEB__PORT": "0",
+            "MONITOR_SERVICE__STATE_DIR": str(self.folder / "state"),
+            **QUICK_SESSION,
+            **self.settings,
+        }
         environment |= {f"MONITOR_{name.upper()}": value for name, value in settings.items()}
         monitor = Monitor(
             self.folder / f"{self.group}-{len(self.started)}.log",
@@ -229,6 +256,7 @@ class Service:
             settings=environment,
             cold=cold,
             ms_per_story=ms_per_story,
+            hang_on=hang_on,
         )
         self.started.append(monitor)
         return monitor
@@ -531,11 +559,9 @@ class Results:
 
     def position(self) -> int:
         """Sum of the next offsets; 0 while there is no schema."""
-        from sqlalchemy.exc import OperationalError, ProgrammingError
-
         try:
             return sum(self.offsets().values())
-        except (OperationalError, ProgrammingError):
+        except DatabaseRefused:
             return 0
 
     def count(self, table: str) -> int:

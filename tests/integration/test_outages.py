@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psycopg
 import pytest
 
 from integration.harness import Apache, Message, Results, Service, assert_same, invent, send, service, until
@@ -147,6 +149,12 @@ class _Postgres:
     def stop(self) -> None:
         self._call("pg_ctl", "-w", "-m", "immediate", "stop")
 
+    def set_read_only(self, whether: bool) -> None:
+        """Every transaction from now on, as on a server that has lost its office."""
+        with psycopg.connect(host=str(self._folder), user="postgres", autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if whether else 'off'}")
+            connection.execute("SELECT pg_reload_conf()")
+
     def _call(self, program: str, *arguments: str) -> None:
         subprocess.run([self._programs / program, "-D", self._folder / "data", *arguments], check=True, **self._as)
 
@@ -187,6 +195,69 @@ def test_postgresql_that_stops_is_waited_for(
             until(lambda: results.position() == 1_000, "it to go on by itself", 40, of=monitor)
         assert len(monitor.events("partitions.assigned")) == 1, repr(monitor)
         assert monitor.events("database.back")
+        monitor.signal(signal.SIGTERM)
+        assert monitor.wait(15) == 0, repr(monitor)
+        _assert_like_undisturbed(replicas, tmp_path)
+
+
+def test_postgresql_that_is_not_there_at_the_start_is_waited_for(
+    embedded_broker: EmbeddedBroker, postgres: _Postgres, tmp_path: Path, name: str
+) -> None:
+    feed = invent(200, seed=43)
+    send(embedded_broker.address, name, feed.messages)
+    postgres.stop()
+    with service(tmp_path, embedded_broker.address, name, name, postgres.url) as replicas:
+        monitor = replicas.run()
+        ready = monitor.await_event("web.listening")["url"] + "/readyz"
+        monitor.await_event("database.away")
+        answer = httpx.get(ready)
+        assert (answer.status_code, answer.text.splitlines()[0]) == (503, "starting")
+        assert "database away" in answer.text
+        postgres.start()
+        with Results(postgres.url, name) as results:
+            until(lambda: results.position() == 200, "it to begin by itself", 40, of=monitor)
+        assert httpx.get(ready).status_code == 200
+        assert len(monitor.events("database.away")) == 1, repr(monitor)
+        monitor.signal(signal.SIGTERM)
+        assert monitor.wait(15) == 0, repr(monitor)
+
+
+def test_a_standby_is_waited_for_until_it_is_the_primary(
+    embedded_broker: EmbeddedBroker, postgres: _Postgres, tmp_path: Path, name: str
+) -> None:
+    feed = invent(600, seed=44)
+    send(embedded_broker.address, name, feed.messages)
+    with service(tmp_path, embedded_broker.address, name, name, postgres.url) as replicas:
+        with Results(postgres.url, name) as results:
+            monitor = replicas.run(ms_per_story=5)
+            until(lambda: results.position() > 100, "it at work")
+            postgres.set_read_only(True)
+            until(lambda: monitor.events("database.away"), "the failover to be noticed", of=monitor)
+            ready = monitor.events("web.listening")[0]["url"] + "/readyz"
+            answer = httpx.get(ready)
+            assert (answer.status_code, "read-only" in answer.text) == (503, True), answer.text
+            postgres.set_read_only(False)
+            until(lambda: results.position() == 600, "it to go on by itself", 40, of=monitor)
+            assert len(results.check()["dead_letters"]) == len(feed.broken)
+        monitor.signal(signal.SIGTERM)
+        assert monitor.wait(15) == 0, repr(monitor)
+
+
+def test_sqlite_that_is_removed_is_noticed_and_nothing_is_made_in_its_place(
+    embedded_broker: EmbeddedBroker, sqlite_url: str, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / "monitor.sqlite"
+    send(embedded_broker.address, name, invent(600, seed=45).messages)
+    with service(tmp_path, embedded_broker.address, name, name, sqlite_url) as replicas:
+        with Results(sqlite_url, name) as results:
+            monitor = replicas.run(ms_per_story=4)
+            until(lambda: results.position() > 50, "it at work")
+            file.rename(tmp_path / "aside.sqlite")
+            assert "was removed" in monitor.await_event("database.away")["error"]
+            time.sleep(0.5)
+            assert not file.exists()
+            (tmp_path / "aside.sqlite").rename(file)
+            until(lambda: results.position() == 600, "it to go on", of=monitor)
         monitor.signal(signal.SIGTERM)
         assert monitor.wait(15) == 0, repr(monitor)
         _assert_like_undisturbed(replicas, tmp_path)

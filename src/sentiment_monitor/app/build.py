@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from sentiment_monitor import __version__
-from sentiment_monitor.app.migrated import bring_up_to_date
+from sentiment_monitor.app.migrated import await_database
 from sentiment_monitor.app.policy import Policy, check_files
 from sentiment_monitor.app.replay import replayer
 from sentiment_monitor.app.service import Service, Web
@@ -32,6 +34,7 @@ from sentiment_monitor.store.outbox import Outbox
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import StoryWriter
 from sentiment_monitor.stream.ceiling import DeadLetterCeiling
+from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.pipeline import Pipeline
 from sentiment_monitor.telemetry.metrics import HotLoop, Metrics, TickLoop
 from sentiment_monitor.times import HOUR_MINUTES, MINUTE_MS
@@ -44,6 +47,7 @@ from sentiment_monitor.web.server import WebServer
 from sentiment_monitor.web.site import site
 
 Role = Literal["ingest", "detect", "web"]
+_PATIENCE_SECONDS = 60.0
 ROLES: tuple[Role, ...] = ("ingest", "detect", "web")
 Clock = Literal["wall", "event"]
 
@@ -64,7 +68,9 @@ def build(
 ) -> Service:
     """Puts a service together. ``source`` and ``classifier`` replace the configured ones, for tests and benchmarks.
 
-    Raises UsageError (settings that cannot work, a port that is taken), ClassifierError, BrokerAway, DatabaseAway.
+    The page answers from the beginning. A database that is away is waited for; where the run is to end by itself
+    (``exit_when_idle``) for a minute at most: DatabaseAway. Raises UsageError (settings that cannot work, a port that
+    is taken), ClassifierError, BrokerAway, and DatabaseRefused.
     """
     if clock == "event" and not {"ingest", "detect"} <= set(roles):
         raise UsageError("--clock event needs the ingest and the detect role in one process")
@@ -75,12 +81,21 @@ def build(
         database = Database(settings.database.url.get_secret_value())
         undo.callback(database.close)
         server = WebServer(settings.web.host, settings.web.port) if "web" in roles else None
-        if server:
-            undo.callback(server.stop)
-        bring_up_to_date(database, settings.database.migrate)
         metrics = Metrics()
         tick = metrics.tick if "detect" in roles else TickLoop()
         service = _idle(settings, policy, database, tick)
+        if server:
+            undo.callback(server.stop)
+            service.web = _web(settings, service, server, metrics)
+            undo.callback(service.web.stop)
+            service.web.start(service.fail)
+        await_database(
+            database,
+            settings.database.migrate,
+            to_write=not {"ingest", "detect"}.isdisjoint(roles),
+            patience=None if exit_when_idle is None else _PATIENCE_SECONDS,
+            sleep=service.rest,
+        )
         if clock == "event":
             _watch_event_time(service, tick)
         elif "detect" in roles:
@@ -94,9 +109,8 @@ def build(
             )
             undo.callback(service.classifier.close)
             service.pipeline = _pipeline(settings, service, service.classifier, source, exit_when_idle, metrics.hot)
+        service.turns = (*tick.turns.values(), *(metrics.hot.turns.values() if "ingest" in roles else ()))
         metrics.describe_build(__version__, service.classifier.id if service.classifier else "")
-        if server:
-            service.web = _web(settings, service, server, metrics)
         undo.pop_all()
     return service
 
@@ -185,7 +199,23 @@ def _pipeline(
         on_stored=service.event.advance if service.event else lambda minute: None,
         exit_when_idle=exit_when_idle,
         metrics=metrics,
+        journal=Journal(_state_folder(settings), f"preparing-{_work(settings)}"),
     )
+
+
+def _state_folder(settings: Settings) -> Path:
+    if settings.service.state_dir is not None:
+        return settings.service.state_dir
+    if given := os.environ.get("STATE_DIRECTORY"):  # systemd's, which may name several
+        return Path(given.partition(":")[0])
+    root = os.environ.get("XDG_STATE_HOME")
+    return (Path(root) if root else Path.home() / ".local" / "state") / "sentiment-monitor"
+
+
+def _work(settings: Settings) -> str:
+    """The same for every process of one consumer group, so that each knows of the others' deaths."""
+    work = [*sorted(settings.kafka.bootstrap_servers), settings.kafka.group]
+    return hashlib.sha256("\n".join(work).encode()).hexdigest()[:12]
 
 
 def kafka_source(settings: Settings, positions: PositionStore) -> KafkaSource:
@@ -213,7 +243,7 @@ def _web(settings: Settings, service: Service, server: WebServer, metrics: Metri
     reader = Database(settings.database.url.get_secret_value(), reader=True)
     metrics.ask_database(AlertStore(reader).counts)
     page = site(reader, metrics, names=service.policy.watchlist.spoken, now_ms=now_ms, allowed_hosts=hosts,
-                changes=_changes(settings, service.database))  # fmt: skip
+                changes=_changes(settings, service.database), troubles=service.troubles)  # fmt: skip
     return Web(server, page, reader)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import structlog
 
-from sentiment_monitor.errors import FatalError
+from sentiment_monitor.errors import DatabaseAway, FatalError
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.database import Database
 
 _log = structlog.get_logger()
+
+_FIRST_PAUSE_SECONDS = 0.5
+_MOST_PAUSE_SECONDS = 10.0
 
 
 def open_database(settings: Settings, *, migrate: bool | None = None) -> Database:
@@ -29,3 +35,32 @@ def bring_up_to_date(database: Database, migrate: bool) -> None:
             raise FatalError(
                 f"the database is at schema revision {current}, this version needs {head}: monitor migrate"
             )
+
+
+def await_database(
+    database: Database,
+    migrate: bool,
+    *,
+    to_write: bool,
+    patience: float | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Brings the schema up to date as soon as the database answers; ``to_write``: and takes rows from us.
+
+    Waits for one that is away, for ``patience`` seconds at most: DatabaseAway then. Raises FatalError for what no time
+    mends: a password, a right, a table, a schema.
+    """
+    pause, waited = _FIRST_PAUSE_SECONDS, 0.0
+    while True:
+        try:
+            bring_up_to_date(database, migrate)
+            if to_write:
+                database.check_rights()
+        except DatabaseAway:  # which the database has told the log
+            if patience is not None and waited >= patience:
+                raise
+            sleep(pause)
+            waited += pause
+            pause = min(pause * 2, _MOST_PAUSE_SECONDS)
+        else:
+            return

@@ -14,6 +14,7 @@ from sentiment_monitor.app.policy import Policy
 from sentiment_monitor.score.contract import Classifier
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.stream.pipeline import Pipeline
+from sentiment_monitor.telemetry.turns import Turns
 from sentiment_monitor.watch.clocks import EventClock, LiveClock
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
@@ -59,7 +60,9 @@ class Service:
     event: EventClock | None = None
     classifier: Classifier | None = None
     web: Web | None = None
+    turns: tuple[Turns, ...] = ()  # of the loops, for the watchdog
     failure: BaseException | None = None
+    _ready: bool = False
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -67,14 +70,24 @@ class Service:
         """Whether somebody ended the run, rather than that there was nothing more to do."""
         return self._stopped.is_set()
 
+    def troubles(self) -> list[str]:
+        """What keeps this process from its work now, a line each."""
+        lines = [] if self._ready else ["starting"]
+        if away := self.database.standing.trouble:
+            lines.append(f"database away: {away}")
+        if self.pipeline and (stalled := self.pipeline.trouble):
+            lines.append(stalled)
+        return lines
+
     def run(self) -> None:
         """Runs until stopped, idle, or broken; raises what broke it. Either loop's end is the process's end."""
         if self.live:
             self.live.start()
         elif self.event:
             self.delivery.start(self.fail)
-        if self.web:
-            self.web.start(self.fail)
+        self._ready = True
+        if self.stopped:  # before there was anything to stop
+            self.stop()
         _log.info(
             "monitor.ready",
             classifier=self.classifier.id if self.classifier else None,
@@ -100,6 +113,12 @@ class Service:
                     self.leadership.release()
             finally:
                 self.close()
+        if self.failure is not None:
+            raise self.failure
+
+    def rest(self, seconds: float) -> None:
+        """Waits, while it is being built. Raises what broke it meanwhile."""
+        self._stopped.wait(seconds)
         if self.failure is not None:
             raise self.failure
 

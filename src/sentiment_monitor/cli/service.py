@@ -69,6 +69,7 @@ def run(
     )
     from sentiment_monitor.app import build as root
     from sentiment_monitor.app.signals import Signals
+    from sentiment_monitor.app.watchdog import Watchdog
     from sentiment_monitor.telemetry import log
 
     log.configure(settings.log.level, settings.log.format)
@@ -87,7 +88,8 @@ def run(
             exit_when_idle=idle,
         )
         signals.attend(service)
-        service.run()
+        with Watchdog(service.turns, settings.service.stuck_seconds):
+            service.run()
 
 
 def demo(

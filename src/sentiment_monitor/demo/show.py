@@ -74,6 +74,7 @@ def _settings(folder: Path, address: str) -> Settings:
         kafka={"bootstrap_servers": [address], **CONSUMER_PROFILE},
         database={"url": f"sqlite:///{folder / 'demo.sqlite'}"},
         news={"watchlist": str(watchlist)},
+        service={"state_dir": folder},
     )
 
 

@@ -33,6 +33,7 @@ from sentiment_monitor.settings.service import (
     DatabaseSettings,
     DeadLettersSettings,
     LogSettings,
+    ServiceSettings,
     WebSettings,
 )
 
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     external_url: str = Field(
         "http://localhost:8080", description="Where people find the page; links in alerts begin so."
     )
+    service: ServiceSettings = ServiceSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("external_url")

@@ -1,4 +1,4 @@
-"""Settings of the service itself: classifier, database, dead letters, page, log."""
+"""Settings of the service itself: classifier, database, dead letters, page, process, log."""
 
 from __future__ import annotations
 
@@ -58,6 +58,21 @@ class WebSettings(Section):
         if value is not None and not all("!" <= character <= "~" for character in value.get_secret_value()):
             raise ValueError("a bearer token is made of ASCII letters, digits and signs, without blanks")
         return value
+
+
+class ServiceSettings(Section):
+    """The process itself: when it gives itself up, and what it keeps beside the database."""
+
+    stuck_seconds: int = Field(
+        120,
+        ge=1,
+        le=86_400,
+        description="A loop that has computed for so long, or stood five times as long, is stuck: the process ends.",
+    )
+    state_dir: Path | None = Field(
+        None,
+        description="Which record is in hand, for the next start. Default: systemd's, else the user's state directory.",
+    )
 
 
 class LogSettings(Section):

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, false, insert, select
 from sqlalchemy import exc as sql_errors
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
 
-from sentiment_monitor.errors import DatabaseAway, FatalError, SettingsError
-from sentiment_monitor.store import migrations
+from sentiment_monitor.errors import DatabaseAway, DatabaseRefused, FatalError, SettingsError
+from sentiment_monitor.store import migrations, sqlite_file
+from sentiment_monitor.store.causes import Fault, cause_of
+from sentiment_monitor.store.schema import metadata
+from sentiment_monitor.store.sqlite_file import SqliteFile
+from sentiment_monitor.store.standing import Standing
 
 __all__ = ["Connection", "Database", "insert_missing"]
 
-_BUSY_SECONDS = 30.0
-# What somebody who looks at a page waits for, at most; and little memory, since many may look at once.
-_READER_BUSY_SECONDS = 3.0
-_READER_POSTGRES = "-c default_transaction_read_only=on -c lock_timeout=3000 -c statement_timeout=8000"
 _READER_POOL = {"pool_size": 4, "max_overflow": 0, "pool_timeout": 2.0}
-_PRAGMAS = (
-    # A power cut may undo the last transactions, but rows and offsets together: they are read again.
-    "synchronous=NORMAL",
-    "foreign_keys=ON",
-    "temp_store=MEMORY",
-    "cache_size=-65536",
-    "mmap_size=268435456",
-)
-_READER_PRAGMAS = ("query_only=ON", "temp_store=MEMORY", "cache_size=-8192", "mmap_size=268435456")
-# PostgreSQL: serialization failure, deadlock, connection and operator-intervention classes, disk full,
-# too many connections, idle for too long, a reader's timeouts. The same call may succeed later.
-_RETRY_STATES = ("40", "08", "57", "53", "55P03", "25P03")
+_READER_POSTGRES = "-c lock_timeout=3000 -c statement_timeout=8000"
+# Longer than a frozen process keeps its locks, see below: who waits longer says so and begins anew.
+_WRITER_POSTGRES = "-c lock_timeout=60000"
 # A process that is frozen within a transaction holds its locks; the others wait no longer than this.
 _IDLE_IN_TRANSACTION_MS = 30_000
+# A server that is gone without a word: the system's own limits are a quarter of an hour, and two hours.
+_DEAD_PEER = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 
 
 class Database:
@@ -47,7 +36,7 @@ class Database:
 
     On SQLite the file is in WAL mode and a writing transaction takes the lock at its start, so that two
     writers queue up instead of failing half-way. A ``reader`` writes nothing and makes no file, has few connections,
-    and waits seconds for them and for what others lock: DatabaseAway then.
+    and waits seconds for them and for what others lock: DatabaseAway then. ``standing`` is whether it can be used.
     """
 
     def __init__(self, url: str, *, reader: bool = False) -> None:
@@ -62,28 +51,19 @@ class Database:
             raise SettingsError(
                 f"database.url: {self.url.get_backend_name()} is not supported; sqlite and postgresql are"
             )
+        self.standing = Standing()
+        self._reader = reader
+        self._file: SqliteFile | None = None
         options: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite}
         if self.is_sqlite:
             if self.url.database in {None, "", ":memory:"}:
                 raise SettingsError(
                     "database.url: an in-memory SQLite database cannot be shared by the loops; name a file"
                 )
-            if not Path(str(self.url.database)).resolve().parent.is_dir():
-                raise SettingsError(f"database.url: the folder of {self.url.database} does not exist")
-            if reader:
-                place = quote(str(Path(str(self.url.database)).resolve()))
-                options["creator"] = lambda: sqlite3.connect(
-                    f"file:{place}?mode=rw", uri=True, timeout=_READER_BUSY_SECONDS, check_same_thread=False
-                )
-            else:
-                options["connect_args"] = {"timeout": _BUSY_SECONDS}
+            self._file = SqliteFile(str(self.url.database), reader=reader)
+            options["creator"] = self._file.connect
         else:
-            options["connect_args"] = {
-                "connect_timeout": 10,
-                "application_name": "sentiment-monitor",
-                "options": f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS} "
-                + (_READER_POSTGRES if reader else ""),
-            }
+            options["connect_args"] = _postgresql_options(self.url, reader=reader)
         if reader:
             options |= _READER_POOL
         try:
@@ -92,64 +72,90 @@ class Database:
             raise SettingsError(f"database.url: {error}") from None
         self._driver: Any = self.engine.dialect.loaded_dbapi
         if self.is_sqlite:
-            event.listen(self.engine, "connect", _sqlite_connect(_READER_PRAGMAS if reader else _PRAGMAS))
-            event.listen(self.engine, "begin", _sqlite_begin)
+            event.listen(self.engine, "begin", sqlite_file.begin)
+        elif reader:
+            event.listen(self.engine, "connect", _read_only)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write: committed at the end of the block, rolled back on any error.
 
-        Raises DatabaseAway when the database is gone, locked or full, or the transaction lost a race; then
-        nothing was written.
+        Raises DatabaseAway when the database is gone, locked, full, sick or read-only, or the transaction lost a
+        race, DatabaseRefused when it does not let us; then nothing was written. Any other error is about the values.
         """
-        with self._translated(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-            yield connection
+        with self._translated(to_write=True):
+            if self._file:
+                self._file.check()
+            with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads, from one consistent snapshot. Raises DatabaseAway."""
-        with self._translated(), self.engine.connect() as connection, connection.begin():
-            if not self.is_sqlite:
-                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            yield connection
+        """A transaction that only reads, from one consistent snapshot. Raises DatabaseAway and DatabaseRefused."""
+        with self._translated(to_write=False):
+            if self._file:
+                self._file.check()
+            with self.engine.connect() as connection, connection.begin():
+                if not self.is_sqlite:
+                    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                yield connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, *, to_write: bool) -> Iterator[None]:
         try:
             yield
+        except DatabaseAway as error:  # of the file
+            self._note_away(str(error), to_write)
+            raise
         except sql_errors.TimeoutError as error:
             raise DatabaseAway(f"no free connection: {error}") from error
         except sql_errors.DBAPIError as error:
-            if error.connection_invalidated or self._is_temporary(error.orig):
-                raise DatabaseAway(str(error.orig).strip() or type(error.orig).__name__) from error
-            self._refuse_damaged(error.orig)
+            self._raise(error.orig or error, error, to_write, disconnected=error.connection_invalidated)
             raise
         except self._driver.Error as error:  # from the driver's own cursor
-            if self._is_temporary(error):
-                raise DatabaseAway(str(error).strip() or type(error).__name__) from error
-            self._refuse_damaged(error)
+            self._raise(error, error, to_write)
             raise
+        self.standing.back(to_write=to_write)
 
-    def _refuse_damaged(self, error: object) -> None:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise FatalError(
-                f"{self.url.database} is damaged, or no SQLite file at all ({error}). Put it aside, then restore a "
-                "backup or start without it: what Kafka still holds is read again"
-            )
+    def _raise(self, cause: BaseException, error: Exception, to_write: bool, *, disconnected: bool = False) -> None:
+        """Raises our error for a driver's, unless that is about the values."""
+        text = str(cause).strip() or type(cause).__name__
+        match cause_of(cause, disconnected=disconnected):
+            case Fault.ROW:
+                return
+            case Fault.REFUSED:
+                raise DatabaseRefused(f"the database does not let us: {text}") from error
+            case Fault.DAMAGED:
+                raise FatalError(
+                    f"{self.url.database} is damaged, or no SQLite file at all ({text}). Put it aside, then restore a "
+                    "backup or start without it: what Kafka still holds is read again"
+                ) from error
+            case Fault.AWAY:
+                # Connections that were made before may lead to a server that is no longer the primary.
+                self.engine.dispose()
+                self._note_away(text, to_write)
+            case Fault.LOCKED:
+                self._note_away(text, to_write)
+        raise DatabaseAway(text) from error
 
-    def _is_temporary(self, error: object) -> bool:
-        if isinstance(error, sqlite3.OperationalError):
-            text = str(error)
-            return any(word in text for word in ("locked", "busy", "disk is full", "disk I/O", "unable to open"))
-        state = getattr(error, "sqlstate", None)
-        if state is None:
-            return isinstance(error, self._driver.OperationalError)
-        return str(state).startswith(_RETRY_STATES)
+    def _note_away(self, reason: str, to_write: bool) -> None:
+        if not self._reader:  # whoever looks at a page says nothing about the service
+            self.standing.away(reason, to_write=to_write)
 
     def close(self) -> None:
         """Closes every pooled connection."""
         self.engine.dispose()
+
+    def check_rights(self) -> None:
+        """Tries, without an effect, whether every table is there and takes rows from us.
+
+        Raises DatabaseRefused, or SettingsError for a file that this user may not write; DatabaseAway.
+        """
+        if self._file:
+            self._file.refuse_unwritable()
+        with self.write() as connection:
+            for table in metadata.sorted_tables:
+                connection.execute(insert(table).from_select(list(table.c), select(table).where(false())))
 
     # -- migrations -------------------------------------------------------------------------------
 
@@ -169,6 +175,8 @@ class Database:
             return False
         with self.write() as connection:
             if not self.is_sqlite:
+                # However long another process migrates.
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 # Serialises migrations; any constant does, this one is the CRC-32 of the project's name.
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(2903651709)")
             migrations.upgrade(connection)
@@ -182,34 +190,25 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[Mapping[
 
 def insert_new(connection: Connection, table: Table) -> Insert:
     """An insertion that leaves a row alone that is there already."""
-    insert = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
-    return insert(table).on_conflict_do_nothing()
+    insertion = sqlite_insert if connection.dialect.name == "sqlite" else postgres_insert
+    return insertion(table).on_conflict_do_nothing()
 
 
-def _sqlite_connect(pragmas: Sequence[str]) -> Callable[[sqlite3.Connection, object], None]:
-    def prepare(connection: sqlite3.Connection, record: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, see _sqlite_begin
-        _wal(connection)
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
-
-    return prepare
-
-
-def _wal(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait for its busy timeout where waiting could be a deadlock, and the change of a new file to WAL
-    # is such a place: of two processes that start together one would end with "database is locked".
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+def _postgresql_options(url: URL, *, reader: bool) -> dict[str, Any]:
+    """What a connection is opened with, besides what the URL says."""
+    options = [f"-c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_MS}"]
+    options.append(_READER_POSTGRES if reader else _WRITER_POSTGRES)
+    given = url.query.get("options", ())
+    options += [given] if isinstance(given, str) else given
+    chosen: dict[str, Any] = {"connect_timeout": 10, "application_name": "sentiment-monitor"}
+    chosen |= _DEAD_PEER
+    hosts = url.query.get("host", ())
+    if not reader and (not isinstance(hosts, str) or "," in hosts) and len(hosts) > 1:
+        chosen["target_session_attrs"] = "read-write"  # of several servers the primary
+    return {name: value for name, value in chosen.items() if name not in url.query} | {"options": " ".join(options)}
 
 
-def _sqlite_begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _read_only(connection: Any, record: object) -> None:
+    # Not among the options of the connection: libpq would take the server for a standby.
+    connection.execute("SET default_transaction_read_only = on")
+    connection.commit()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from sentiment_monitor.stream.ceiling import DeadLetterCeiling
 from sentiment_monitor.stream.dropped import DroppedFields
 from sentiment_monitor.stream.event_time import EventTime
 from sentiment_monitor.stream.handoff import Closed, Handoff
+from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.parcel import Parcel
 from sentiment_monitor.stream.prepare import Preparing
 from sentiment_monitor.stream.scoring import Scoring
@@ -36,6 +37,7 @@ _log = structlog.get_logger()
 _POLL_MS = 100
 _KAFKA_COMMIT_SECONDS = 1.0  # Kafka's committed offset serves lag tools only
 _NOTHING_ASSIGNED_SECONDS = 60.0
+_STALLED_SECONDS = 60.0  # nothing stored for so long, though a record has waited for so long: something is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Pipeline:
         on_stored: Callable[[int | None], None] = lambda minute: None,
         exit_when_idle: float | None = None,
         metrics: HotLoop | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._source = source
         self._limits = limits or Limits()
@@ -96,10 +99,15 @@ class Pipeline:
         self.metrics = metrics or HotLoop()
         for stage, queue in (("prepare", self._waiting), ("score", self._prepared), ("write", self._scored)):
             self.metrics.stage_waiting_records.labels(stage).set_function(queue.__len__)
+        self.metrics.oldest_waiting.set_function(self._oldest_waiting)
+        self._fetched_at: deque[float] = deque()  # monotonic seconds, of each parcel that is not done with, in order
+        self._stored_at = time.monotonic()
         self._now_ms = now_ms
-        self._preparing = Preparing(decode, enrich, now_ms, self._aborting)
+        self._journal = journal or Journal()
+        self._turns = self.metrics.turns
+        self._preparing = Preparing(decode, enrich, now_ms, self._aborting, self._journal, self._turns["prepare"])
         self._scoring = Scoring(classifier)
-        self._writing = Writing(writer, now_ms, ceiling or DeadLetterCeiling(), self._aborting)
+        self._writing = Writing(writer, now_ms, ceiling or DeadLetterCeiling(), self._aborting, self._turns["write"])
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
         self._to_commit: dict[Partition, int] = {}
@@ -129,12 +137,14 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001  # whatever it is, the stages must end first
             self._fail(error)
         finally:
+            self._turns["poll"].rest()
             self._waiting.close(drop=self._aborting.is_set())
             for thread in stages:
                 while thread.is_alive():
                     thread.join(0.2)
                     if self._aborting.is_set():
                         self._drop_all()
+            self._journal.close()
             self._commit_to_kafka()
             self._source.close()
         if self._failure is not None:
@@ -153,6 +163,21 @@ class Pipeline:
     def queues(self) -> Mapping[str, int]:
         """Records waiting before each stage."""
         return {"prepare": len(self._waiting), "score": len(self._prepared), "write": len(self._scored)}
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong when records wait and nothing gets stored; None while it does."""
+        waited, idle = self._oldest_waiting(), time.monotonic() - self._stored_at
+        if min(waited, idle) < _STALLED_SECONDS:
+            return None
+        waiting = ", ".join(f"{count} to {stage}" for stage, count in self.queues.items() if count)
+        return f"nothing was stored for {idle:.0f} s; a record has waited for {waited:.0f} s ({waiting or 'in work'})"
+
+    def _oldest_waiting(self) -> float:
+        try:
+            return time.monotonic() - self._fetched_at[0]
+        except IndexError:
+            return 0.0
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -176,9 +201,8 @@ class Pipeline:
         try:
             while not self._aborting.is_set():
                 parcels = feed.take(most)
-                started = time.monotonic()
-                stage(parcels)
-                self.metrics.worked(name, time.monotonic() - started)
+                with self.metrics.turn(name):
+                    stage(parcels)
                 if following is not None:
                     for parcel in parcels:
                         following.put(parcel)
@@ -194,6 +218,7 @@ class Pipeline:
         began = last_record = last_commit = time.monotonic()
         assigned_once = False
         while not self._stopping.is_set():
+            self._turns["poll"].moved()
             with self._lock:
                 lost, self._to_reposition = self._to_reposition, set()
             for partition in lost:
@@ -233,6 +258,7 @@ class Pipeline:
                 self._commit_to_kafka()
 
     def _accept(self, fetched: Fetched, now: float) -> None:
+        self._fetched_at.append(now)
         # Never waits, and is bounded all the same: ``hold`` stops the fetching before the next poll.
         self._waiting.put(
             Parcel(fetched.partition, fetched.epoch, fetched.start_offset, fetched.next_offset, now, fetched.records),
@@ -265,14 +291,17 @@ class Pipeline:
             self._to_commit |= {partition: stored[-1].next_offset for partition, stored in outcome.stored.items()}
             self._to_reposition |= outcome.fenced
             self._in_flight.subtract(parcel.partition for parcel in parcels)
+        for _ in parcels:  # every stage keeps the order, so these are the oldest
+            self._fetched_at.popleft()
         self.progress.fenced += len(outcome.fenced)
         self.metrics.fenced.inc(len(outcome.fenced))
         if outcome.stored:
             self._report(outcome, started)
+            self._turns["write"].rest()  # what follows accounts for itself
             self._on_stored(self._event_time.complete_before())
 
     def _report(self, outcome: WriteOutcome, started: float) -> None:
-        now = time.monotonic()
+        self._stored_at = now = time.monotonic()
         parcels = [parcel for run in outcome.stored.values() for parcel in run]
         written = outcome.written
         records = sum(len(parcel.records) for parcel in parcels)
@@ -306,6 +335,7 @@ class Pipeline:
         if self.progress.last_minute is not None:
             metrics.newest_story.set(self.progress.last_minute * 60)
         stored_ms = self._now_ms()
+        metrics.last_write.set(stored_ms / 1000)
         for parcel in parcels:
             published = parcel.published_ms
             metrics.published_to_stored.observe((stored_ms - instant) / 1000 for instant in published)

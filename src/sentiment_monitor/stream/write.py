@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,9 +14,12 @@ from sentiment_monitor.errors import DatabaseAway, FatalError, Fenced
 from sentiment_monitor.store.stories.transaction import Batch, Written
 from sentiment_monitor.stream.ceiling import CeilingGuard, DeadLetterCeiling
 from sentiment_monitor.stream.parcel import Parcel, place_of, record_at
+from sentiment_monitor.telemetry.turns import Turns
 
 _log = structlog.get_logger()
 
+_FIRST_PAUSE_SECONDS = 0.05
+_MOST_PAUSE_SECONDS = 10.0
 _ISOLATE_ATTEMPTS = 3  # before a batch that the database refuses is taken apart
 
 
@@ -43,12 +45,21 @@ class WriteOutcome:
 
 
 class Writing:
-    """Parcels into the database. ``now_ms`` is the wall clock; ``aborting`` ends the wait for one that is away."""
+    """Parcels into the database. ``now_ms`` is the wall clock; ``aborting`` ends the wait for one that is away.
+
+    ``turns`` rest while it waits: that is no standstill.
+    """
 
     def __init__(
-        self, writer: Writer, now_ms: Callable[[], int], ceiling: DeadLetterCeiling, aborting: threading.Event
+        self,
+        writer: Writer,
+        now_ms: Callable[[], int],
+        ceiling: DeadLetterCeiling,
+        aborting: threading.Event,
+        turns: Turns | None = None,
     ) -> None:
         self._writer = writer
+        self._turns = turns or Turns("write")
         self._now_ms = now_ms
         self._aborting = aborting
         self._ceiling = CeilingGuard(ceiling)
@@ -100,17 +111,16 @@ class Writing:
 
     def _store_whole(self, batch: Batch) -> Written:
         """Stores a batch; waits for a database that is away. Raises _Refused when it refuses the batch repeatedly."""
-        pause, away_since, refused = 0.05, None, 0
+        pause, refused = _FIRST_PAUSE_SECONDS, 0
         while True:
             try:
                 result = self._writer.commit(batch, self._now_ms())
-            except DatabaseAway as error:
-                if away_since is None:
-                    away_since = time.monotonic()
-                    _log.warning("database.away", error=str(error))
+            except DatabaseAway:  # which the database has told the log
+                self._turns.rest()
                 if self._aborting.wait(pause):
                     raise
-                pause = min(pause * 2, 10.0)
+                self._turns.moved()
+                pause = min(pause * 2, _MOST_PAUSE_SECONDS)
             except (Fenced, FatalError):
                 raise
             except Exception as error:
@@ -119,8 +129,6 @@ class Writing:
                 if refused >= _ISOLATE_ATTEMPTS:
                     raise _Refused(error) from error  # whatever a driver raises about one value
             else:
-                if away_since is not None:
-                    _log.info("database.back", seconds=round(time.monotonic() - away_since, 1))
                 self._store_ceiling.check(batch.scored)
                 return result
 

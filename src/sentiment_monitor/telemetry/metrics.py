@@ -6,6 +6,9 @@ loop for anything but the length of a queue.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 from prometheus_client import (
@@ -20,6 +23,7 @@ from prometheus_client import (
 )
 
 from sentiment_monitor.telemetry.collectors import Ages, Latest, Partitions, Stored, StoredCounts
+from sentiment_monitor.telemetry.turns import Turns
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OUTCOMES = ("created", "copies", "updated", "deleted", "duplicates")
@@ -79,17 +83,28 @@ class HotLoop(_Part):
         self.partitions = Partitions(_PREFIX)
         self.registry.register(self.partitions)
         self.newest_story = self._latest("newest_story_timestamp_seconds", "Event time stored.")
+        self.last_write = self._latest("last_write_timestamp_seconds", "When a batch was last stored.")
+        self.oldest_waiting = self._gauge(
+            "oldest_waiting_seconds", "Time since the fetch of the oldest record whose outcome is not stored."
+        )
         self.published_to_stored = self._ages(
             "published_to_stored_seconds", "Age of each story, by its feed's own time, when it was stored."
         )
         self.received_to_stored = self._ages(
             "received_to_stored_seconds", "Time from the fetch of each story to its being stored."
         )
+        # A classifier's own threads compute while the stage waits.
+        self.turns = {name: Turns(name, computes=name != "score") for name in ("poll", "prepare", "score", "write")}
         for outcome in OUTCOMES:
             self.stories.labels(outcome)
 
-    def worked(self, stage: str, seconds: float) -> None:
-        """One turn of a stage."""
+    @contextmanager
+    def turn(self, stage: str) -> Iterator[None]:
+        """One turn of a stage: timed, and seen by whoever watches whether it ends."""
+        started = time.monotonic()
+        with self.turns[stage]:
+            yield
+        seconds = time.monotonic() - started
         self.stage_busy_seconds.labels(stage).inc(seconds)
         self.stage_seconds.labels(stage).observe(seconds)
 
@@ -110,6 +125,7 @@ class TickLoop(_Part):
             "decided_to_sent_seconds", "Time from the decision to tell somebody to its being sent."
         )
         self.clock_steps = self._counter("clock_steps", "Jumps of the wall clock.")
+        self.turns = {name: Turns(name) for name in ("tick", "delivery")}
         for result in ("done", "skipped", "postponed", "missed"):
             self.ticks.labels(result)
         for transition in ("fired", "resolved"):

@@ -108,7 +108,8 @@ class LiveClock:
             self._skipping = False
             _log.info("tick.going_on", now=iso(minute))
         started = time.monotonic()
-        report = self._ticker.tick(minute, lease, now_ms)
+        with self._metrics.turns["tick"]:
+            report = self._ticker.tick(minute, lease, now_ms)
         self._delivery.wake()
         _count(self._metrics, report, time.monotonic() - started)
         _log.debug(
@@ -250,7 +251,8 @@ class EventClock:
 
     def _tick(self, minute: int, lease: Lease, changed: Collection[int], *, note_quiet: bool = False) -> bool:
         started = time.monotonic()
-        report = self._ticker.tick(minute, lease, self._now_ms(), changed=changed, note_quiet=note_quiet)
+        with self._metrics.turns["tick"]:
+            report = self._ticker.tick(minute, lease, self._now_ms(), changed=changed, note_quiet=note_quiet)
         if report.fired or report.repeated or report.resolved:
             self._delivery.wake()
         self._open = report.open > 0

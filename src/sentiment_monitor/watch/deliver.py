@@ -114,12 +114,17 @@ class Delivery:
                 _log.warning("delivery.left", notifiers=[f"{lane.receiver}/{lane.notifier}" for lane in self._working])
 
     def _run(self) -> None:
+        postponed = False
         try:
             while not self._stopping:
                 try:
-                    self._hand_out()
+                    with self._metrics.turns["delivery"]:
+                        self._hand_out()
+                    postponed = False
                 except (RetryLater, Fenced) as error:
-                    _log.warning("delivery.postponed", error=str(error))
+                    if not postponed:  # an outage is many turns long, and one line
+                        _log.warning("delivery.postponed", error=str(error))
+                    postponed = True
                 with self._changed:
                     self._changed.wait_for(lambda: self._woken or self._stopping, self._every_seconds)
                     self._woken = False

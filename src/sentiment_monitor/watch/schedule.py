@@ -69,6 +69,7 @@ class Schedule:
         self._stepped = stepped
         self._begun: dict[str, float] = {}  # monotonic seconds: the last turn
         self._overrun = dict.fromkeys(self._jobs, 0)  # turns known to be missed since then
+        self._postponed: set[str] = set()  # jobs whose last turn came to nothing: an outage is one line
         self._stopping = threading.Event()
         self._ahead = 0.0  # of the wall clock over the monotonic one, in seconds
         self._watcher = threading.Thread(target=self._watch, name="clock-watch", daemon=True)
@@ -109,12 +110,15 @@ class Schedule:
     def _turn(self, job: Job) -> None:
         self._count_slept_through(job)
         try:
-            if job.leader_only and self._leadership.lease() is None:
-                return
-            job.run()
+            if not job.leader_only or self._leadership.lease() is not None:
+                job.run()
         except (RetryLater, Fenced) as error:
             self._lost(job.name, "postponed", 1)
-            _log.warning(f"{job.name}.postponed", error=str(error))
+            if job.name not in self._postponed:
+                _log.warning(f"{job.name}.postponed", error=str(error))
+            self._postponed.add(job.name)
+        else:
+            self._postponed.discard(job.name)
 
     def _count_slept_through(self, job: Job) -> None:
         now = time.monotonic()

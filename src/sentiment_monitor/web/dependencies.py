@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ class Resources:
     renderer: Renderer
     metrics: Metrics
     changes: ChangeDesk | None  # None: nobody may change anything
+    troubles: Callable[[], Sequence[str]]  # what keeps this process from its work now
     probes: ThreadPoolExecutor  # not the threads of the pages: those may all be waiting for the database
 
 
@@ -74,6 +75,10 @@ async def _metrics(request: Request) -> Metrics:
     return resources_of(request).metrics
 
 
+async def _troubles(request: Request) -> Sequence[str]:
+    return resources_of(request).troubles()
+
+
 async def _probes(request: Request) -> ThreadPoolExecutor:
     return resources_of(request).probes
 
@@ -99,6 +104,7 @@ NowMs = Annotated[int, Depends(_now_ms)]
 Html = Annotated[Renderer, Depends(_renderer)]
 MetricsText = Annotated[Metrics, Depends(_metrics)]
 Permitted = Annotated[ChangeDesk, Depends(_permitted)]
+Troubles = Annotated[Sequence[str], Depends(_troubles)]
 ProbeThreads = Annotated[ThreadPoolExecutor, Depends(_probes)]
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 
 from sentiment_monitor.errors import DatabaseAway, FatalError
 from sentiment_monitor.telemetry.metrics import CONTENT_TYPE
-from sentiment_monitor.web.dependencies import MetricsText, ProbeThreads, ReadDatabase
+from sentiment_monitor.web.dependencies import MetricsText, ProbeThreads, ReadDatabase, Troubles
 
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 
@@ -29,13 +29,14 @@ async def alive() -> Response:
     return PlainTextResponse("ok\n")
 
 
-@router.get("/readyz", responses={503: {"content": _TEXT, "description": "The database cannot be used: see the text."}})
-async def ready(database: ReadDatabase, threads: ProbeThreads) -> Response:
-    """Whether the database is there and of this version."""
+@router.get("/readyz", responses={503: {"content": _TEXT, "description": "What is in the way, a line each."}})
+async def ready(database: ReadDatabase, troubles: Troubles, threads: ProbeThreads) -> Response:
+    """Whether the database is there and of this version, and every loop gets on with its work."""
+    lines = list(troubles)
     try:
         current, head = await asyncio.get_running_loop().run_in_executor(threads, database.revisions)
+        if current != head:
+            lines.append(f"database at schema revision {current}, not {head}")
     except (DatabaseAway, FatalError) as error:
-        return PlainTextResponse(f"database away: {error}\n", 503)
-    if current != head:
-        return PlainTextResponse(f"database at schema revision {current}, not {head}\n", 503)
-    return PlainTextResponse("ok\n")
+        lines.append(f"database away: {error}")
+    return PlainTextResponse("".join(f"{line}\n" for line in lines or ["ok"]), 503 if lines else 200)

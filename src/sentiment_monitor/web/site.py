@@ -55,12 +55,13 @@ def site(
     now_ms: Callable[[], int],
     allowed_hosts: Sequence[str] = ("*",),
     changes: ChangeDesk | None = None,
+    troubles: Callable[[], Sequence[str]] = tuple,
 ) -> FastAPI:
     """The application that a :class:`~sentiment_monitor.web.server.WebServer` serves.
 
     ``names`` is what people call a ticker, the name to show first. Requests for a host that is not allowed are
     refused, so that a page on the internet cannot read this one through its visitor's browser.
-    Without ``changes`` nothing can be changed.
+    Without ``changes`` nothing can be changed. ``troubles`` says what keeps this process from its work now.
     """
     app = FastAPI(title="sentiment-monitor", version=__version__, docs_url=None, redoc_url=None,
                   openapi_url="/api/v1/openapi.json", redirect_slashes=False, exception_handlers=REFUSALS)  # fmt: skip
@@ -73,6 +74,7 @@ def site(
         renderer=Renderer(series_names.of, plotly_version()),
         metrics=metrics,
         changes=changes,
+        troubles=troubles,
         probes=ThreadPoolExecutor(2, "health"),
     )
     app.add_middleware(_HeadAsGet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, make_url, select
 
 from databases import copy_migrated
 from receiver import Answer, notification, receiver
@@ -21,6 +22,7 @@ from sentiment_monitor.app import build as root
 from sentiment_monitor.app.migrated import open_database
 from sentiment_monitor.app.service import Service
 from sentiment_monitor.errors import FatalError, SettingsError, UsageError
+from sentiment_monitor.ingest.embedded import free_port
 from sentiment_monitor.ingest.memory import MemorySource
 from sentiment_monitor.score.lexicon import StubClassifier
 from sentiment_monitor.settings import alerting, feed
@@ -44,6 +46,7 @@ def made(tmp_path: Path) -> Settings:
         database=service_tables.DatabaseSettings.model_validate({"url": f"sqlite:///{tmp_path / 'a.sqlite'}"}),
         detect=alerting.DetectSettings(delivery_seconds=0.05),
         web=service_tables.WebSettings(port=0),
+        service=service_tables.ServiceSettings(state_dir=tmp_path / "state"),
     )
 
 
@@ -63,6 +66,20 @@ def _source(count: int) -> Callable[[PositionStore], MemorySource]:
 
 def _build(settings: Settings, **options: Any) -> Service:
     return root.build(settings, classifier=StubClassifier(), **{"source": _source(20), **options})
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+def _text(url: str) -> str:
+    try:
+        return httpx.get(url).text
+    except httpx.TransportError:
+        return ""
 
 
 def _children() -> set[str]:
@@ -166,8 +183,6 @@ def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(
     thread.start()
     try:
         url = service.web.server.url
-        while service.web.server._thread is None:
-            time.sleep(0.01)
         assert "No story has come yet" in httpx.get(url).text
         assert httpx.get(url, headers={"Host": "desk.example"}).status_code == 200
         assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 400
@@ -179,6 +194,35 @@ def test_the_page_alone_needs_neither_broker_nor_classifier_and_guards_its_name(
         httpx.get(url)
 
 
+def test_while_the_database_is_away_at_the_start_the_page_says_so_and_then_it_begins(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiment_monitor.store.sqlite_file._BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("sentiment_monitor.app.migrated._FIRST_PAUSE_SECONDS", 0.05)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/readyz"
+    settings = made.model_copy(update={"web": service_tables.WebSettings(port=port)})
+    built: list[Service] = []
+    other = sqlite3.connect(str(make_url(made.database.url.get_secret_value()).database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    thread = threading.Thread(target=lambda: built.append(_build(settings, exit_when_idle=None)))
+    thread.start()
+    try:
+        _until(lambda: "locked" in _text(url))
+        assert (httpx.get(url).status_code, _text(url).splitlines()[0]) == (503, "starting")
+        assert httpx.get(url.replace("readyz", "healthz")).status_code == 200
+    finally:
+        other.close()
+        thread.join(20)
+    running = threading.Thread(target=built[0].run)
+    running.start()
+    try:
+        _until(lambda: _text(url) == "ok\n")
+    finally:
+        built[0].stop()
+        running.join(20)
+
+
 def test_a_port_that_is_taken_is_refused(made: Settings) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -188,10 +232,14 @@ def test_a_port_that_is_taken_is_refused(made: Settings) -> None:
             _build(taken)
 
 
-def test_a_page_that_cannot_be_served_any_more_ends_the_service(made: Settings) -> None:
+def test_a_page_that_cannot_be_served_any_more_ends_the_service(
+    made: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(server: object, site: object, failed: Callable[[BaseException], None]) -> None:
+        failed(FatalError("the web server ended by itself"))
+
+    monkeypatch.setattr("sentiment_monitor.web.server.WebServer.start", start)
     service = _build(made, exit_when_idle=None)
-    assert service.web is not None
-    service.web.server.start = lambda site, failed: failed(FatalError("the web server ended by itself"))  # type: ignore[method-assign]
     with pytest.raises(FatalError, match="ended by itself"):
         service.run()
 

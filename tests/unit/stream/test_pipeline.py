@@ -373,6 +373,51 @@ def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(source: Memor
     assert writer.dead == []
 
 
+def test_records_that_wait_while_nothing_is_stored_are_said_until_it_goes_on(
+    source: MemorySource, writer: MemoryWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sentiment_monitor.stream.pipeline._STALLED_SECONDS", 0.1)
+    away = threading.Event()
+    away.set()
+
+    def fail(batch: Batch) -> None:
+        if away.is_set():
+            raise DatabaseAway("restarting")
+
+    writer.fail = fail
+    source.append(P0, [news(n) for n in range(10)])
+    one = pipeline(source, writer, exit_when_idle=None)
+    assert one.trouble is None
+    with running(one):
+        wait_for(lambda: one.trouble is not None)
+        assert "nothing was stored for 0 s; a record has waited for 0 s" in str(one.trouble)
+        assert one.metrics.value("oldest_waiting_seconds") or 0 > 0.1
+        assert one.metrics.value("last_write_timestamp_seconds") is None
+        away.clear()
+        wait_for(lambda: len(writer.stored) == 10 and one.metrics.value("oldest_waiting_seconds") == 0)
+        assert one.metrics.value("last_write_timestamp_seconds") == NOW / 1000
+        time.sleep(0.12)
+        assert one.trouble is None  # nothing comes, and nothing waits
+
+
+def test_a_database_that_is_away_for_long_is_no_standstill(source: MemorySource, writer: MemoryWriter) -> None:
+    began = time.monotonic()
+
+    def fail(batch: Batch) -> None:
+        if time.monotonic() - began < 0.6:
+            raise DatabaseAway("restarting")
+
+    writer.fail = fail
+    source.append(P0, [news(0)])
+    one = pipeline(source, writer, exit_when_idle=None)
+    overdue: list[str | None] = []
+    with running(one):
+        while not writer.stored:
+            overdue += [turns.overdue(0.09) for turns in one.metrics.turns.values()]
+            time.sleep(0.01)
+    assert set(overdue) == {None}
+
+
 @pytest.mark.parametrize("idle", [0.0, 0.3])
 def test_a_fenced_partition_is_read_again_and_the_other_is_stored(
     source: MemorySource, writer: MemoryWriter, idle: float

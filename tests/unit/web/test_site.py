@@ -436,6 +436,15 @@ def test_health_and_metrics_answer_while_the_database_is_away(
         assert client.get("/api/v1/alerts").status_code == 503
 
 
+def test_what_keeps_a_loop_from_its_work_is_not_ready_a_line_each(alerted: Database) -> None:
+    lines = ["database away: it is read-only (for 7 s)", "nothing was stored for 70 s"]
+    with _client(alerted, troubles=lambda: lines) as client:
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "".join(f"{line}\n" for line in lines))
+        lines.clear()
+        assert (client.get("/readyz").status_code, client.get("/readyz").text) == (200, "ok\n")
+
+
 def test_a_database_file_that_is_gone_is_away_and_is_not_made_anew(tmp_path: Path) -> None:
     copy_migrated(tmp_path / "a b?.sqlite")
     reader = Database(f"sqlite:///{quote(str(tmp_path / 'a b?.sqlite'))}", reader=True)
