@@ -29,7 +29,7 @@ from hostile_texts import FORMS, WORDS, characters
 from stages import CHECKOUT, NOW, PARTITION
 
 from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Position, Record, ScoredStory, Text
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.ingest.decode import Decoder
@@ -345,7 +345,7 @@ def store(url: str, outcome: Outcome) -> None:
     database = Database(url)
     database.migrate()
     positions = PositionStore(database, "fuzz")
-    writer = StoryWriter(database, positions, is_copy)
+    writer = StoryWriter(database, positions, wording)
     reached = positions.ask({PARTITION: 0}, NOW)[PARTITION]
     for first in range(0, len(outcome.scored), 500):
         stories = outcome.scored[first : first + 500]

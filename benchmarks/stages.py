@@ -15,10 +15,11 @@ import numpy as np
 from growth import Work
 
 from sentiment_monitor.domain.news import EnrichedStory, Position, Record, ScoredStory, Text
-from sentiment_monitor.enrich.copies import copy_keys_of, is_copy
+from sentiment_monitor.enrich.copies import copy_keys_of, wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.enrich.language import LanguageDetector
 from sentiment_monitor.enrich.names import Watchlist, cashtags
+from sentiment_monitor.enrich.publishers import without_publisher
 from sentiment_monitor.errors import RecordError
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.instants import instant_ms
@@ -101,6 +102,7 @@ class Stages:
             "watchlist": lambda text: partial(self._watchlist.find, _encodable(text)),
             "cashtags": lambda text: partial(cashtags, _encodable(text)),
             "language": lambda text: partial(detector.detect, _encodable(text)),
+            "publisher": lambda text: partial(without_publisher, _encodable(text), "wire"),
             "copy keys": lambda text: partial(copy_keys_of, [_encodable(text)]),
             "comparison": lambda text: partial(self._compare, _encodable(text)),
             "windows": lambda text: partial(self._classifier.score, [Text(_encodable(text), _encodable(text))]),
@@ -141,7 +143,7 @@ class Stages:
             database = Database(f"sqlite:///{self._folder / 'hostile.sqlite'}")
             database.migrate()
             positions = PositionStore(database, "g")
-            self._store = StoryWriter(database, positions, is_copy), positions.ask({PARTITION: 0}, NOW)[PARTITION]
+            self._store = StoryWriter(database, positions, wording), positions.ask({PARTITION: 0}, NOW)[PARTITION]
         writer, reached = self._store
         run = next(self._runs)
         stories = [
@@ -161,7 +163,7 @@ class Stages:
     def _compare(self, text: str) -> None:
         # Another word each time: what was compared before may be remembered.
         word = _word(next(self._runs))
-        is_copy(f"{text} {word}a", f"{text} {word}b")
+        wording(f"{text} {word}a").repeats(wording(f"{text} {word}b"))
 
 
 def _decoding(decoder: Decoder, value: bytes) -> Work:

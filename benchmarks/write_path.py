@@ -19,7 +19,7 @@ import rig
 
 from sentiment_monitor.app import build as root
 from sentiment_monitor.domain.news import Position, Record, ScoredStory, Story, Text
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.score import load
@@ -67,7 +67,7 @@ def measure(url: str, kind: str, scored: list[ScoredStory], chosen: argparse.Nam
     database = Database(url)
     database.migrate()
     positions = PositionStore(database, "g")
-    writer = StoryWriter(database, positions, is_copy)
+    writer = StoryWriter(database, positions, wording)
     reached = positions.ask({TOPIC: 0}, root.now_ms())[TOPIC]
     ours = server = wall = 0.0
     copies = 0

@@ -39,6 +39,8 @@ _MADE = "<!-- Written by scripts/write_docs.py. Do not edit. -->\n"
 # What has no docstring of its own.
 _OTHER_FILES = {
     "py.typed": "Says to type checkers that this package has types",
+    "enrich/not_tickers.txt": "Words and bodies that are tickers too and stand in capitals in running text",
+    "enrich/publishers.txt": "Publishers that headlines end with",
     "score/bundled": "The bundled classifier: weights, tokenizer, manifest.json, model card",
     "score/lexicon.json": "The word list of the lexicon classifier",
     "score/probe": "Invented texts by which a quantised engine is calibrated and compared with fp32",

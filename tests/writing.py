@@ -20,7 +20,8 @@ from sentiment_monitor.domain.news import (
     Sentiment,
     Story,
 )
-from sentiment_monitor.enrich.copies import copy_keys, is_copy
+from sentiment_monitor.enrich.copies import copy_keys, wording
+from sentiment_monitor.enrich.publishers import without_publisher
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
@@ -71,7 +72,7 @@ def scored(
         part=fields.pop("part", None),
         dropped=fields.pop("dropped", ()),
     )
-    text = fields.pop("text", headline)
+    text = fields.pop("text", without_publisher(headline, source))
     enriched = EnrichedStory(story, text, "", "en", tickers, minute, copy_keys(text))
     return ScoredStory(enriched, None if action == "deleted" else score(label, topic, by))
 
@@ -86,7 +87,7 @@ class Desk:
 
     def __init__(self, database: Database, group: str = "g", **options: Any) -> None:
         self.positions = PositionStore(database, group)
-        self.writer = StoryWriter(database, self.positions, is_copy, **options)
+        self.writer = StoryWriter(database, self.positions, wording, **options)
         self.next = self.positions.ask({(TOPIC, 0): 0}, NOW)[TOPIC, 0]
 
     def write(self, *stories: ScoredStory, dead: Sequence[DeadLetter] = ()) -> Written:

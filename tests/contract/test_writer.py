@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from sentiment_monitor.domain.news import Partition
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.errors import DatabaseAway, Fenced
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
@@ -59,7 +59,7 @@ class _InSql:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._positions = PositionStore(database, "g")
-        self.writer = StoryWriter(database, self._positions, is_copy)
+        self.writer = StoryWriter(database, self._positions, wording)
 
     def begin(self, starts: Mapping[Partition, int | None]) -> None:
         self._positions.ask(starts, NOW)

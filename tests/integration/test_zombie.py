@@ -14,7 +14,7 @@ import pytest
 
 from integration.harness import Apache, Monitor, Results, assert_same, invent, send, service, until
 from sentiment_monitor.domain.news import Score, Text
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.ingest.decode import Decoder
@@ -142,7 +142,7 @@ def test_zombie_consumer_cannot_move_the_offset(database: Database) -> None:
 
     def replica(classifier: StubClassifier, exit_when_idle: float | None) -> tuple[Pipeline, Callable[[], None]]:
         positions = PositionStore(database, "group")
-        writer = StoryWriter(database, positions, is_copy)
+        writer = StoryWriter(database, positions, wording)
         source = MemorySource(lambda starts: positions.ask(starts, 0), max_poll_records=20)
         for partition in (0, 1):
             source.append(("news", partition), values[partition::2])

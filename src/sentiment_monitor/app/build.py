@@ -18,7 +18,7 @@ from sentiment_monitor.app.migrated import await_database
 from sentiment_monitor.app.policy import Policy, check_files
 from sentiment_monitor.app.replay import replayer
 from sentiment_monitor.app.service import Service, Web
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.ingest.consumer import KafkaSource
@@ -180,7 +180,7 @@ def _pipeline(
     writer = StoryWriter(
         database=service.database,
         positions=positions,
-        is_copy=is_copy,
+        wording=wording,
         copy_window_minutes=settings.news.copy_window_hours * HOUR_MINUTES,
     )
     enricher = Enricher(

@@ -76,7 +76,7 @@ _TROUBLE = (
     (663, "Norwick Savings Bank app fails as customers rush to move money"),
     (688, "Norwick rescue talks break down without a buyer"),
     (707, "Who is exposed to Norwick Savings Bank? Lenders face questions"),
-    (731, "Regulator halts withdrawals at Norwick Savings Bank"),
+    (731, "Regulator suspends withdrawals at Norwick Savings Bank"),
     (752, "How Norwick lost a quarter of its deposits in one morning"),
     (778, "Norwick Savings Bank placed in receivership, regulator says"),
 )

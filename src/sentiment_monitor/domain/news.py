@@ -86,7 +86,7 @@ class EnrichedStory:
     """A story with what reading it adds, short of the classifier."""
 
     story: Story
-    text: str  # clean headline: links stripped, entities decoded, NFKC
+    text: str  # clean headline without its publisher: links stripped, entities decoded, NFKC
     body_text: str  # clean body, may be empty
     language: str  # ISO 639-1, "und" when unknown
     tickers: tuple[str, ...]  # from the message, cashtags and the watchlist; sorted, unique, upper case

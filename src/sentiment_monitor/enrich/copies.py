@@ -1,9 +1,9 @@
-"""Keys by which a syndicated copy finds the story it repeats.
+"""Keys by which a syndicated copy finds the story it repeats, and what decides between candidates.
 
-The first key is equal for headlines that are equal once case, punctuation, agency prefixes and source
-suffixes are gone. The others are MinHash bands over the words (Broder 1997), mixed with the numbers among them,
-which copies share: two headlines whose word sets have Jaccard similarity 0.9 share one with probability 0.99, at
-0.5 with 0.28. A shared band only makes a candidate; :func:`is_copy` decides.
+The first key is equal for headlines that are equal once case, punctuation and agency prefixes are gone. The others are
+MinHash bands over the words (Broder 1997), mixed with the numbers among them, which copies share: two headlines whose
+word sets have Jaccard similarity 0.9 share one with probability 0.99, at 0.5 with 0.28. A shared band only makes a
+candidate; :meth:`Wording.repeats` decides. Headlines come here without their publisher's name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import hashlib
 import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 BANDS, ROWS = 5, 4
-MIN_WORDS = 5  # shorter headlines are copies only when they are equal
+MIN_WORDS = 5  # shorter headlines are copies only when they are equal, and tagged alike
+MAX_WORDS = 200  # longer ones too: no headline, and comparing them would take room and time without bound
 SIMILARITY = 0.8
 
 _PREFIX = re.compile(
@@ -25,10 +27,9 @@ _PREFIX = re.compile(
     r"\s*[-:–—|]+\s*)+",
     re.IGNORECASE,
 )
-_SUFFIX = re.compile(r"\s+[-–—|]\s+((?:[\w.&'’ ]|(?<=\w)-(?=\w)){2,30})$")
-_SMALL_WORDS = {"of", "the", "and", "for"}
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*")
 _HAS_DIGIT = re.compile(r"\d")
+_HASHED_AT_ONCE = 65_536  # words; some 10 MB of numpy's
 
 _random = np.random.Generator(np.random.PCG64(20230310))
 _MULTIPLIERS = _random.integers(1, 2**63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
@@ -43,19 +44,9 @@ def words(headline: str) -> list[str]:
 
 
 def _bare(headline: str) -> str:
-    """The headline without what agencies put before it and sources behind it."""
-    # One blank at a time: over long runs of them the search for a suffix takes the square of their length.
-    text = _PREFIX.sub("", " ".join(headline.split()))
-    suffix = _SUFFIX.search(text)
-    # "Profit up - but not for long": a suffix names a source only if most of the headline stands before it.
-    if suffix and suffix.start() * 2 > len(text) and _is_name(suffix[1]):
-        text = text[: suffix.start()]
-    return text
-
-
-def _is_name(suffix: str) -> bool:
-    """ "The Wall Street Journal" or "reuters.com", not "stocks tumble"."""
-    return all(not word[0].islower() or "." in word.strip(".") or word in _SMALL_WORDS for word in suffix.split())
+    """The headline without what agencies put before it."""
+    # One blank at a time: over long runs of them the search for a prefix takes the square of their length.
+    return _PREFIX.sub("", " ".join(headline.split()))
 
 
 def copy_keys(headline: str) -> tuple[int, ...]:
@@ -73,19 +64,30 @@ def copy_keys_of(headlines: Sequence[str]) -> list[tuple[int, ...]]:
     for place, headline in enumerate(headlines):
         headline_words = words(headline)
         joined = " ".join(headline_words) or headline
+        distinct = set(headline_words)
         exact = int.from_bytes(hashlib.blake2b(joined.encode(), digest_size=8).digest(), "big", signed=True)
         keys.append((exact,))
-        distinct = set(headline_words)
-        if len(distinct) >= MIN_WORDS:
+        if MIN_WORDS <= len(distinct) <= MAX_WORDS:
             long.append(place)
             begins.append(len(hashes))
             hashes.extend([zlib.crc32(word.encode()) for word in distinct])
             # A feed whose headlines differ in a figure only would otherwise make candidates of each other by thousands.
             numbers.append(zlib.crc32(" ".join(sorted(filter(_HAS_DIGIT.search, distinct))).encode()))
+            if len(hashes) >= _HASHED_AT_ONCE:
+                _give_bands(keys, long, begins, hashes, numbers)
+    _give_bands(keys, long, begins, hashes, numbers)
+    return keys
+
+
+def _give_bands(
+    keys: list[tuple[int, ...]], long: list[int], begins: list[int], hashes: list[int], numbers: list[int]
+) -> None:
+    """Adds near keys to the headlines at these places, and empties the lists that told of them."""
     if long:
         for place, bands in zip(long, _bands(hashes, begins, numbers), strict=True):
             keys[place] += tuple(bands)
-    return keys
+    for gathered in (long, begins, hashes, numbers):
+        gathered.clear()
 
 
 def _bands(hashes: list[int], begins: list[int], numbers: list[int]) -> list[list[int]]:
@@ -98,29 +100,35 @@ def _bands(hashes: list[int], begins: list[int], numbers: list[int]) -> list[lis
     return signed_bands
 
 
-def is_copy(headline: str, other: str) -> bool:
-    """True when two headlines tell the same news: nearly the same words, the same numbers and the same names.
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a headline is compared by: its words, and those of them that are names or hold digits."""
 
-    A name is a word with a capital, so two headlines that capitalise every word must have the same words, or one of
-    them more than the other.
-    """
-    a, b = _word_set(headline), _word_set(other)
-    common = len(a & b)
-    if common < SIMILARITY * (len(a) + len(b) - common):
-        return False
-    if min(len(a), len(b)) < MIN_WORDS:
-        return words(headline) == words(other)
-    if any(_HAS_DIGIT.search(word) for word in a ^ b):
-        return False
-    # "Agency cuts Kestrel Bank to junk" told of another bank differs in one word of many.
-    return (a - b).isdisjoint(_names(headline)) or (b - a).isdisjoint(_names(other))
+    words: frozenset[str]
+    names: frozenset[str]
+    figures: frozenset[str]
 
+    def repeats(self, other: Wording) -> bool:
+        """True when two headlines with near keys tell the same news: nearly the same words, all figures, all names.
 
-@lru_cache(maxsize=2_000)  # some 2 KB each
-def _word_set(headline: str) -> frozenset[str]:
-    return frozenset(words(headline))
+        A name is a word with a capital, so two headlines that capitalise every word must have the same words, or one of
+        them more than the other.
+        """
+        # "Agency cuts Kestrel Bank to junk" told of another bank differs in one word of many.
+        if not (self.names <= other.words or other.names <= self.words) or self.figures != other.figures:
+            return False
+        common = len(self.words & other.words)
+        return common >= SIMILARITY * (len(self.words) + len(other.words) - common)
 
 
-def _names(headline: str) -> set[str]:
-    capitals = " ".join(word for word in _WORD.findall(_bare(headline)) if word != word.casefold())
-    return set(_WORD.findall(capitals.casefold()))
+@lru_cache(maxsize=4_096)  # some 3 KB each; the same originals are met by batch after batch
+def wording(headline: str) -> Wording:
+    """The wording of a headline that has near keys."""
+    bare = _bare(headline)
+    headline_words = frozenset(_WORD.findall(bare.casefold()))
+    capitals = " ".join(word for word in _WORD.findall(bare) if word != word.casefold())
+    return Wording(
+        headline_words,
+        headline_words.intersection(_WORD.findall(capitals.casefold())),
+        frozenset(filter(_HAS_DIGIT.search, headline_words)),
+    )

@@ -8,6 +8,7 @@ from sentiment_monitor.domain.news import EnrichedStory, Story
 from sentiment_monitor.enrich.copies import copy_keys_of
 from sentiment_monitor.enrich.language import LanguageDetector
 from sentiment_monitor.enrich.names import Watchlist, cashtags
+from sentiment_monitor.enrich.publishers import without_publisher
 from sentiment_monitor.times import MINUTE_MS
 
 
@@ -37,7 +38,7 @@ class Enricher:
     def enrich_all(self, stories: Sequence[Story], received_ms: int) -> list[EnrichedStory]:
         """:meth:`enrich` for each story, in their order; hundreds together cost less."""
         # One kind of work after the other: each finds its tables still in the processor's cache.
-        texts = [self._clean(story.headline) for story in stories]
+        texts = [without_publisher(self._clean(story.headline), story.source) for story in stories]
         bodies = [self._clean(story.body) for story in stories]
         keys = copy_keys_of([text or story.headline for text, story in zip(texts, stories, strict=True)])
         languages = [story.language or self._languages.detect(text) for text, story in zip(texts, stories, strict=True)]
@@ -60,7 +61,7 @@ class Enricher:
     def _tickers(self, story: Story, text: str, body: str) -> tuple[str, ...]:
         # One after the other: a headline in capitals is one, whatever its body looks like.
         named = self._watchlist.find(text) | self._watchlist.find(body)
-        return tuple(sorted({*story.tickers, *cashtags(f"{text}\n{body}"), *named}))
+        return tuple(sorted(self._watchlist.meant_by({*story.tickers, *cashtags(f"{text}\n{body}")}) | named))
 
     def _instant(self, story: Story, received_ms: int) -> int:
         ahead = story.published_ms > received_ms + self._future_tolerance_ms

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
-from unicodedata import normalize
 
 import ahocorasick
 
-from sentiment_monitor.errors import UsageError
+from sentiment_monitor.enrich.companies import Company, read_companies
+from sentiment_monitor.enrich.folding import fold, plain, straight
+from sentiment_monitor.enrich.symbols import CLASS_SEPARATORS, canonical
+
+NOT_TICKERS = Path(__file__).with_name("not_tickers.txt")
 
 # $BRK.B, also between Chinese characters, but not $5, US$ amounts, or $m and $bn for millions and billions.
 _CASHTAG = re.compile(
@@ -20,8 +23,6 @@ _CASHTAG = re.compile(
     r"([A-Za-z]{1,6}(?:[.\-][A-Za-z]{1,2})?)(?![A-Za-z0-9_$])"
 )
 MAX_CASHTAGS = 100  # of one text: every ticker is a series, and spam lists them all
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-:=^]{0,19}")
-
 
 # A ticker in place: (T), [T], (NYSE: T), NYSE:T. Not "(C) 2023", which is a copyright.
 _BEFORE = re.compile(
@@ -31,8 +32,26 @@ _BEFORE = re.compile(
 )
 _OPENING = re.compile(r"[(\[]|: ?")  # what every notation has right before the ticker
 _AFTER_BRACKET = re.compile(r"[.:][A-Za-z]{1,3}[)\]]|[)\]](?! ?(?:19|20)\d\d)|, ")
+_MARKET_IN_BRACKET = re.compile(r"[.:][A-Za-z]{1,3}[)\]]")
 _SHORT = 2  # characters of a ticker that counts in notation only
 _NOTATION = 24  # characters that the longest exchange takes
+
+# "$3M in seed", "€ 3M", "raises 1.3M", "3M users" are amounts, "3M cuts jobs" is a company.
+_LIKE_AN_AMOUNT = re.compile(r"\d+[A-Za-z]{1,3}")
+_MONEY_BEFORE = re.compile(
+    r"(?:[$€£¥₹₩₽₺₪฿+~<>]|\d[.,]|\b(?:USD|US|EUR|GBP|CHF|JPY|CNY|RMB|INR|Rs\.?|CAD|AUD|HKD|SGD|BRL|ZAR|SEK|NOK|DKK|PLN"
+    r"|AED|SAR|KRW|TWD|raises?|raised|raising|secures?|nets?|lands?|bags?|nearly|almost|least|another|extra))[ -]?$",
+    re.IGNORECASE,
+)
+_COUNTED_AFTER = re.compile(
+    r"[ -](?:in (?:seed|funding|cash|debt|equity|grants?|damages|fines?|revenue|sales|savings)|seed|round|funding"
+    r"|users?|people|subscribers?|followers?|downloads?|members?|households|homes|vehicles|cars|barrels?|bpd|tonnes|tons?"
+    r"|ounces|oz|bushels|acres|miles|visitors|passengers|doses|dollars?|euros?|pounds?|yen|yuan|rupees?|francs?|USD|EUR"
+    r"|GBP)\b",
+    re.IGNORECASE,
+)
+_LONGEST_MONEY = 12
+_AND = re.compile(r"(?<=\w)(?: ?& ?| and )(?=\w)", re.IGNORECASE)
 
 
 def cashtags(text: str) -> set[str]:
@@ -46,38 +65,47 @@ def cashtags(text: str) -> set[str]:
 class _Alias:
     ticker: str
     text: str
-    any_case: bool  # several words: "bank of america" cannot be anything else
-    shouted: bool  # one word: "APPLE" may stand for "Apple" in a headline in capitals, "apple" may not
-    bare: bool  # the ticker itself
+    bare: bool = False  # the ticker itself, or another symbol of the company
+    word: bool = False  # also an ordinary word or another body's name
+    any_case: bool = False  # several words: "bank of america" cannot be anything else
+    shouted: bool = False  # one word: "APPLE" may stand for "Apple" in a headline in capitals, "apple" may not
+    amount: bool = False  # 3M
 
 
 class Watchlist:
-    """Finds the watched companies that a text names.
+    """Finds the watched companies that a text names, and those that symbols mean.
 
     An alias matches at word boundaries only; of overlapping matches the longest counts ("Bank of America"
     is not also "America"). An alias of several words matches in any case. One word must be written as in the
     list, so that ``Gap`` and ``Target`` are companies and "gap" and "target" are not, or all in capitals
-    when the whole text is.
+    when the whole text is. Accents, hyphens, and ``&`` for "and" make no difference.
 
-    A ticker of one or two letters, and any ticker in a text that is all capitals, is found only where it is written
-    as a ticker: ``(T)``, ``(NYSE: T)``, ``NASDAQ:GE``. Where people call a company by its ticker, the list repeats
-    it as a name (``BP, BP``).
+    A ticker of one or two letters, one that is a word or another body's name (``KEY``, ``CMA``), and any ticker in a
+    text that is all capitals, is found only where it is written as a ticker: ``(T)``, ``(NYSE: T)``, ``NASDAQ:GE``.
+    Where people call a company by its ticker, the list repeats it as a name (``BP, BP``).
     """
 
-    def __init__(self, companies: Iterable[tuple[str, Iterable[str]]]) -> None:
+    def __init__(self, companies: Iterable[Company]) -> None:
         by_folded: dict[str, list[_Alias]] = {}
-        self._short: dict[str, list[str]] = {}  # as written -> tickers; in the automaton each "t" of a text would match
+        self._short: set[str] = set()  # tickers; in the automaton each "t" of a text would match
         self.spoken: dict[str, list[str]] = {}  # ticker -> every name it is known by
-        for ticker, given in companies:
-            names = list(given)
-            if names:
-                self.spoken[ticker] = names
-            for place, name in enumerate(_straight(spelling) for spelling in (ticker, *names)):
-                if place == 0 and len(name) <= _SHORT:
-                    self._short.setdefault(name, []).append(ticker)
-                    continue
-                alias = _Alias(ticker, name, " " in name, place > 0 and len(name) > 3, place == 0)
-                by_folded.setdefault(_fold(name), []).append(alias)
+        self.groups: dict[str, list[str]] = {}  # group -> tickers
+        self._by_symbol: dict[str, str] = {}  # canonical symbol -> ticker
+        companies = list(companies)
+        for company in companies:
+            self._by_symbol.setdefault(canonical(company.ticker), company.ticker)
+        for company in companies:
+            ticker = company.ticker
+            if company.names:
+                self.spoken[ticker] = list(company.names)
+            for group in company.groups:
+                self.groups.setdefault(group, []).append(ticker)
+            for symbol in company.symbols:
+                self._by_symbol.setdefault(canonical(symbol), ticker)
+            if len(ticker) <= _SHORT:
+                self._short.add(ticker)
+            for alias in _aliases(company):
+                by_folded.setdefault(fold(plain(alias.text)), []).append(alias)
         self._automaton = ahocorasick.Automaton()
         for folded, aliases in by_folded.items():
             self._automaton.add_word(folded, (len(folded), aliases))
@@ -92,38 +120,21 @@ class Watchlist:
 
     @classmethod
     def load(cls, path: Path) -> Watchlist:
-        """Reads lines ``TICKER, Name, Other name``; blank lines and lines that start with # are skipped.
+        """Of a file. Raises UsageError naming file and line."""
+        return cls(read_companies(path))
 
-        Raises UsageError naming file and line.
-        """
-        companies = []
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                for number, cells in enumerate(csv.reader(file, skipinitialspace=True), 1):
-                    # NFKC, as clean text is.
-                    names = [" ".join(normalize("NFKC", cell).split()) for cell in cells if cell.strip()]
-                    if not names or names[0].startswith("#"):
-                        continue
-                    if not _SYMBOL.fullmatch(names[0].upper()):
-                        raise UsageError(
-                            f"{path}:{number}: {names[0]!r} is not a ticker (write TICKER, Name, Other name)"
-                        )
-                    if short := next((name for name in names[1:] if len(name) < 2), None):
-                        raise UsageError(f"{path}:{number}: the name {short!r} is too short to look for")
-                    companies.append((names[0].upper(), names[1:]))
-        except OSError as error:
-            raise UsageError(f"watchlist {path}: cannot be read: {error.strerror or error}") from None
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UsageError(f"watchlist {path}: not readable as UTF-8 text: {error}") from None
-        if not companies:
-            raise UsageError(f"watchlist {path}: names no company")
-        return cls(companies)
+    def meant_by(self, symbols: Iterable[str]) -> set[str]:
+        """The watched company's ticker for each symbol that means one; any other symbol stays as it is."""
+        if not self._by_symbol:
+            return set(symbols)
+        return {self._by_symbol.get(symbol) or self._by_symbol.get(canonical(symbol), symbol) for symbol in symbols}
 
     def find(self, text: str) -> set[str]:
         """Tickers of the companies that ``text`` names."""
-        text = _straight(text)
-        folded = _fold(text)
-        matches = self._aliases(text, folded) if self._named else []
+        text = straight(text)
+        spelt = plain(text)
+        folded = fold(spelt)
+        matches = self._matches(text, spelt, folded) if self._named else []
         if self._short and (":" in text or "(" in text or "[" in text):
             matches += self._short_tickers(text, folded)
         if not matches:
@@ -139,19 +150,20 @@ class Watchlist:
                 tickers.add(ticker)
         return tickers
 
-    def _aliases(self, text: str, folded: str) -> list[tuple[int, int, str]]:
+    def _matches(self, text: str, spelt: str, folded: str) -> list[tuple[int, int, str]]:
         shouting = text.isupper()
         matches = []
         for last, (length, aliases) in self._automaton.iter(folded):
             start, stop = last - length + 1, last + 1
-            written = text[start:stop]
             for alias in aliases:
                 if alias.bare:
-                    fits = written == alias.text and (not shouting or _is_notation(text, start, stop))
+                    fits = text[start:stop] == alias.text and (
+                        not (shouting or alias.word) or _is_notation(text, start, stop, alias.word)
+                    )
                 else:
-                    fits = alias.any_case or written == alias.text or (shouting and alias.shouted)
+                    fits = alias.any_case or spelt[start:stop] == alias.text or (shouting and alias.shouted)
                 # Asked last: most of what the automaton finds is written in another case.
-                if fits and _is_word(folded, start, stop):
+                if fits and _is_word(folded, start, stop) and not (alias.amount and _is_amount(text, start, stop)):
                     matches.append((start, stop, alias.ticker))
         return matches
 
@@ -161,28 +173,59 @@ class Watchlist:
             for opening in _OPENING.finditer(text)
             for start in [opening.end()]
             for stop in range(start + 1, min(start + _SHORT, len(text)) + 1)
-            for ticker in self._short.get(text[start:stop], ())
-            if _is_word(folded, start, stop) and _is_notation(text, start, stop)
+            if (ticker := text[start:stop]) in self._short
+            and _is_word(folded, start, stop)
+            and _is_notation(text, start, stop, ticker in _not_tickers())
         ]
 
 
-def _straight(text: str) -> str:
-    """Typographic apostrophes made plain: feeds write Macy's both ways."""
-    return text.replace("’", "'")
+def _aliases(company: Company) -> Iterator[_Alias]:
+    """Everything by which texts may mean a company, but for tickers too short to be looked for everywhere."""
+    ticker = company.ticker
+    notations = (notation for symbol in (ticker, *company.symbols) for notation in _notations(symbol))
+    for notation in dict.fromkeys(notations):
+        if len(notation) > _SHORT:
+            yield _Alias(ticker, notation, bare=True, word=notation in _not_tickers())
+    for name in company.names:
+        if not any(map(str.isalnum, name)):
+            yield _Alias(ticker, straight(name), bare=True)
+            continue
+        for spelling in _spellings(plain(straight(name))):
+            amount = _LIKE_AN_AMOUNT.fullmatch(name) is not None
+            yield _Alias(ticker, spelling, any_case=" " in name, shouted=len(name) > 3, amount=amount)
 
 
-def _fold(text: str) -> str:
-    """Lower case of the same length, so that positions agree."""
-    folded = text.lower()
-    # İ is the one letter whose lower case is longer.
-    return folded if len(folded) == len(text) else "".join(letter.lower()[0] for letter in text)
+def _notations(symbol: str) -> Iterator[str]:
+    """``symbol``, and with a class of shares in all ways to write it."""
+    yield symbol
+    root, _, share_class = canonical(symbol).partition("/")
+    if share_class:
+        yield from (f"{root}{separator}{share_class}" for separator in CLASS_SEPARATORS)
 
 
-def _is_notation(text: str, start: int, stop: int) -> bool:
+def _spellings(name: str) -> Iterator[str]:
+    """``name`` with & and with "and": Johnson & Johnson, Johnson&Johnson, Johnson and Johnson."""
+    yield from dict.fromkeys((name, *(_AND.sub(conjunction, name) for conjunction in (" & ", "&", " and "))))
+
+
+@cache
+def _not_tickers() -> frozenset[str]:
+    lines = NOT_TICKERS.read_text(encoding="utf-8").splitlines()
+    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
+
+
+def _is_notation(text: str, start: int, stop: int, word: bool) -> bool:
+    """Whether a ticker is written as one. Of a ``word`` brackets say nothing: "the Markets Authority (CMA)"."""
     before = _BEFORE.search(text[max(0, start - _NOTATION) : start])
     if before is None:
         return False
-    return not before[0].startswith(("(", "[")) or _AFTER_BRACKET.match(text, stop) is not None
+    bracket = before[0].startswith(("(", "["))
+    return not bracket or (_MARKET_IN_BRACKET if word else _AFTER_BRACKET).match(text, stop) is not None
+
+
+def _is_amount(text: str, start: int, stop: int) -> bool:
+    before = _MONEY_BEFORE.search(text[max(0, start - _LONGEST_MONEY) : start])
+    return before is not None or _COUNTED_AFTER.match(text, stop) is not None
 
 
 def _is_word(text: str, start: int, stop: int) -> bool:

@@ -24,6 +24,9 @@ _MARK = r"(?:[^\x00-\xbf\u2000-\u20cf\w\s]|[\uff9e\uff9f])"
 _PERHAPS_MARK = re.compile(_MARK)
 _STACK = re.compile(_MARK + "{31,}")
 _MOST_MARKS = 30  # Unicode's Stream-Safe Text Format (UAX 15, section 13): any real text has fewer
+# References to no character: Python refuses to read more than some thousand digits, of which zeros may be the first.
+_LEADING_ZEROS = re.compile(r"&#0{7,}(?=[0-9])")
+_NO_CHARACTER = re.compile(r"&#[1-9][0-9]{7,};?")
 _MAX_DECODINGS = 3  # feeds escape twice at most; a bound keeps a hostile "&amp;amp;amp;..." linear
 
 
@@ -35,7 +38,7 @@ def clean(text: str) -> str:
     """
     for _ in range(_MAX_DECODINGS):
         before = text
-        text = html.unescape(text) if "&" in text else text
+        text = _unescaped(text) if "&" in text else text
         if not text.isascii():
             # Normalising sorts the marks on a letter, which takes the square of their number. Of 31 in a row one has
             # such a place; to look at every place costs more than all the rest of this.
@@ -54,6 +57,12 @@ def clean(text: str) -> str:
     if text.isprintable() and "  " not in text and text[:1] != " " != text[-1:]:
         return text  # the plain space is the only white space that is printable
     return " ".join(text.split())
+
+
+def _unescaped(text: str) -> str:
+    if "&#" in text:
+        text = _NO_CHARACTER.sub("\ufffd", _LEADING_ZEROS.sub("&#", text))
+    return html.unescape(text)
 
 
 def _fewer_marks(stack: re.Match[str]) -> str:

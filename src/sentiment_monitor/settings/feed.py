@@ -139,7 +139,9 @@ class NewsSettings(Section):
     schema_registry_username: str | None = Field(None, description="User of the schema registry.")
     schema_registry_password: SecretStr | None = Field(None, description="Password of the schema registry.")
     default_source: str = Field("unknown", description="Source of messages that name none.")
-    watchlist: Path | None = Field(None, description="File of companies, one a line: AAPL, Apple, Apple Inc.")
+    watchlist: Path | None = Field(
+        None, description="File of companies, one a line: AAPL, Apple, ISIN:US0378331005; see docs/watchlist.md."
+    )
     max_message_bytes: int = Field(
         1_000_000, ge=1_000, le=100_000_000, description="A larger message, unpacked, is dead-lettered."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, or_, select
 
-from sentiment_monitor.domain.series import series_of
+from sentiment_monitor.domain.series import series_of, ticker_series
 from sentiment_monitor.store.schema import buckets, scores, stories
 from sentiment_monitor.store.stories.row import COUNTERS, MICRO, BucketKey, Counters, counters_of, split_tickers
 from sentiment_monitor.times import DAY_MINUTES
@@ -206,18 +206,19 @@ def recompute_buckets(connection: Connection) -> dict[BucketKey, Counters]:
     totals: dict[BucketKey, list[int]] = {}
     query = (
         select(
-            *(stories.c[name] for name in ("source", "tickers", "minute", "copy_of")),
+            *(stories.c[name] for name in ("source", "tickers", "minute", "copy_of", "counts_for")),
             *(scores.c[name] for name in ("label", "topic", "negative", "score")),
         )
         .select_from(stories.join(scores, scores.c.story_id == stories.c.id))
         .where(stories.c.deleted.is_(False))
         .execution_options(yield_per=5_000)
     )
-    for source, tickers, minute, copy_of, label, topic, negative, signed in connection.execute(query):
-        counters = counters_of(label, negative, signed, is_copy=copy_of is not None)
+    for source, tickers, minute, copy_of, counts_for, label, topic, negative, signed in connection.execute(query):
+        counted_for = {ticker_series(ticker) for ticker in split_tickers(counts_for)}
         for series in series_of(source, topic, split_tickers(tickers)):
+            is_copy = copy_of is not None and series not in counted_for
             total = totals.setdefault((series, minute), [0] * len(COUNTERS))
-            for place, value in enumerate(counters):
+            for place, value in enumerate(counters_of(label, negative, signed, is_copy=is_copy)):
                 total[place] += value
     return {key: tuple(total) for key, total in totals.items()}  # type: ignore[misc]  # the length is len(COUNTERS)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, false, func, select, true
+from sqlalchemy import Column, ColumnElement, Connection, Select, false, func, or_, select
 
-from sentiment_monitor.domain.series import dimension_of, series_of, value_of
+from sentiment_monitor.domain.series import dimension_of, series_of, ticker_series, value_of
 from sentiment_monitor.store.schema import dead_letters, scores, stories
 from sentiment_monitor.store.stories.row import split_tickers
 
@@ -17,7 +17,7 @@ _ORIGINAL = func.coalesce(stories.c.copy_of, 0) == 0
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """A story of a window that is no copy: what floors on sources and staleness need."""
+    """A story of a window that is no copy, at least not for ``series``: what floors on sources and staleness need."""
 
     minute: int
     source: str
@@ -45,15 +45,27 @@ class StoryFact:
 
 
 def originals(connection: Connection, start: int, end: int) -> list[Original]:
-    """The originals of the minutes [start, end), each with the series it counts in."""
+    """What counts as a story in the minutes [start, end), each with the series it counts in."""
+    story = stories.c
     rows = connection.execute(
-        select(stories.c.minute, stories.c.source, stories.c.tickers, scores.c.topic, scores.c.label)
+        select(
+            story.minute, story.source, story.tickers, story.copy_of, story.counts_for, scores.c.topic, scores.c.label
+        )
         .join(scores, scores.c.story_id == stories.c.id)
-        .where(*_living(start, end), _ORIGINAL)
+        .where(*_living(start, end), or_(_ORIGINAL, stories.c.counts_for != ""))
     )
     return [
-        Original(minute, source, label == "negative", tuple(series_of(source, topic, split_tickers(tickers))))
-        for minute, source, tickers, topic, label in rows
+        Original(
+            minute,
+            source,
+            label == "negative",
+            tuple(
+                series_of(source, topic, split_tickers(tickers))
+                if copy_of is None
+                else map(ticker_series, split_tickers(counts_for))
+            ),
+        )
+        for minute, source, tickers, copy_of, counts_for, topic, label in rows
     ]
 
 
@@ -69,7 +81,7 @@ def negative_sources(connection: Connection, series: str, start: int, end: int) 
     query = (
         select(stories.c.source)
         .join(scores, scores.c.story_id == stories.c.id)
-        .where(*_living(start, end), _ORIGINAL, _in_series(series), scores.c.label == "negative")
+        .where(*_living(start, end), _counts_in(series), scores.c.label == "negative")
         .group_by(stories.c.source)
         .order_by(func.count().desc(), stories.c.source)
     )
@@ -99,7 +111,7 @@ def _facts(series: str, start: int, end: int, label: str | None) -> Select[Any]:
             count.label("copies"),
         )
         .join(scores, scores.c.story_id == stories.c.id)
-        .where(*_living(start, end), _ORIGINAL, _in_series(series))
+        .where(*_living(start, end), _counts_in(series))
     )  # fmt: skip
     return chosen if label is None else chosen.where(scores.c.label == label)
 
@@ -156,17 +168,22 @@ def _living(start: int, end: int) -> tuple[ColumnElement[bool], ...]:
     return (stories.c.minute >= start, stories.c.minute < end, stories.c.deleted.is_(False))
 
 
-def _in_series(series: str) -> ColumnElement[bool]:
+def _counts_in(series: str) -> ColumnElement[bool]:
+    """Stories that count as such in the series: originals, and for a company copies that name it first."""
     value = value_of(series)
     match dimension_of(series):
         case "all":
-            return true()
+            return _ORIGINAL
         case "topic":
-            return scores.c.topic == value
+            return _ORIGINAL & (scores.c.topic == value)
         case "ticker":
-            # Not LIKE, which in SQLite takes small letters for capitals.
-            return func.replace(stories.c.tickers, f",{value},", "") != stories.c.tickers
+            return (_ORIGINAL & _holds(stories.c.tickers, value)) | _holds(stories.c.counts_for, value)
         case "source":
-            return stories.c.source == value
+            return _ORIGINAL & (stories.c.source == value)
         case _:
             return false()
+
+
+def _holds(tickers: Column[str], value: str) -> ColumnElement[bool]:
+    # Not LIKE, which in SQLite takes small letters for capitals.
+    return func.replace(tickers, f",{value},", "") != tickers

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -59,6 +60,13 @@ stories = Table(
     Column("kafka_partition", Integer, nullable=False),
     Column("kafka_offset", BigInteger, nullable=False),
     Column("kafka_part", Integer, comment="place within its record, from 0; null: the record is the story"),
+    Column(
+        "counts_for",
+        Text,
+        nullable=False,
+        server_default=text("''"),
+        comment="tickers of a copy in whose series it counts as a story",
+    ),
     UniqueConstraint("story_id", "source"),
     Index(None, "minute"),
     Index(None, "copy_of"),

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_monitor.demo.news import week
 from sentiment_monitor.domain.news import Action, EnrichedStory, Position, Story
+from sentiment_monitor.enrich.companies import Company
 from sentiment_monitor.enrich.copies import copy_keys
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.enrich.language import LanguageDetector
@@ -18,7 +20,7 @@ from sentiment_monitor.times import MINUTE_MS
 
 NOW = 1_678_468_860_000
 STORY = Story("wire", "1", Action.CREATED, None, "Bank fails", "", "", NOW, (), None, Position("news", 0, 0))
-ENRICHER = Enricher(clean, watchlist=Watchlist([("AAPL", ["Apple"]), ("MSFT", ["Microsoft"])]))
+ENRICHER = Enricher(clean, watchlist=Watchlist([Company("AAPL", ("Apple",)), Company("MSFT", ("Microsoft",))]))
 
 
 def enrich(received_ms: int = NOW, **changes: object) -> EnrichedStory:
@@ -32,9 +34,37 @@ def test_copies_names_and_scores_read_the_same_clean_text() -> None:
     assert found.copy_keys == copy_keys("Apple & $MSFT fall")
 
 
+def test_the_publisher_behind_a_headline_is_neither_scored_nor_searched_for_companies() -> None:
+    alone = enrich(headline="Norwick Savings Bank halts all withdrawals")
+    enriched = enrich(headline="Norwick Savings Bank halts all withdrawals - Apple Daily Times", source="apple")
+    assert (enriched.text, enriched.tickers, enriched.copy_keys) == (alone.text, (), alone.copy_keys)
+    assert enriched.story.headline.endswith("Times")
+
+
+def test_every_wording_of_the_demo_has_the_exact_key_of_the_headline_that_it_repeats() -> None:
+    messages = [sent.value for sent in week(NOW // MINUTE_MS, 0) if isinstance(sent.value, dict)]
+    trouble = {str(value["id"]): value for value in messages if str(value["id"]).startswith("t")}
+    keys = {
+        number: enrich(headline=value["headline"], source=value["source"].lower()).copy_keys[0]
+        for number, value in trouble.items()
+    }
+    assert len(trouble) > 30
+    assert all(key == keys[number.partition("c")[0]] for number, key in keys.items())
+
+
 def test_tickers_come_from_the_message_cashtags_and_names_sorted_and_once() -> None:
     found = enrich(headline="Apple, $aapl and $TSLA", body="Microsoft and $IBM too", tickers=("TSLA", "BAC"))
     assert found.tickers == ("AAPL", "BAC", "IBM", "MSFT", "TSLA")
+
+
+def test_other_notations_of_a_watched_ticker_lead_to_it_and_other_tickers_stay_as_they_came() -> None:
+    assert enrich(tickers=("AAPL.US", "XNAS:MSFT", "AAPL.L", "KSTR.US")).tickers == (
+        "AAPL",
+        "AAPL.L",
+        "KSTR.US",
+        "MSFT",
+    )
+    assert enrich(headline="$AAPL.N slides").tickers == ("AAPL",)
 
 
 def test_a_headline_in_capitals_is_one_whatever_its_body_looks_like() -> None:

@@ -9,11 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_monitor.enrich.companies import Company
 from sentiment_monitor.enrich.names import MAX_CASHTAGS, Watchlist, cashtags
 from sentiment_monitor.errors import UsageError
 
-WATCHED = Watchlist(
-    [
+
+def watching(*companies: tuple[str, list[str]]) -> Watchlist:
+    """A watchlist of tickers and names."""
+    return Watchlist(Company(ticker, tuple(names)) for ticker, names in companies)
+
+
+WATCHED = watching(
+    *[
         ("AAPL", ["Apple", "Apple Inc"]),
         ("BAC", ["Bank of America", "BofA"]),
         ("USA", ["America"]),
@@ -75,7 +82,8 @@ def test_names_are_found_as_words_and_in_their_own_case(text: str, tickers: set[
         ("BP PROFIT", {"BP"}),
         ("COST OF LIVING RISES", set()),
         ("COST REPORTS (NASDAQ: COST)", {"COST"}),
-        ("COST reports", {"COST"}),
+        ("COST reports", set()),
+        ("BOFA Is Not GOOG", {"GOOG"}),
     ],
 )
 def test_in_capitals_a_name_is_a_name_and_a_bare_ticker_a_word(text: str, tickers: set[str]) -> None:
@@ -114,14 +122,151 @@ def test_written_as_a_ticker_even_one_letter_counts(text: str, tickers: set[str]
 
 
 def test_a_short_ticker_repeated_as_a_name_is_found_bare() -> None:
-    assert Watchlist([("BP", ["BP"])]).find("BP cuts") == {"BP"}
-    assert Watchlist([("BP", [])]).find("BP cuts") == set()
+    assert watching(("BP", ["BP"])).find("BP cuts") == {"BP"}
+    assert watching(("BP", [])).find("BP cuts") == set()
 
 
 def test_of_overlapping_names_the_longest_counts_and_neighbours_both() -> None:
-    watched = Watchlist([("A1", ["New York"]), ("B1", ["York Community"]), ("C1", ["New York Community Bank"])])
+    watched = watching(("A1", ["New York"]), ("B1", ["York Community"]), ("C1", ["New York Community Bank"]))
     assert watched.find("new york community bank") == {"C1"}
     assert watched.find("new york community") == {"A1", "B1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Société Générale", "Societe Generale cuts jobs"),
+        ("Societe Generale", "Société Générale cuts jobs"),
+        ("Søndergård", "Søndergard and Sondergård agree"),
+        ("Nestlé", "NESTLE AND NESTLÉ"),
+        ("Coca-Cola", "Coca Cola rises"),
+        ("Rolls Royce", "Rolls-Royce, Rolls‑Royce"),
+        ("Halden & Sons", "Halden and Sons fails"),
+        ("Halden and Sons", "Halden & Sons fails"),
+        ("Halden & Sons", "HALDEN&SONS FAILS"),
+        ("M&T", "M & T fails"),
+        ("M&T", "M and T fails"),
+        ("O’Neill", "O'Neill fails"),
+    ],
+)
+def test_accents_hyphens_apostrophes_and_the_word_and_make_no_difference(name: str, text: str) -> None:
+    assert watching(("X1", [name])).find(text) == {"X1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("M&T", "find them and then leave; m and t"),
+        ("Coca-Cola", "coca, cola"),
+        ("-", "a b c"),
+        ("&", "this and that"),
+    ],
+)
+def test_folding_makes_no_company_of_other_words(name: str, text: str) -> None:
+    assert watching(("X1", [name])).find(text) == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Startup lands $3M in seed", "€3M fund", "€ 3M", "US$3M", "USD 3M", "Rs 3M", "a loss of 1.3M", "1,3M",
+        "3M users",
+        "adds 3M-barrel storage", "3M people", "raises 3M in funding", "nearly 3M more", "+3M", "3m and 13M",
+    ],
+)  # fmt: skip
+def test_money_and_counted_things_are_not_the_company_3m(text: str) -> None:
+    assert watching(("MMM", ["3M"])).find(text) == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["3M cuts jobs", "Lawsuit over 3M earplugs", "Shares of 3M fall", "3M's unit", "(3M)", "3M, Kestrel sued"]
+)
+def test_the_company_3m_is_found(text: str) -> None:
+    assert watching(("MMM", ["3M"])).find(text) == {"MMM"}
+
+
+@pytest.mark.parametrize("ticker", ["CMA", "FRC", "KEY", "USB", "DFS", "ALL", "ON", "IT"])
+def test_a_ticker_that_is_a_word_or_another_body_counts_only_beside_its_market(ticker: str) -> None:
+    watched = watching((ticker, ["Kestrel Bank"]))
+    for text in ("{} says no", "The authority ({}) says no", "[{}]", "In short: {}", "{} POINTS TO NOTE"):
+        assert watched.find(text.format(ticker)) == set()
+    for text in ("Kestrel (NYSE: {})", "NASDAQ:{} slides", "({}.N) falls"):
+        assert watched.find(text.format(ticker)) == {ticker}
+    assert watching((ticker, [f"{ticker}"])).find(f"{ticker} falls") == {ticker}
+
+
+def test_a_ticker_with_a_class_is_found_however_it_is_written() -> None:
+    watched = watching(("KSTR-B", []), ("BARC.L", []))
+    for text in ("Shares of KSTR.B", "Shares of KSTR/B", "Shares of KSTR-B"):
+        assert watched.find(text) == {"KSTR-B"}
+    assert watched.find("Shares of KSTR B and KSTR") == set()
+    assert watched.find("Shares of BARC.L") == {"BARC.L"}
+    assert watched.find("Shares of BARC-L") == set()
+
+
+# -- what symbols mean ------------------------------------------------------------------------------
+
+_LISTED = """
+KSTR, Kestrel Bank, ISIN:US0378331005, FIGI:BBG000B9XRY4, RIC:KSTRk.F, group:bank, group: Crown Jewels
+0700.HK, Halden
+NWK, Norwick, SYMBOL: NWK.L, group:bank
+HAL.B, Hallow
+"""
+
+
+@pytest.mark.parametrize(
+    ("symbol", "ticker"),
+    [
+        ("KSTR", "KSTR"),
+        ("KSTR.US", "KSTR"),
+        ("R:KSTR.N", "KSTR"),
+        ("RIC:KSTR.OQ", "KSTR"),
+        ("KSTR US EQUITY", "KSTR"),
+        ("NYSE:KSTR", "KSTR"),
+        ("US0378331005", "KSTR"),
+        ("ISIN:US0378331005", "KSTR"),
+        ("BBG000B9XRY4", "KSTR"),
+        ("KSTRK.F", "KSTR"),
+        ("KSTR.L", "KSTR.L"),
+        ("KSTR.TO", "KSTR.TO"),
+        ("700.HK", "0700.HK"),
+        ("00700.HK", "0700.HK"),
+        ("HKEX:700", "0700.HK"),
+        ("700 HK", "0700.HK"),
+        ("700", "700"),
+        ("700.T", "700.T"),
+        ("NWK", "NWK"),
+        ("LON:NWK", "NWK"),
+        ("NWK LN", "NWK"),
+        ("NWK.DE", "NWK.DE"),
+        ("HAL-B", "HAL.B"),
+        ("HAL/B", "HAL.B"),
+        ("HAL.B.US", "HAL.B"),
+        ("HAL", "HAL"),
+        ("^GSPC", "^GSPC"),
+        ("BTC-USD", "BTC-USD"),
+    ],
+)
+def test_notations_of_a_share_lead_to_its_company_and_those_of_others_stay(
+    tmp_path: Path, symbol: str, ticker: str
+) -> None:
+    assert _load(tmp_path, _LISTED).meant_by([symbol]) == {ticker}
+
+
+def test_a_ticker_of_the_list_is_never_taken_for_another_symbol_of_a_company() -> None:
+    watched = Watchlist([Company("A1", symbols=("NWK.N",)), Company("NWK")])
+    assert watched.meant_by(["NWK", "NYSE:NWK"]) == {"NWK"}
+    assert watching().meant_by(["NYSE:NWK"]) == {"NYSE:NWK"}
+
+
+def test_identifiers_are_found_in_texts_too(tmp_path: Path) -> None:
+    watched = _load(tmp_path, _LISTED)
+    assert watched.find("Kestrel notes (ISIN: US0378331005) fall") == {"KSTR"}
+    assert watched.find("us0378331005") == set()
+
+
+def test_groups_are_kept_for_their_companies(tmp_path: Path) -> None:
+    assert _load(tmp_path, _LISTED).groups == {"bank": ["KSTR", "NWK"], "crown jewels": ["KSTR"]}
 
 
 def test_an_empty_watchlist_finds_nothing() -> None:
@@ -139,7 +284,7 @@ _alphabet = st.text(st.sampled_from("aAbBİıŞ’' .&-$(中1"), max_size=30)
 
 @given(_alphabet, st.lists(_alphabet.filter(str.strip), max_size=4), _alphabet)
 def test_finding_never_fails_and_finds_a_name_that_stands_alone(before: str, names: list[str], after: str) -> None:
-    watched = Watchlist([("X1", names)])
+    watched = watching(("X1", names))
     assert watched.find(f"{before}{after}") <= {"X1"}
     for name in names:
         assert watched.find(name) == {"X1"}
@@ -193,6 +338,12 @@ def test_the_file_is_read_with_comments_quotes_marks_and_decomposed_letters(tmp_
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ("KSTR, Kestrel, ISIN:US0378331006\n", "watchlist.csv:1: ISIN:US0378331006 is no ISIN"),
+        ("KSTR, Kestrel\nNWK, FIGI:BBG1\n", "watchlist.csv:2: FIGI:BBG1 is no FIGI"),
+        ("KSTR, Kestrel, RIC:\n", "watchlist.csv:1: RIC: is no RIC"),
+        ("KSTR, Kestrel, group:\n", "watchlist.csv:1: group '' must have"),
+        ("KSTR, SYMBOL:NWK.N\n\nNWK, Norwick\n", "watchlist.csv:1: NWK.N means NWK already"),
+        ("KSTR, SYMBOL:AB.L\nNWK, SYMBOL:LON:AB\n", "watchlist.csv:2: LON:AB means KSTR already"),
         ("", "names no company"),
         ("# only\n", "names no company"),
         ("A B, Name\n", "watchlist.csv:1: 'A B' is not a ticker"),

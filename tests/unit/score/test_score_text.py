@@ -26,6 +26,12 @@ from sentiment_monitor.score.text import clean
         ("shares 🚀 \ud800 up", "shares 🚀 up"),
         ("https://t.co/only", ""),
         ("", ""),
+        ("a&#" + "9" * 5_000 + ";b", "ab"),
+        ("a&#" + "0" * 5_000 + "65;b", "aAb"),
+        ("a&#" + "0" * 5_000 + ";b", "ab"),
+        ("a&#x" + "f" * 5_000 + ";b", "ab"),
+        ("a&#0000000000", "a"),
+        ("a&#99999999b", "ab"),
     ],
 )
 def test_clean_keeps_words_and_drops_machinery(raw: str, expected: str) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import event, func, select, text
 
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import DatabaseAway, DatabaseRefused, FatalError
 from sentiment_monitor.ingest.decode import Decoder
@@ -87,7 +87,7 @@ def _feed(database: Database, count: int) -> Pipeline:
         decode=Decoder().decode,
         enrich=Enricher(clean).enrich_all,
         classifier=StubClassifier(),
-        writer=StoryWriter(database, positions, is_copy),
+        writer=StoryWriter(database, positions, wording),
         now_ms=lambda: NOW,
         exit_when_idle=0.0,
     )

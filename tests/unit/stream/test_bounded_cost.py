@@ -12,7 +12,8 @@ from growth import Make, Work, grows_faster_than_its_input, undisturbed
 from hostile_texts import FORMS, KNOWN, RAW, Family, alone, message, together
 from stages import MAPPED_FIELDS, Stages
 
-TEXTS = ("clean", "watchlist", "cashtags", "language", "copy keys", "comparison", "windows", "word list", "instants")
+TEXTS = ("clean", "watchlist", "cashtags", "language", "publisher", "copy keys", "comparison", "windows", "word list",
+         "instants")  # fmt: skip
 SIZE = 1_000  # bytes, and eight times as many: a square then costs milliseconds
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from sentiment_monitor.domain.news import Record
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import RegistryAway
 from sentiment_monitor.ingest.decode import Decoder
@@ -127,7 +127,7 @@ def test_a_story_that_the_database_refuses_is_found_in_its_record_and_costs_no_o
 def test_a_record_that_is_left_half_stored_is_whole_after_the_restart(database: Database, dies_at: int) -> None:
     """The database refuses one story of a record, and the process dies after a commit while it looks for it."""
     positions = PositionStore(database, "g")
-    sql = StoryWriter(database, positions, is_copy)
+    sql = StoryWriter(database, positions, wording)
     commits = 0
 
     class Dying:

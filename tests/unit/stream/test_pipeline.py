@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from sentiment_monitor.domain.news import Action, EnrichedStory, Record, Score, Scorer, Story, Text
-from sentiment_monitor.enrich.copies import is_copy
+from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError, RecordError
 from sentiment_monitor.ingest.decode import Decoder
@@ -312,7 +312,7 @@ def test_one_odd_optional_field_in_every_record_costs_no_story_and_is_counted(da
     positions = PositionStore(database, "g")
     source = MemorySource(lambda starts: positions.ask(starts, NOW))
     source.append(P0, [news(n, **odd[n % len(odd)]) for n in range(300)], timestamp_ms=NOW)
-    hot = pipeline(source, StoryWriter(database, positions, is_copy))
+    hot = pipeline(source, StoryWriter(database, positions, wording))
     hot.run()
     with database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(stories)) == 300
@@ -645,7 +645,7 @@ def test_records_still_on_their_way_hold_time_back_however_long_they_take(
 
 def test_on_a_real_database_rows_buckets_and_offsets_agree_also_with_values_it_refuses(database: Database) -> None:
     positions = PositionStore(database, "g")
-    writer = StoryWriter(database, positions, is_copy)
+    writer = StoryWriter(database, positions, wording)
     source = MemorySource(lambda starts: positions.ask(starts, NOW), max_poll_records=20)
 
     def decode(record: Record) -> list[Story]:

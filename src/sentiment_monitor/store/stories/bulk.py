@@ -25,11 +25,13 @@ Row = Sequence[Any]
 _WRITER_LOCK = 1_893_374_412
 
 STORED = ("id", "source", "story_id", "revision", "deleted", "headline", "body", "url", "text", "tickers",
-          "published_ms", "minute", "copy_keys", "copy_of")  # fmt: skip
+          "published_ms", "minute", "copy_keys", "copy_of", "counts_for")  # fmt: skip
 """Columns of a stored story that the transaction reads, before label, topic, negative and score."""
 _VARIABLES = 900  # of one statement; an old SQLite takes 999
 _LONG = {"body", "url"}  # read only where a message may change them
-_CLUSTER = ("revision", "deleted", "copy_of")
+_MANY_ORIGINALS = 10_000  # pairs of a copy key and an original that a batch loads; twenty a story are already a crowd
+_NEWEST_EQUAL, _NEWEST_NEAR = 1_000, 64  # of each exact and each near key when there are more
+_CLUSTER = ("revision", "deleted", "copy_of", "counts_for")
 
 
 def bulk_of(connection: Connection) -> Bulk:
@@ -64,13 +66,24 @@ class Bulk(ABC):
         """Stories with one of these ids, whatever their source."""
         return self._select(_stored(f"s.story_id {self._texts}", True), (self._text_set(story_ids),))
 
-    def originals_with(self, keys: Collection[int], first_minute: int, last_minute: int) -> list[Row]:
-        """(key, id of a story) for each of these copy keys that an original of these minutes has left."""
-        mark = self._mark
-        return self._select(
-            f"SELECT key, story_id FROM copy_keys WHERE key {self._numbers} AND minute >= {mark} AND minute <= {mark}",
-            (self._number_set(keys), first_minute, last_minute),
-        )
+    def originals_with(
+        self, exact: Collection[int], near: Collection[int], first_minute: int, last_minute: int
+    ) -> list[Row]:
+        """(key, id of a story) for each of these copy keys that an original of these minutes has left.
+
+        When that are very many, of each key only the newest: no crowd may make each batch dearer than the last.
+        """
+        keyed = self._keyed([*exact, *near], first_minute, last_minute, _MANY_ORIGINALS)
+        if len(keyed) < _MANY_ORIGINALS:
+            return keyed
+        newest = self._newest_keyed(exact, first_minute, last_minute, _NEWEST_EQUAL)
+        return [*newest, *self._newest_keyed(near, first_minute, last_minute, _NEWEST_NEAR)]
+
+    @abstractmethod
+    def _keyed(self, keys: Collection[int], first_minute: int, last_minute: int, most: int) -> list[Row]: ...
+
+    @abstractmethod
+    def _newest_keyed(self, keys: Collection[int], first_minute: int, last_minute: int, most: int) -> list[Row]: ...
 
     def stories_numbered(self, ids: Collection[int]) -> list[Row]:
         """Stories by id, without what is long."""
@@ -79,6 +92,11 @@ class Bulk(ABC):
     def copies_of(self, ids: Collection[int]) -> list[Row]:
         """Stories that are copies of these, without what is long."""
         return self._select(_stored(f"s.copy_of {self._numbers}", False), (self._number_set(ids),))
+
+    def counting_copies_of(self, ids: Collection[int]) -> list[Row]:
+        """Those of the copies of these that count as stories for a company, without what is long."""
+        copies = f"s.copy_of {self._numbers} AND s.counts_for <> ''"
+        return self._select(_stored(copies, False), (self._number_set(ids),))
 
     def _select(self, statement: str, parameters: Row) -> list[Row]:
         rows: list[Row] = self._cursor.execute(statement, parameters).fetchall()
@@ -104,8 +122,8 @@ class Bulk(ABC):
         """Writes every column of stories that exist; the id comes first."""
         self._many(_update(_columns(stories)[1:], self._mark), [(*row[1:], row[0]) for row in rows])
 
-    def move_stories(self, rows: Sequence[tuple[int, int | None, bool, int | None]]) -> None:
-        """Writes (id, revision, deleted, copy_of) of stories that exist."""
+    def move_stories(self, rows: Sequence[tuple[int, int | None, bool, int | None, str]]) -> None:
+        """Writes (id, revision, deleted, copy_of, counts_for) of stories that exist."""
         self._many(_update(_CLUSTER, self._mark), [(*row[1:], row[0]) for row in rows])
 
     def drop_scores(self, story_ids: Collection[int]) -> None:
@@ -154,15 +172,19 @@ class SqliteBulk(Bulk):
         (largest,) = self._cursor.execute("SELECT max(id) FROM stories").fetchone()
         return range((largest or 0) + 1, (largest or 0) + 1 + count)
 
-    def originals_with(self, keys: Collection[int], first_minute: int, last_minute: int) -> list[Row]:
-        """See :meth:`Bulk.originals_with`."""
+    def _keyed(self, keys: Collection[int], first_minute: int, last_minute: int, most: int) -> list[Row]:
         rows = "SELECT key, story_id FROM copy_keys WHERE key IN (SELECT value FROM json_each(?)) AND minute >= ?"
         ((pairs_json,),) = self._select(
-            f"SELECT json_group_array(json_array(key, story_id)) FROM ({rows} AND minute <= ?)",
-            (self._number_set(keys), first_minute, last_minute),
+            f"SELECT json_group_array(json_array(key, story_id)) FROM ({rows} AND minute <= ? LIMIT ?)",
+            (self._number_set(keys), first_minute, last_minute, most),
         )
         pairs: list[Row] = json.loads(pairs_json)
         return pairs
+
+    def _newest_keyed(self, keys: Collection[int], first_minute: int, last_minute: int, most: int) -> list[Row]:
+        rows = "SELECT key, story_id FROM copy_keys WHERE key = ? AND minute >= ? AND minute <= ?"
+        newest = f"{rows} ORDER BY story_id DESC LIMIT ?"
+        return [row for key in keys for row in self._select(newest, (key, first_minute, last_minute, most))]
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """See :meth:`Bulk.insert`."""
@@ -210,6 +232,21 @@ class PostgresBulk(Bulk):
             (count,),
         )
         return sorted(identity for (identity,) in self._cursor.fetchall())
+
+    def _keyed(self, keys: Collection[int], first_minute: int, last_minute: int, most: int) -> list[Row]:
+        return self._select(
+            "SELECT key, story_id FROM copy_keys WHERE key = ANY(%s::bigint[]) AND minute >= %s AND minute <= %s"
+            " LIMIT %s",
+            (self._number_set(keys), first_minute, last_minute, most),
+        )
+
+    def _newest_keyed(self, keys: Collection[int], first_minute: int, last_minute: int, most: int) -> list[Row]:
+        return self._select(
+            "SELECT newest.key, newest.story_id FROM unnest(%s::bigint[]) AS wanted(key) CROSS JOIN LATERAL"
+            " (SELECT key, story_id FROM copy_keys WHERE key = wanted.key AND minute >= %s AND minute <= %s"
+            " ORDER BY story_id DESC LIMIT %s) AS newest",
+            (self._number_set(keys), first_minute, last_minute, most),
+        )
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """See :meth:`Bulk.insert`."""

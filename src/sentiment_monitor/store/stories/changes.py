@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from sentiment_monitor.domain.news import Action, ScoredStory
 from sentiment_monitor.store.schema import copy_keys, scores, stories
 from sentiment_monitor.store.stories.bulk import Bulk, Row
-from sentiment_monitor.store.stories.row import BucketKey, StoryRow, join_tickers
+from sentiment_monitor.store.stories.originals import Copying, Originals
+from sentiment_monitor.store.stories.row import BucketKey, StoryRow, join_tickers, split_tickers
 
 
 @dataclass(slots=True)
@@ -28,28 +29,22 @@ class Written:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Copying:
-    """What makes a story a copy: a common key, so near in event time, and ``is_copy`` of the clean headlines."""
-
-    is_copy: Callable[[str, str], bool]
-    window_minutes: int
-
-
 class Changes:
     """Applies the stories of one batch in order and writes what changed."""
 
     def __init__(self, bulk: Bulk, copying: Copying) -> None:
         self._bulk = bulk
-        self._copying = copying
+        self._window_minutes = copying.window_minutes
+        self._originals = Originals(copying)
         self._by_key: dict[tuple[str, str], StoryRow] = {}
         self._by_id: dict[int, StoryRow] = {}
         self._created: list[StoryRow] = []
         self._touched: dict[int, StoryRow] = {}
         self._left_keys: set[int] = set()  # under which touched originals stand in copy_keys
-        self._originals: dict[int, list[StoryRow]] = {}  # copy key of the batch -> originals that bear it
         self._copies: dict[StoryRow | int, list[StoryRow]] = {}  # original, or its id -> rows that were its copies
         self._with_copies: set[int] = set()  # ids of originals whose copies are loaded
+        # Originals whose copies may count for other tickers than before; true: any copy may, not only new ones.
+        self._unsettled: dict[StoryRow | int, bool] = {}
         self._deltas: dict[BucketKey, list[int]] = {}
         self.written = Written()
 
@@ -120,9 +115,9 @@ class Changes:
 
     def _cluster(self, row: StoryRow) -> None:
         """Makes ``row`` a copy of the original it repeats, or an original itself."""
-        original = self._find_original(row)
+        original = self._originals.repeated_by(row)
         if original is None:
-            self._announce(row)
+            self._originals.add(row, row.copy_keys)
             return
         self.written.copies += 1
         if original.order < row.order:
@@ -130,65 +125,53 @@ class Changes:
             return
         # The later arrival was published first: it takes over.
         self._touch(original)
-        self._retire(original)
+        self._originals.drop(original)
         self._move_copies(original, row)
         self._follow(original, row)
-        self._announce(row)
-
-    def _find_original(self, row: StoryRow) -> StoryRow | None:
-        candidates = {original for key in row.copy_keys for original in self._originals.get(key, ())}
-        candidates.discard(row)
-        minute, text, label, first = row.minute, row.text, row.label, row.first_key
-        specific, tickers = row.is_specific, row.tickers
-        fitting = [
-            original
-            for original in candidates
-            if abs(original.minute - minute) <= self._copying.window_minutes
-            # "Profit warning" of one company is not that of another. Equality, since a common ticker is no
-            # equivalence: clusters would depend on the order of arrival.
-            and (specific or original.tickers == tickers)
-            # Nearly the same words can say the opposite ("rises", "falls"), and what looks like the name of a
-            # source at the end can be news ("- Stocks Tumble"): the classifier must agree.
-            and (
-                original.text == text
-                or (
-                    original.label == label
-                    and (original.first_key == first or self._copying.is_copy(original.text, text))
-                )
-            )
-        ]
-        return min(fitting, key=lambda original: original.order, default=None)
+        self._originals.add(row, row.copy_keys)
 
     def _leave_cluster(self, row: StoryRow) -> None:
         """Takes ``row`` out of its cluster; if it was the original, its earliest living copy becomes it."""
         if row.is_copy:
-            row.copy_of = row.copy_of_id = None
+            if row.counts_for:
+                self._unsettle(row.copy_of or row.copy_of_id, whole=True)
+            row.become_original()
             return
-        self._retire(row)
+        self._originals.drop(row)
         heirs = sorted(self._copies_of(row), key=lambda copy: copy.order)
         if not heirs:
             return
         heir = heirs[0]
         self._touch(heir)
-        heir.copy_of = heir.copy_of_id = None
+        heir.become_original()
         self._move_copies(row, heir)
-        self._announce(heir)
+        self._originals.add(heir, heir.copy_keys)
 
     def _move_copies(self, old: StoryRow, new: StoryRow) -> None:
         for copy in self._copies_of(old):
             if copy is not new:
                 self._touch(copy)
                 self._follow(copy, new)
+                self._unsettle(new, whole=True)
 
     def _follow(self, copy: StoryRow, original: StoryRow) -> None:
         copy.copy_of, copy.copy_of_id = original, None
         self._copies.setdefault(original, []).append(copy)
+        if copy.counts_for or (copy.tickers and copy.tickers != original.tickers):
+            self._unsettle(original)
+
+    def _unsettle(self, original: StoryRow | int | None, *, whole: bool = False) -> None:
+        assert original is not None
+        self._unsettled[original] = whole or self._unsettled.get(original, False)
 
     def _copies_of(self, original: StoryRow) -> list[StoryRow]:
-        known = self._copies.get(original, [])
         if original.id is not None:
             self._load_copies([original.id])
-            known = [*known, *self._copies.get(original.id, ())]
+        return self._known_copies(original)
+
+    def _known_copies(self, original: StoryRow) -> list[StoryRow]:
+        """Those that are loaded."""
+        known = [*self._copies.get(original, ()), *self._copies.get(original.id or 0, ())]
         return [
             row
             for row in dict.fromkeys(known)
@@ -196,14 +179,30 @@ class Changes:
             and (row.copy_of is original or (original.id is not None and row.copy_of_id == original.id))
         ]
 
-    def _announce(self, row: StoryRow) -> None:
-        for key in row.copy_keys:
-            self._originals.setdefault(key, []).append(row)
+    # -- copies that name companies which their originals do not ----------------------------------
 
-    def _retire(self, row: StoryRow) -> None:
-        for key in row.copy_keys:
-            if row in (originals := self._originals.get(key, [])):
-                originals.remove(row)
+    def _settle(self) -> None:
+        """Decides for which tickers copies count as stories: for those that no earlier story of their cluster names."""
+        if not self._unsettled:
+            return
+        if unknown := [key for key in self._unsettled if isinstance(key, int) and key not in self._by_id]:
+            self._load(self._bulk.stories_numbered(unknown))
+        originals: dict[StoryRow, bool] = {}
+        for key, whole in self._unsettled.items():
+            original = self._by_id.get(key) if isinstance(key, int) else key
+            if original is not None and not (original.is_copy or original.deleted):
+                originals[original] = whole or originals.get(original, False)
+        self._load_copies(row.id for row, whole in originals.items() if whole and row.id is not None)
+        if stored := [row.id for row, whole in originals.items() if not whole and row.id is not None]:
+            self._load(self._bulk.counting_copies_of(stored))
+        for original in originals:
+            named = set(split_tickers(original.tickers))
+            for copy in sorted(self._known_copies(original), key=lambda copy: copy.order):
+                counts_for = tuple(ticker for ticker in split_tickers(copy.tickers) if ticker not in named)
+                named.update(counts_for)
+                if copy.counts_for != (joined := join_tickers(counts_for)):
+                    self._touch(copy)
+                    copy.counts_for = joined
 
     # -- loading ----------------------------------------------------------------------------------
 
@@ -223,16 +222,20 @@ class Changes:
         living = [item.enriched for item in scored if item.score is not None]
         if not living:
             return
-        window = self._copying.window_minutes
+        window = self._window_minutes
         minutes = [enriched.minute for enriched in living]
-        keys = {key for enriched in living for key in enriched.copy_keys}
-        keyed = self._bulk.originals_with(keys, min(minutes) - window, max(minutes) + window)
+        keyed = self._bulk.originals_with(
+            {enriched.copy_keys[0] for enriched in living},
+            {key for enriched in living for key in enriched.copy_keys[1:]},
+            min(minutes) - window,
+            max(minutes) + window,
+        )
         if missing := {identity for _, identity in keyed} - self._by_id.keys():
             self._load(self._bulk.stories_numbered(missing))
         for key, identity in keyed:
             row = self._by_id.get(identity)  # None: somebody has deleted the story by hand and left its keys
             if row is not None and not row.is_copy and not row.deleted:
-                self._originals.setdefault(key, []).append(row)
+                self._originals.add(row, (key,))
 
     def _load_copies(self, ids: Iterable[int]) -> None:
         if missing := set(ids) - self._with_copies:
@@ -263,6 +266,7 @@ class Changes:
 
     def write(self, now_ms: int) -> None:
         """Writes what :meth:`apply` changed."""
+        self._settle()
         # Originals first: a copy's row names its original's id.
         created = [row for row in self._created if row.copy_of is None or row.copy_of.id is not None]
         created += [row for row in self._created if row.copy_of is not None and row.copy_of.id is None]
@@ -274,7 +278,7 @@ class Changes:
         if touched:
             self._bulk.rewrite_stories([row.story_values(now_ms) for row in touched if row.message])
             self._bulk.move_stories(
-                [(id_, row.revision, row.deleted, row.original_id)
+                [(id_, row.revision, row.deleted, row.original_id, row.counts_for)
                  for id_, row in self._touched.items() if not row.message]
             )  # fmt: skip
             if self._left_keys:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sentiment_monitor.domain.news import Action, Score, ScoredStory
-from sentiment_monitor.domain.series import series_of
+from sentiment_monitor.domain.series import series_of, ticker_series
 
 MICRO = 1_000_000
 COUNTERS = ("stories", "negative", "neutral", "positive", "copies", "negative_micro", "score_micro")
@@ -41,6 +42,7 @@ class StoryRow:
     minute: int
     packed_keys: bytes
     copy_of_id: int | None = None  # set when the original is not loaded
+    counts_for: str = ""  # of a copy's tickers those in whose series it counts as a story
     label: str | None = None  # None: a deletion of a story never seen
     score_topic: str | None = None
     negative: float = 0.0
@@ -113,11 +115,6 @@ class StoryRow:
         return struct.unpack(f">{len(self.packed_keys) // 8}q", self.packed_keys)
 
     @property
-    def first_key(self) -> bytes:
-        """The first of :attr:`copy_keys`, for comparing."""
-        return self.packed_keys[:8]
-
-    @property
     def is_specific(self) -> bool:
         """Whether the headline has words enough to tell one event from another: such a headline has near keys."""
         return len(self.packed_keys) > 8
@@ -137,16 +134,30 @@ class StoryRow:
         """Of several copies the smallest is the original, in whatever order they arrive."""
         return (self.published_ms, self.source, self.story_id)
 
+    def become_original(self) -> None:
+        """Is a copy no longer."""
+        self.copy_of = self.copy_of_id = None
+        self.counts_for = ""
+
     def count_into(self, deltas: dict[BucketKey, list[int]], sign: int) -> None:
         """Adds what this row contributes to its buckets, or with a sign of -1 takes it back."""
         if self.deleted or self.label is None:
             return
-        counters = counters_of(self.label, self.negative, self.signed, is_copy=self.is_copy)
+        series = series_of(self.source, self.score_topic, split_tickers(self.tickers))
+        if self.counts_for:
+            counted_for = {ticker_series(ticker) for ticker in split_tickers(self.counts_for)}
+            series = (name for name in series if name not in counted_for)
+            self._count(deltas, sign, counted_for, is_copy=False)
+        self._count(deltas, sign, series, is_copy=self.is_copy)
+
+    def _count(self, deltas: dict[BucketKey, list[int]], sign: int, series: Iterable[str], *, is_copy: bool) -> None:
+        assert self.label is not None
+        counters = counters_of(self.label, self.negative, self.signed, is_copy=is_copy)
         steps = [(place, sign * value) for place, value in enumerate(counters) if value]
-        for series in series_of(self.source, self.score_topic, split_tickers(self.tickers)):
-            delta = deltas.get((series, self.minute))
+        for name in series:
+            delta = deltas.get((name, self.minute))
             if delta is None:
-                delta = deltas[series, self.minute] = [0] * len(COUNTERS)
+                delta = deltas[name, self.minute] = [0] * len(COUNTERS)
             for place, value in steps:
                 delta[place] += value
 
@@ -176,6 +187,7 @@ class StoryRow:
             position.partition,
             position.offset,
             enriched.story.part,
+            self.counts_for,
         )
 
     def score_values(self, now_ms: int) -> tuple[Any, ...]:

@@ -15,7 +15,8 @@ from sentiment_monitor.store import classifiers, dead_letters, dropped_fields
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.bulk import bulk_of
-from sentiment_monitor.store.stories.changes import Changes, Copying, Written
+from sentiment_monitor.store.stories.changes import Changes, Written
+from sentiment_monitor.store.stories.originals import Copying, HeadlineWords
 from sentiment_monitor.times import HOUR_MINUTES
 
 __all__ = ["Batch", "StoryWriter", "Written"]
@@ -37,12 +38,12 @@ class Batch:
 class StoryWriter:
     """Stores batches, and moves the positions of their consumer group on.
 
-    ``is_copy(text, text)`` decides by their clean headlines about candidates that share a copy key.
+    By the ``wording`` of their clean headlines it is decided about candidates that share a near copy key.
     """
 
     database: Database
     positions: PositionStore
-    is_copy: Callable[[str, str], bool]
+    wording: Callable[[str], HeadlineWords]
     copy_window_minutes: int = 72 * HOUR_MINUTES
     _registered: set[str] = field(default_factory=set, init=False)  # ids of classifiers that are in SQL
 
@@ -60,7 +61,7 @@ class StoryWriter:
                 classifiers.register(connection, scorers, now_ms)
                 dead_letters.put_aside(connection, batch.dead, now_ms)
                 dropped_fields.count(connection, batch.scored, now_ms)
-                changes = Changes(bulk, Copying(self.is_copy, self.copy_window_minutes))
+                changes = Changes(bulk, Copying(self.wording, self.copy_window_minutes))
                 changes.apply(batch.scored)
                 changes.write(now_ms)
         self._registered.update(scorer.classifier for scorer in scorers)

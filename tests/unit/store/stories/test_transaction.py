@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +16,10 @@ from sqlalchemy import delete, func, insert, select, update
 
 from databases import migrated_sqlite
 from sentiment_monitor.domain.news import Dropped, ScoredStory, Scorer
+from sentiment_monitor.enrich import copies as copying
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store import dead_letters as store_dead_letters
-from sentiment_monitor.store import dropped_fields
+from sentiment_monitor.store import dropped_fields, reading
 from sentiment_monitor.store.buckets import recompute_buckets, stored_buckets
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import (
@@ -31,6 +32,7 @@ from sentiment_monitor.store.schema import (
     scores,
     stories,
 )
+from sentiment_monitor.store.stories import bulk, originals
 from sentiment_monitor.store.stories.bulk import bulk_of
 from sentiment_monitor.store.stories.row import join_tickers, split_tickers
 from sentiment_monitor.store.stories.transaction import Batch
@@ -64,6 +66,8 @@ def check(database: Database) -> None:
     """The invariants that hold after every transaction."""
     with database.read() as connection:
         assert stored_buckets(connection) == recompute_buckets(connection)
+        living = connection.execute(select(stories).where(stories.c.deleted.is_(False))).mappings().all()
+        assert {row["id"]: split_tickers(row["counts_for"]) for row in living} == counting(living)
         original = stories.alias()
         chained = connection.execute(
             select(stories.c.story_id)
@@ -77,6 +81,18 @@ def check(database: Database) -> None:
         )
         assert keyed == originals, "originals, and only they, can be found by their keys"
         assert connection.scalar(select(func.count()).select_from(buckets).where(buckets.c.stories < 0)) == 0
+
+
+def counting(living: Iterable[Mapping[Any, Any]]) -> dict[int, tuple[str, ...]]:
+    """For which tickers each copy counts as a story: those that no earlier story of its cluster names."""
+    counted: dict[int, tuple[str, ...]] = {}
+    named: dict[int, set[str]] = {}
+    for row in sorted(living, key=lambda row: (row["published_ms"], row["source"], row["story_id"])):
+        tickers = split_tickers(row["tickers"])
+        known = named.setdefault(row["copy_of"] or row["id"], set())
+        counted[row["id"]] = tuple(t for t in tickers if t not in known) if row["copy_of"] else ()
+        known.update(tickers)
+    return counted
 
 
 @pytest.fixture
@@ -386,7 +402,10 @@ def test_copies_are_told_by_key_and_time_across_batches(database: Database, desk
         (LONG.replace("two", "2"), "negative", False),
         (f"{LONG} - Reuters", "negative", True),
         (f"{LONG} - Crisis Over", "positive", False),
-        (LONG, "positive", True),  # the very same text: only the bodies differ
+        (LONG, "positive", True),  # only the bodies differ
+        (LONG.upper(), "positive", True),
+        (f"{LONG} - Reuters", "positive", True),
+        (f"UPDATE 1-{LONG}", "positive", True),
         ("Kestrel Bank", "negative", False),
     ],
 )
@@ -508,6 +527,141 @@ def test_an_original_that_moves_later_becomes_a_copy(database: Database, desk: D
     desk.write(scored("0", LONG), scored("1", LONG, minute=1_001))
     desk.write(scored("0", LONG, action="updated", minute=1_005))
     assert copies(database) == {"0": "1", "1": None}
+    check(database)
+
+
+# -- copies that name companies which their originals do not -----------------------------------------
+
+
+def test_a_copy_counts_for_the_company_that_only_it_names_and_only_the_first_such_copy(
+    database: Database, desk: Desk
+) -> None:
+    desk.write(scored("0", LONG, tickers=("KSB",), label="negative"))
+    desk.write(scored("2", LONG, source="s2", minute=1_002, tickers=("KSB", "NWK"), label="negative"))
+    desk.write(scored("3", LONG, source="s3", minute=1_003, tickers=("NWK",), label="negative"))
+    assert copies(database) == {"0": None, "2": "0", "3": "0"}
+    assert counted(database) == {1_000: (1, 0), 1_002: (0, 1), 1_003: (0, 1)}
+    assert counted(database, "ticker:KSB") == {1_000: (1, 0), 1_002: (0, 1)}
+    assert counted(database, "ticker:NWK") == {1_002: (1, 0), 1_003: (0, 1)}
+    check(database)
+    desk.write(scored("1", LONG, source="s1", minute=1_001, tickers=("NWK",), label="negative"))  # earlier, late
+    assert counted(database, "ticker:NWK") == {1_001: (1, 0), 1_002: (0, 1), 1_003: (0, 1)}
+    check(database)
+
+
+def test_when_that_copy_goes_the_next_that_names_the_company_counts(database: Database, desk: Desk) -> None:
+    told = [scored(str(n), LONG, source=f"s{n}", minute=1_000 + n, tickers=("NWK",) if n else ()) for n in range(4)]
+    desk.write(*told)
+    assert counted(database, "ticker:NWK") == {1_001: (1, 0), 1_002: (0, 1), 1_003: (0, 1)}
+    desk.write(scored("1", source="s1", action="deleted"))
+    assert counted(database, "ticker:NWK") == {1_002: (1, 0), 1_003: (0, 1)}
+    desk.write(scored("2", LONG, source="s2", minute=1_002, action="updated"))
+    assert counted(database, "ticker:NWK") == {1_003: (1, 0)}
+    check(database)
+    desk.write(scored("0", source="s0", action="deleted"))
+    assert copies(database) == {"2": None, "3": "2"}
+    assert counted(database, "ticker:NWK") == {1_003: (1, 0)}
+    check(database)
+    desk.write(scored("2", LONG, source="s2", minute=1_002, action="updated", tickers=("NWK",)))
+    assert counted(database, "ticker:NWK") == {1_002: (1, 0), 1_003: (0, 1)}
+    check(database)
+
+
+def test_what_people_and_alerts_are_shown_of_a_company_holds_the_copy_that_counts(
+    database: Database, desk: Desk
+) -> None:
+    desk.write(scored("0", LONG, tickers=("KSB",), label="negative"))
+    desk.write(scored("1", LONG, source="s1", minute=1_001, tickers=("KSB", "NWK"), label="negative"))
+    with database.read() as connection:
+        shown = {
+            series: [fact.source for fact in reading.top_negative(connection, series, 0, 2_000, 9)]
+            for series in ("all", "source:s1", "topic:earnings", "ticker:KSB", "ticker:NWK")
+        }
+        assert reading.negative_sources(connection, "ticker:NWK", 0, 2_000) == ["s1"]
+        windows = {original.source: original.series for original in reading.originals(connection, 0, 2_000)}
+    assert shown == {
+        "all": ["wire"], "source:s1": [], "topic:earnings": ["wire"], "ticker:KSB": ["wire"], "ticker:NWK": ["s1"],
+    }  # fmt: skip
+    assert windows == {"wire": ("all", "topic:earnings", "ticker:KSB", "source:wire"), "s1": ("ticker:NWK",)}
+
+
+# -- crowds of originals ----------------------------------------------------------------------------
+
+_SYLLABLES = ("ka", "no", "ri", "te", "su", "lo", "mi", "be", "da", "vu")
+_NAMES = [f"{a}{b}{c}".title() for a in _SYLLABLES for b in _SYLLABLES for c in _SYLLABLES]
+_TEMPLATE = "{} Corp Announces Date Of Third Quarter Results Conference Call And Webcast"
+
+
+@pytest.fixture
+def comparisons() -> Iterator[list[int]]:
+    """How often two headlines have been compared, as a list with one number."""
+    count = [0]
+    repeats = copying.Wording.repeats
+
+    def counting_repeats(wording: copying.Wording, other: copying.Wording) -> bool:
+        count[0] += 1
+        return repeats(wording, other)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(copying.Wording, "repeats", counting_repeats)
+        yield count
+
+
+def test_headlines_of_one_template_meet_those_of_their_company_only(tmp_path: Path, comparisons: list[int]) -> None:
+    """A thousand were half a million comparisons, and each batch was dearer than the last."""
+    opened = migrated_sqlite(tmp_path / "crowd.sqlite")
+    desk = Desk(opened)
+    told = [scored(str(n), _TEMPLATE.format(name), minute=1_000 + n // 60) for n, name in enumerate(_NAMES)]
+    for start in range(0, 1_000, 250):
+        assert desk.write(*told[start : start + 250]).copies == 0
+    assert comparisons[0] < 30_000
+    again = [
+        scored("verb", _TEMPLATE.format(_NAMES[7]).replace("Date Of", "The Date Of"), minute=1_030),
+        scored("shouted", _TEMPLATE.format(_NAMES[8]).upper(), minute=1_030),
+        scored("short", _TEMPLATE.format(_NAMES[9]).replace(" And Webcast", ""), minute=1_030),
+        scored("new", _TEMPLATE.format("Halden"), minute=1_030),
+    ]
+    desk.write(*again)
+    copied = copies(opened)
+    assert {name: copied[name] for name in ("verb", "shouted", "short", "new")} == {
+        "verb": "7", "shouted": "8", "short": "9", "new": None,
+    }  # fmt: skip
+    check(opened)
+    opened.close()
+
+
+def test_a_crowd_without_names_costs_a_story_a_bounded_number_of_comparisons(
+    tmp_path: Path, comparisons: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(originals, "_MOST_COMPARED", 20)
+    opened = migrated_sqlite(tmp_path / "crowd.sqlite")
+    desk = Desk(opened)
+    labels = ("negative", "neutral", "positive")
+    told = [
+        scored(str(n), f"{name.lower()} {' '.join(_SYLLABLES)} {_NAMES[n - 7].lower()} {_NAMES[n - 70].lower()}",
+               minute=1_000 + n, label=labels[n % 3])
+        for n, name in enumerate(_NAMES[:600])
+    ]  # fmt: skip
+    desk.write(*told)
+    assert comparisons[0] < 600 * 100
+    check(opened)
+    opened.close()
+
+
+def test_of_very_many_originals_the_newest_of_each_near_key_are_loaded_and_exact_ones_all_the_same(
+    database: Database, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.write(*(scored(str(n), _TEMPLATE.format(name), minute=1_000 + n) for n, name in enumerate(_NAMES[:60])))
+    monkeypatch.setattr(bulk, "_MANY_ORIGINALS", 100)
+    monkeypatch.setattr(bulk, "_NEWEST_NEAR", 8)
+    wordier = _TEMPLATE.replace("Date Of", "The Date Of")
+    desk.write(
+        scored("oldest", wordier.format(_NAMES[0]), minute=1_100),
+        scored("exact", _TEMPLATE.format(_NAMES[0]).upper(), minute=1_100),
+        scored("newest", wordier.format(_NAMES[59]), minute=1_100),
+    )
+    copied = copies(database)
+    assert (copied["exact"], copied["newest"], copied["oldest"]) == ("0", "59", None)
     check(database)
 
 

@@ -1,0 +1,111 @@
+"""The companies of a watchlist, one a line: ticker, names, identifiers (ISIN:, FIGI:, RIC: and others), groups."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from unicodedata import normalize
+
+from stdnum import cusip, figi, isin
+from stdnum.gb import sedol
+
+from sentiment_monitor.enrich.symbols import KINDS, canonical
+from sentiment_monitor.errors import UsageError
+
+MAX_GROUP_CHARACTERS = 64
+
+_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-:=^]{0,19}")
+_IDENTIFIER = re.compile(rf"({'|'.join((*KINDS, 'GROUP'))}) ?: ?(.*)", re.IGNORECASE)
+_IS_VALID: dict[str, Callable[[str], bool]] = {
+    "ISIN": isin.is_valid,
+    "FIGI": figi.is_valid,
+    "CUSIP": cusip.is_valid,
+    "SEDOL": sedol.is_valid,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """A watched company."""
+
+    ticker: str
+    names: tuple[str, ...] = ()  # what people call it; the first is shown
+    symbols: tuple[str, ...] = ()  # other symbols and identifiers that mean it, upper case
+    groups: tuple[str, ...] = ()  # sectors, countries, portfolios; lower case
+
+    @classmethod
+    def of(cls, cells: Sequence[str]) -> Self:
+        """The company of a line's cells. Raises UsageError for a ticker, name or identifier that cannot be one."""
+        ticker, *rest = cells
+        if not _SYMBOL.fullmatch(ticker.upper()):
+            raise UsageError(f"{ticker!r} is not a ticker (write TICKER, Name, Other name)")
+        names, symbols, groups = [], [], []
+        for cell in rest:
+            identifier = _IDENTIFIER.fullmatch(cell)
+            if identifier is None:
+                if len(cell) < 2:
+                    raise UsageError(f"the name {cell!r} is too short to look for")
+                names.append(cell)
+            elif identifier[1].upper() == "GROUP":
+                groups.append(_group(identifier[2]))
+            else:
+                symbols.append(_symbol(identifier[1].upper(), identifier[2].upper()))
+        return cls(ticker.upper(), tuple(names), tuple(symbols), tuple(dict.fromkeys(groups)))
+
+
+def read_companies(path: Path) -> list[Company]:
+    """Reads lines ``TICKER, Name, Other name, ISIN:…, group:…``, without blank ones and those that begin with #.
+
+    Raises UsageError naming file and line.
+    """
+    companies: list[tuple[int, Company]] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for number, row in enumerate(csv.reader(file, skipinitialspace=True), 1):
+                # NFKC, as clean text is.
+                cells = [" ".join(normalize("NFKC", cell).split()) for cell in row if cell.strip()]
+                if cells and not cells[0].startswith("#"):
+                    with _naming_line(path, number):
+                        companies.append((number, Company.of(cells)))
+    except OSError as error:
+        raise UsageError(f"watchlist {path}: cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"watchlist {path}: not readable as UTF-8 text: {error}") from None
+    if not companies:
+        raise UsageError(f"watchlist {path}: names no company")
+    _refuse_shared_symbols(path, companies)
+    return [company for _, company in companies]
+
+
+def _refuse_shared_symbols(path: Path, companies: Iterable[tuple[int, Company]]) -> None:
+    owners = {canonical(company.ticker): company.ticker for _, company in companies}
+    for number, company in companies:
+        for symbol in company.symbols:
+            owner = owners.setdefault(canonical(symbol), company.ticker)
+            if owner != company.ticker:
+                raise UsageError(f"{path}:{number}: {symbol} means {owner} already")
+
+
+@contextmanager
+def _naming_line(path: Path, number: int) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{path}:{number}: {error}") from None
+
+
+def _group(name: str) -> str:
+    if not name or len(name) > MAX_GROUP_CHARACTERS:
+        raise UsageError(f"group {name!r:.80} must have 1 to {MAX_GROUP_CHARACTERS} characters")
+    return name.casefold()
+
+
+def _symbol(kind: str, value: str) -> str:
+    if not value or not _IS_VALID.get(kind, bool)(value):
+        raise UsageError(f"{kind}:{value} is no {kind}: its length or its check digit is wrong")
+    return value
