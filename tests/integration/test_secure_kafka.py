@@ -37,7 +37,7 @@ def _settings(node: Apache, password: str = PASSWORD) -> dict[str, Any]:
 def _publish(node: Apache, topic: str, file: Path, **settings: str) -> Monitor:
     return Monitor(
         file.with_suffix(f".{len(settings)}.log"),
-        *("publish", str(file), "--bootstrap", node.address, "--topic", topic),
+        *("publish", str(file), "--bootstrap", node.address, "--topic", topic, "--create"),
         settings={f"MONITOR_{key.upper()}": value for key, value in settings.items()},
     )
 

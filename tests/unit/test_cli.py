@@ -136,6 +136,7 @@ def test_without_arguments_the_help_is_shown(monitor: Monitor) -> None:
         (["publish", "a.csv", "--map", "headline"], "--map headline: write NAME=VALUE"),
         (["publish", "a.csv", "--map", "=title"], "write NAME=VALUE"),
         (["publish", "a.csv", "--map", "headlin=title"], "unknown field 'headlin'; fields are id, action"),
+        (["publish", "a.csv", "--map", "id=url", "--map", "id=guid"], "--map id=guid: id is given twice"),
         (["publish", "none.csv"], "none.csv: no such file"),
         (["publish", "a.csv", "--speed", "0"], "--speed"),
         (["publish", "a.csv", "--partitions", "0"], "--partitions"),

@@ -34,6 +34,7 @@ from sentiment_monitor.store.outbox import Outbox
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import StoryWriter
 from sentiment_monitor.stream.ceiling import DeadLetterCeiling
+from sentiment_monitor.stream.feed_clocks import FeedClocks
 from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.pipeline import Pipeline
 from sentiment_monitor.telemetry.metrics import HotLoop, Metrics, TickLoop
@@ -188,9 +189,10 @@ def _pipeline(
         watchlist=service.policy.watchlist,
         future_tolerance_ms=settings.news.future_tolerance_minutes * MINUTE_MS,
     )
+    decoder = service.policy.decoder
     return Pipeline(
         source=source(positions) if source else kafka_source(settings, positions),
-        decode=service.policy.decoder.decode,
+        decode=FeedClocks(decoder.notations, metrics.feed_clocks.set).following(decoder.decode),
         enrich=enricher.enrich_all,
         classifier=classifier,
         writer=writer,

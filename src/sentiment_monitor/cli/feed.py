@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -45,38 +46,49 @@ def publish(
         ),
     ] = None,
     topic: Annotated[str | None, typer.Option(help="Topic instead of the configured one.", show_default=False)] = None,
-    partitions: Annotated[int, typer.Option(min=1, max=1_000, help="Partitions, if the topic must be made.")] = 2,
+    create: Annotated[bool, typer.Option("--create", help="Make the topic if there is none of its name.")] = False,
+    partitions: Annotated[int, typer.Option(min=1, max=1_000, help="Partitions of a topic that is made.")] = 2,
     bootstrap: Annotated[
         str | None, typer.Option(help="Broker addresses instead of the configured ones.", show_default=False)
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Put the rows of files onto the news topic.
+    """Put the rows of files onto the news topic. Refuses files in which no headline is found.
 
-    Example: monitor publish news.csv --map headline=title --map body=summary --speed 60
+    Example: monitor publish news.csv --create --map headline=title --map body=summary --speed 60
     """
     settings = options.load_settings(config, options.given(kafka={"topics": topic, "bootstrap_servers": bootstrap}))
     from sentiment_monitor import tables, terminal
     from sentiment_monitor.ingest import publish as publishing
+    from sentiment_monitor.ingest.decode import Decoder
     from sentiment_monitor.ingest.fields import FIELDS
 
     columns = options.pairs("--map", mapping)
     for field in columns:
         if field not in FIELDS:
             raise UsageError(f"--map: unknown field {field!r}; fields are {', '.join(FIELDS)}")
+    read = Decoder(**settings.news.decoder_options()).decode
     for path in files:  # every file is looked at before the first record is sent
-        next(tables.read_values(path), None)
+        try:
+            publishing.check_rows((publishing.map_row(row, columns) for row in tables.read_values(path)), read)
+        except UsageError as error:
+            raise error if str(error).startswith(str(path)) else UsageError(f"{path}: {error}") from None
     client = settings.kafka.client_options()
     name = settings.kafka.topics[0]
-    count = publishing.ensure_topic(client, name, partitions)
+    make_or_ask = partial(publishing.ensure_topic, partitions=partitions) if create else publishing.partitions_of
+    count = make_or_ask(client, name)
     publisher = publishing.Publisher(client, name)
     messages = (publishing.map_row(row, columns) for path in files for row in tables.read_values(path))
     try:
         with terminal.progress(f"publishing to {name}") as advance:
-            sent = publishing.publish(publisher, messages, speed=speed, progress=advance)
+            sent = publishing.publish(publisher, messages, read, speed=speed, progress=advance)
     finally:
         publisher.close()
-    typer.echo(f"{sent:,} records published to {name} ({count} partitions)", err=True)
+    typer.echo(f"{sent.records:,} records published to {name} ({count} partitions)", err=True)
+    if sent.ahead:
+        typer.echo(
+            f"{sent.ahead:,} are dated ahead of now: their records bear the time at which they were sent", err=True
+        )
 
 
 @contextmanager

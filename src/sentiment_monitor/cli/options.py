@@ -83,6 +83,8 @@ def pairs(option: str, values: list[str] | None) -> dict[str, str]:
         name, equals, value = item.partition("=")
         if not (name and equals and value):
             raise UsageError(f"{option} {item}: write NAME=VALUE")
+        if name.strip() in value_by_name:
+            raise UsageError(f"{option} {item}: {name.strip()} is given twice")
         value_by_name[name.strip()] = value.strip()
     return value_by_name
 

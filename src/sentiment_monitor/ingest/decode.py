@@ -11,6 +11,7 @@ from jmespath.functions import Functions
 from sentiment_monitor.domain.news import Action, DeadLetter, Record, Story
 from sentiment_monitor.errors import RecordError, SettingsError
 from sentiment_monitor.ingest import fields
+from sentiment_monitor.ingest.dates import DateOrder, Notations
 from sentiment_monitor.ingest.fields import FIELDS, Losses
 from sentiment_monitor.ingest.framing import Framing, Schemas
 from sentiment_monitor.ingest.recognise import object_looks_like
@@ -34,7 +35,8 @@ class Decoder:
     read under its own name. ``stories`` is a JMESPath expression for the story, or the list of stories, within a
     message. ``default_source`` names the source of messages that name none. ``tombstones`` says what a record without
     a value means: nothing, or the deletion of the story that the record's key names, by the expressions of ``key`` or
-    as it is.
+    as it is. Times without a zone are in ``time_zone``, or in that of their source in ``time_zones``; ``date_order``
+    says what 3/4/2026 is.
     """
 
     def __init__(
@@ -47,6 +49,9 @@ class Decoder:
         tombstones: Literal["skip", "delete"] = "skip",
         key: Mapping[str, str] | None = None,
         schemas: Schemas | None = None,
+        time_zone: str = "UTC",
+        time_zones: Mapping[str, str] | None = None,
+        date_order: DateOrder | None = None,
     ) -> None:
         self._paths = _paths("mapping", mapping or {}, FIELDS)
         self._stories: Any = _path("stories", "stories", stories) if stories.strip() else None
@@ -56,6 +61,7 @@ class Decoder:
         self._default_source = default_source.strip().lower()
         self._max_bytes = max_bytes
         self._framing = Framing(max_bytes, schemas)
+        self.notations = Notations.of(time_zone, time_zones or {}, date_order)
 
     def decode(self, record: Record) -> Sequence[Story | DeadLetter]:
         """The stories a record carries, and a dead letter for each of several that cannot be read; none of a tombstone.
@@ -145,7 +151,9 @@ class Decoder:
             raise _headless(given, action, losses)
         source = fields.read_source(message, losses) or self._default_source
         url = fields.read_url(message, losses)
-        published_ms = fields.read_published_ms(message.get("published_at"), record.timestamp_ms, losses)
+        published_ms = fields.read_published_ms(
+            message.get("published_at"), record.timestamp_ms, losses, self.notations.of_source(source)
+        )
         return Story(
             source=source,
             story_id=given_id or fields.hash_id(source, url, headline, published_ms),
@@ -157,6 +165,7 @@ class Decoder:
             published_ms=published_ms,
             tickers=fields.read_tickers(message.get("tickers"), losses),
             language=fields.read_language(message.get("language"), losses),
+        self.notations = Notations.of(time_zone, time_zones or {}, date_order)
             position=record.position,
             part=part,
             dropped=tuple(losses),

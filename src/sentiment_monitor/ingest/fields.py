@@ -14,6 +14,7 @@ from typing import Any
 
 from sentiment_monitor.domain.news import Action, Dropped
 from sentiment_monitor.errors import RecordError
+from sentiment_monitor.ingest.dates import PLAIN, Notation
 from sentiment_monitor.ingest.instants import instant_ms, is_blank
 
 FIELDS = (
@@ -181,13 +182,13 @@ def read_revision(value: object, action: Action, losses: Losses) -> int | None:
     return None
 
 
-def read_published_ms(value: object, record_ms: int, losses: Losses) -> int:
+def read_published_ms(value: object, record_ms: int, losses: Losses, notation: Notation = PLAIN) -> int:
     """When the story was published; the time of the record itself where the message says nothing that can be read.
 
     Raises RecordError ``bad_time`` where the record has no time either.
     """
     try:
-        return instant_ms(value, record_ms)
+        return instant_ms(value, record_ms, notation)
     except RecordError:
         if is_blank(value):
             raise

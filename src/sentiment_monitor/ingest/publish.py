@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.admin import KafkaAdminClient
 
-from sentiment_monitor.domain.news import Record
+from sentiment_monitor.domain.news import Position, Record, Story
 from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError
 from sentiment_monitor.ingest.client import REFUSED, connection_error, refusal, strict_client
 from sentiment_monitor.ingest.fields import FIELDS
-from sentiment_monitor.ingest.instants import instant_ms
 
 _RECORD_REFUSED = (
     kafka_errors.MessageSizeTooLargeError,
@@ -28,6 +30,11 @@ _RECORD_REFUSED = (
 _REQUEST_BYTES = 1 << 20  # what the client allows anyway
 _ROOM_BYTES = 1 << 16  # for what a request holds beside a record's key and value
 _LONGEST_SLEEP = 366 * 86_400.0  # seconds; the operating system refuses centuries
+_LOOKED_AT = 100  # rows of a file, before anything is sent
+_AHEAD_MS = 10 * 60_000  # a broker refuses records stamped an hour ahead, and with them their batch
+
+Reading = Callable[[Record], Story]
+"""How the service will read a record. Raises RecordError."""
 
 
 def map_row(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
@@ -38,6 +45,57 @@ def map_row(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
     used = set(mapping.values())
     message = {name: value for name, value in row.items() if name not in used or name in FIELDS}
     return message | {field: row[column] for field, column in mapping.items()}
+
+
+def check_rows(messages: Iterable[Mapping[str, Any]], read: Reading) -> None:
+    """Raises UsageError if ``read`` finds a headline in none of the first rows: the service would refuse them all."""
+    first = list(islice(messages, _LOOKED_AT))
+    for message in first:
+        try:
+            read(_record(message))
+        except RecordError as error:
+            if error.code in ("no_headline", "mapping_failed"):
+                continue
+        return
+    if first:
+        raise UsageError(
+            f"none of its first {len(first)} rows has a headline; columns are {', '.join(map(str, first[0]))}: "
+            "say which it is with --map headline=COLUMN, or in news.mapping"
+        )
+
+
+def _record(message: Mapping[str, Any]) -> Record:
+    return Record(Position("", 0, 0), None, _value(message), -1)
+
+
+def _value(message: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(message, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    except ValueError:
+        raise UsageError(f"{_identity(message)!r:.60}: a number that is not finite cannot be sent as JSON") from None
+
+
+def _identity(message: Mapping[str, Any]) -> str:
+    return str(message.get("id") or message.get("url") or message.get("headline") or "")
+
+
+def partitions_of(client_options: Mapping[str, Any], topic: str) -> int:
+    """How many partitions a topic has. Raises UsageError, and makes nothing, when there is no such topic."""
+    try:
+        admin = KafkaAdminClient(**client_options, kafka_client=strict_client)
+    except kafka_errors.KafkaError as error:
+        raise connection_error(error, client_options) from error
+    try:
+        topics = sorted(name for name in admin.list_topics() if not name.startswith("__"))
+        if topic in topics:
+            return len(admin.describe_topics([topic])[0]["partitions"])
+    except kafka_errors.KafkaError as error:
+        raise _unsent(error, f"cannot ask for topic {topic}") from error
+    finally:
+        admin.close()
+    near = difflib.get_close_matches(topic, topics, n=1)
+    hint = f"is {near[0]} meant? " if near else f"there are: {', '.join(topics[:10])}. " if topics else ""
+    raise UsageError(f"there is no topic {topic}; {hint}--create makes it")
 
 
 def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int) -> int:
@@ -68,15 +126,11 @@ class Publisher:
 
     def send(self, message: Mapping[str, Any] | bytes, *, timestamp_ms: int | None = None) -> None:
         """Queues one message; bytes go as they are. Blocks while the client's buffer is full."""
-        key = None
-        value = message
-        if not isinstance(message, bytes):
-            identity = str(message.get("id") or message.get("url") or message.get("headline") or "")
-            key = f"{message.get('source', '')}|{identity}".encode("utf-8", "replace")
-            try:
-                value = json.dumps(message, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-            except ValueError:
-                raise UsageError(f"{identity!r:.60}: a number that is not finite cannot be sent as JSON") from None
+        if isinstance(message, bytes):
+            key, value = None, message
+        else:
+            key = f"{message.get('source', '')}|{_identity(message)}".encode("utf-8", "replace")
+            value = _value(message)
         try:
             sending = self._producer.send(self._topic, key=key, value=value, timestamp_ms=timestamp_ms)
         except kafka_errors.MessageSizeTooLargeError as error:
@@ -173,40 +227,58 @@ def _unsent(error: Exception, what: str) -> MonitorError:
     return refusal(error) if isinstance(error, REFUSED) else BrokerAway(f"{what}: {error}")
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was sent: how many records, and how many of them bear the present since their own time is yet to come."""
+
+    records: int = 0
+    ahead: int = 0
+
+
 def publish(
     publisher: Publisher,
     rows: Iterator[dict[str, Any]],
+    read: Reading,
     *,
     speed: float | None = None,
     progress: Callable[[int], None] = lambda count: None,
     sleep: Callable[[float], None] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
-) -> int:
-    """Sends every message and returns how many.
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+) -> Published:
+    """Sends every message.
 
-    ``speed`` replays in the rhythm of ``published_at``, so many times real time; None sends without waiting.
-    Records bear their story's time, so that a feed without ``published_at`` and its replay agree. Raises UsageError for
-    a row that cannot be sent; those before it were.
+    ``speed`` replays in the rhythm of the stories' times as ``read`` finds them, so many times real time; None sends
+    without waiting. Records bear their story's time, so that a feed without times and its replay agree, or the present
+    where that lies ahead. Raises UsageError for a row that cannot be sent; those before it were.
     """
-    sent = 0
+    sent = ahead = 0
     first: tuple[float, int] | None = None
     try:
         for message in rows:
-            try:
-                at = instant_ms(message.get("published_at"), -1)
-            except RecordError:
-                at = -1  # sent all the same: saying what is wrong with a record is the consumer's work
-            if speed and at > 0:
+            at = _published_ms(message, read)
+            if speed and at is not None:
                 first = first or (monotonic(), at)
-                ahead = (at - first[1]) / 1000 / speed - (monotonic() - first[0])
-                if ahead > 0:
+                early = (at - first[1]) / 1000 / speed - (monotonic() - first[0])
+                if early > 0:
                     publisher.flush()
-                    sleep(min(ahead, _LONGEST_SLEEP))
-            publisher.send(message, timestamp_ms=at if at > 0 else None)
+                    sleep(min(early, _LONGEST_SLEEP))
+            if at is not None and at > now_ms() + _AHEAD_MS:
+                at = None
+                ahead += 1
+            publisher.send(message, timestamp_ms=at)
             sent += 1
             progress(sent)
     except UsageError as error:
         publisher.flush()
         raise UsageError(f"{error}; the {sent:,} records before it were published") from error
     publisher.flush()
-    return sent
+    return Published(sent, ahead)
+
+
+def _published_ms(message: Mapping[str, Any], read: Reading) -> int | None:
+    """When a message's story says that it was published; None where it does not, or is broken: the consumer says so."""
+    try:
+        return read(_record(message)).published_ms
+    except RecordError:
+        return None

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from sentiment_monitor.domain.news import SENTIMENTS
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 WEIGHTS = "model.safetensors"
-_SYNONYMS = {"bearish": "negative", "bullish": "positive"}
+SHARDS = "model.safetensors.index.json"  # says which of several files holds which weight
+SYNONYMS = {"bearish": "negative", "bullish": "positive", "neg": "negative", "neu": "neutral", "pos": "positive"}
+"""Labels that people and public checkpoints give the three sentiments, in small letters."""
 _UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".joblib", ".npy", ".npz")
 _ANONYMOUS = re.compile(r"label_\d+", re.IGNORECASE)
 
@@ -60,16 +62,13 @@ def open_checkpoint(directory: Path, name: str | None = None) -> Checkpoint:
     if not directory.is_dir():
         raise ClassifierError(f"{directory}: no such classifier directory")
     config = _config(directory)
-    if not (directory / WEIGHTS).is_file():
-        unsafe = sorted(path.name for path in directory.iterdir() if path.suffix.lower() in _UNSAFE)
-        why = f"{unsafe[0]} may run code when opened" if unsafe else "nothing else is read"
-        raise ClassifierError(f"{directory}: no {WEIGHTS} ({why}); save the weights as safetensors")
+    weights = weight_files(directory)
     manifest = manifests.read(directory)
     labels = _labels(directory, config)
     if manifest and manifest.labels != labels:
         raise ClassifierError(f"{directory}: the labels of config.json are not those of the manifest")
     sentiment, topics = _groups(directory, labels)
-    decisive = [WEIGHTS, "config.json", *(name for name in _TOKENIZER_FILES if (directory / name).is_file())]
+    decisive = [*weights, "config.json", *(name for name in _TOKENIZER_FILES if (directory / name).is_file())]
     digests = manifest.facts["files"] if manifest else {name: manifests.sha256(directory / name) for name in decisive}
     weights_digest = _digest(f"{name} {digests[name]}" for name in decisive)
     whole = (
@@ -90,7 +89,45 @@ def open_checkpoint(directory: Path, name: str | None = None) -> Checkpoint:
     )
 
 
+def weight_files(directory: Path) -> tuple[str, ...]:
+    """Return the names of the files that hold the weights: one, or an index and the files that it names.
+
+    Raises ClassifierError when there are none, one is missing, or the index names what lies elsewhere.
+    """
+    if (directory / WEIGHTS).is_file():
+        return (WEIGHTS,)
+    if not (directory / SHARDS).is_file():
+        unsafe = sorted(path.name for path in directory.iterdir() if path.suffix.lower() in _UNSAFE)
+        why = f"{unsafe[0]} may run code when opened" if unsafe else "nothing else is read"
+        raise ClassifierError(f"{directory}: no {WEIGHTS} ({why}); save the weights as safetensors")
+    places = _json(directory / SHARDS).get("weight_map")
+    names = sorted({str(name) for name in places.values()}) if isinstance(places, dict) else []
+    for name in names:
+        if PurePath(name).name != name or not name.endswith(".safetensors"):
+            raise ClassifierError(f"{directory / SHARDS}: {name!r:.80} is no safetensors file of this directory")
+        if not (directory / name).is_file():
+            raise ClassifierError(f"{directory}: {name} is missing, {SHARDS} names it")
+    if not names:
+        raise ClassifierError(f"{directory / SHARDS}: has no weight_map, or an empty one")
+    return (SHARDS, *names)
+
+
+def weights_sha256(directory: Path) -> str:
+    """Return the SHA-256 of the weights: that of the one file, or one over those of the several."""
+    names = weight_files(directory)
+    if names == (WEIGHTS,):
+        return manifests.sha256(directory / WEIGHTS)
+    return _digest(f"{name} {manifests.sha256(directory / name)}" for name in names)
+
+
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
+
+_SLOW_TOKENIZERS = {
+    "spiece.model": "SentencePiece's",
+    "sentencepiece.bpe.model": "SentencePiece's",
+    "tokenizer.model": "SentencePiece's",
+    "vocab.json": "byte-pair encoding in parts",
+}
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:
@@ -118,7 +155,14 @@ def _wordpiece(directory: Path) -> Tokenizer:
 
     vocabulary = directory / "vocab.txt"
     if not vocabulary.is_file():
-        raise ClassifierError(f"{directory}: has neither tokenizer.json nor vocab.txt")
+        parts = next((name for name in _SLOW_TOKENIZERS if (directory / name).is_file()), None)
+        if parts is None:
+            raise ClassifierError(f"{directory}: has neither tokenizer.json nor vocab.txt")
+        raise ClassifierError(
+            f"{directory}: its tokenizer is {_SLOW_TOKENIZERS[parts]} ({parts}), of which only the converted form, "
+            "tokenizer.json, is read; convert it once, where the packages sentencepiece and protobuf are installed: "
+            f"AutoTokenizer.from_pretrained({str(directory)!r}).save_pretrained({str(directory)!r}) of transformers"
+        )
     options = _json(directory / "tokenizer_config.json") if (directory / "tokenizer_config.json").is_file() else {}
     tokenizer = Tokenizer(WordPiece.from_file(str(vocabulary), unk_token="[UNK]"))  # noqa: S106  # no secret, a vocabulary entry
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=bool(options.get("do_lower_case", True)))
@@ -171,9 +215,14 @@ def _groups(directory: Path, labels: tuple[str, ...]) -> tuple[tuple[int, int, i
             topics[bare] = column
             continue
         name = (bare if slash and group.casefold() == "sentiment" else label).strip().casefold()
-        name = _SYNONYMS.get(name, name)
+        name = SYNONYMS.get(name, name)
         if name not in SENTIMENTS or name in sentiments:
-            hint = "; name them in config.json, they are never guessed by position" if _ANONYMOUS.match(label) else ""
+            hint = (
+                "; which of them is which is never guessed: ask its maker, and name them in id2label of config.json "
+                '({"0": "negative", …})'
+                if _ANONYMOUS.match(label)
+                else ""
+            )
             raise ClassifierError(f"{directory}: label {label!r} is not negative, neutral or positive, or twice{hint}")
         sentiments[name] = column
     if len(sentiments) != len(SENTIMENTS):

@@ -11,6 +11,7 @@ from sentiment_monitor.errors import ClassifierError
 BUNDLED = Path(__file__).with_name("bundled")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[\w./-]+)?")
 _WANTED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "manifest.json")
+_WANTED_SHARDS = ("model.safetensors.index.json", "model-?????-of-?????.safetensors")
 
 
 def locate(name: str) -> tuple[Path, str]:
@@ -42,7 +43,9 @@ def _download(name: str) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     repository, _, revision = name.partition("@")
     try:
-        directory = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(_WANTED)))
+        directory = Path(
+            snapshot_download(repository, revision=revision or None, allow_patterns=[*_WANTED, *_WANTED_SHARDS])
+        )
     except LocalEntryNotFoundError as error:
         raise ClassifierError(
             f"{name}: no such directory, not in the local hub cache, and the hub cannot be reached; "
@@ -52,7 +55,7 @@ def _download(name: str) -> Path:
         raise ClassifierError(f"{name}: the hub refused it: {error}") from error
     except (OSError, ValueError) as error:
         raise ClassifierError(f"{name}: cannot be downloaded: {error}") from error
-    if not (directory / "model.safetensors").is_file():
+    if not any((directory / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
         raise ClassifierError(
             f"{name}: this revision has no safetensors weights, and others may run code when opened; name a revision "
             f"that has them ({repository}@REVISION, see its pull requests) or convert it and give the directory"

@@ -18,9 +18,11 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
+from sentiment_monitor.settings.nearest import meant
 from sentiment_monitor.settings.section import Section
 from sentiment_monitor.times import DAY_MINUTES
 
@@ -143,7 +145,7 @@ class RuleEntry(CountRule):
             if not isinstance(name, str):
                 raise
             problems = error.errors(include_url=False, include_input=False)
-            said = [f"rule {name!r}: {problem['msg'].removeprefix('Value error, ')}" for problem in problems]
+            said = [f"rule {name!r}: {_said(problem)}" for problem in problems]
             raise ValidationError.from_exception_data(
                 error.title,
                 [
@@ -161,3 +163,10 @@ class RuleEntry(CountRule):
     def telling(self) -> Telling:
         """Who is told of it, and how often."""
         return Telling(self.receivers, self.repeat_minutes)
+
+
+def _said(problem: ErrorDetails) -> str:
+    if problem["type"] != "unexpected_keyword_argument":
+        return problem["msg"].removeprefix("Value error, ")
+    names = [field.name for field in fields(RuleEntry)]
+    return f"there is no such setting{meant(str(problem['loc'][-1]), names)}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,6 +141,15 @@ class NewsSettings(Section):
     schema_registry_username: str | None = Field(None, description="User of the schema registry.")
     schema_registry_password: SecretStr | None = Field(None, description="Password of the schema registry.")
     default_source: str = Field("unknown", description="Source of messages that name none.")
+    time_zone: str = Field(
+        "UTC", description="Zone of times that name none, e.g. America/New_York; summer time is followed."
+    )
+    time_zones: dict[str, str] = Field(
+        default_factory=dict, description='The same for single sources: norwick-wire = "Asia/Tokyo".'
+    )
+    date_order: Literal["day_first", "month_first"] | None = Field(
+        None, description="What 3/4/2026 is. None: a date of which both readings are possible is not read."
+    )
     watchlist: Path | None = Field(
         None, description="File of companies, one a line: AAPL, Apple, ISIN:US0378331005; see docs/watchlist.md."
     )
@@ -150,6 +161,22 @@ class NewsSettings(Section):
     )
     copy_window_hours: int = Field(72, ge=1, le=8_784, description="Copies are looked for this far back.")
 
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # unknown; a path; a folder of zones
+            near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+            hint = f"; is {near[0]} meant?" if near else ", e.g. America/New_York"
+            raise ValueError(f"{name!r} is no time zone{hint}") from None
+        return name
+
+    @field_validator("time_zones")
+    @classmethod
+    def _are_zones(cls, names: dict[str, str]) -> dict[str, str]:
+        return {source: cls._is_a_zone(name) for source, name in names.items()}
+
     def decoder_options(self) -> dict[str, Any]:
         """What decides whether and how a record is read, under the decoder's names."""
         return {
@@ -159,4 +186,7 @@ class NewsSettings(Section):
             "key": self.key,
             "default_source": self.default_source,
             "max_bytes": self.max_message_bytes,
+            "time_zone": self.time_zone,
+            "time_zones": self.time_zones,
+            "date_order": self.date_order,
         }

@@ -7,7 +7,6 @@ the secrets directory bears the same name as the variable would (``monitor_kafka
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -28,6 +28,7 @@ from pydantic_settings import SettingsError as SourceError
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings.alerting import DetectSettings, LogNotifierSettings, ReceiverSettings, RuleEntry
 from sentiment_monitor.settings.feed import KafkaSettings, NewsSettings
+from sentiment_monitor.settings.nearest import meant, meant_at
 from sentiment_monitor.settings.service import (
     ClassifierSettings,
     DatabaseSettings,
@@ -132,11 +133,17 @@ def load(path: Path | None = None, *, isolated: bool = False, **overrides: Any) 
         raise SettingsError(f"settings are wrong in the environment: {error}: {error.__cause__}") from None
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+            f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {_said(problem)}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
         where = f" in {file} or the environment" if file else " in the environment or the command line"
         raise SettingsError(f"settings are wrong{where}:\n" + "\n".join(lines)) from None
+
+
+def _said(problem: ErrorDetails) -> str:
+    if problem["type"] != "extra_forbidden":
+        return problem["msg"]
+    return f"there is no such setting{meant_at(Settings, problem['loc'])}"
 
 
 def _file(path: Path | None) -> Path | None:
@@ -163,5 +170,4 @@ def _misspelt(environment: Iterable[str]) -> Iterator[str]:
         if variable == setting or variable in _NO_SETTINGS or setting.partition("__")[0] in known:
             continue
         if not _SERVICE_LINK.fullmatch(variable):
-            near = difflib.get_close_matches(setting, [*known, *inner], n=1)
-            yield f"  {name}: no such setting" + (f"; is {_PREFIX}{near[0]} meant?" if near else "")
+            yield f"  {name}: no such setting{meant(setting, [*known, *inner], prefix=_PREFIX)}"

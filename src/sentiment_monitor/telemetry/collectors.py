@@ -36,6 +36,27 @@ class Latest(Collector):
         yield family
 
 
+class LatestBy(Collector):
+    """A gauge by one label whose values come and go: each report replaces the last."""
+
+    def __init__(self, name: str, text: str, label: str) -> None:
+        self._name = name
+        self._text = text
+        self._label = label
+        self._values: Mapping[str, float] = {}
+
+    def set(self, values: Mapping[str, float]) -> None:
+        """The values from now on. The mapping is kept, not copied."""
+        self._values = values
+
+    def collect(self) -> Iterator[Metric]:
+        """A sample for each value of the label."""
+        family = GaugeMetricFamily(self._name, self._text, labels=(self._label,))
+        for value, number in self._values.items():
+            family.add_metric([value], number)
+        yield family
+
+
 class Partitions(Collector):
     """What is left in the partitions that are this process's: they come and go, so each report replaces the last."""
 

@@ -22,7 +22,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from sentiment_monitor.telemetry.collectors import Ages, Latest, Partitions, Stored, StoredCounts
+from sentiment_monitor.telemetry.collectors import Ages, Latest, LatestBy, Partitions, Stored, StoredCounts
 from sentiment_monitor.telemetry.turns import Turns
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,6 +90,12 @@ class HotLoop(_Part):
         self.published_to_stored = self._ages(
             "published_to_stored_seconds", "Age of each story, by its feed's own time, when it was stored."
         )
+        self.feed_clocks = LatestBy(
+            f"{_PREFIX}_feed_clock_behind_seconds",
+            "How far each source's newest stories are usually dated before their records.",
+            "source",
+        )
+        self.registry.register(self.feed_clocks)
         self.received_to_stored = self._ages(
             "received_to_stored_seconds", "Time from the fetch of each story to its being stored."
         )

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from sentiment_monitor.domain.news import SENTIMENTS, Sentiment
 from sentiment_monitor.errors import UsageError
+from sentiment_monitor.score.checkpoint import SYNONYMS
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.tables import read_cells
 from sentiment_monitor.train.recipe import Data, HeldOut, Recipe
 
 _WORDS = re.compile(r"\w+")
-_SYNONYMS = {"bearish": "negative", "bullish": "positive"}
 # Names of the public topic set that are not ours with other punctuation.
 _TOPIC_SYNONYMS = {
     "fed | central banks": "central_banks",
@@ -181,11 +181,16 @@ def text_hash(cell: str) -> str:
 
 
 def read_label_file(path: Path) -> dict[str, str]:
-    """Return sentiment by ``text_hash`` from a file with the columns ``sha1`` and ``label``."""
-    labels = {}
+    """Return sentiment by ``text_hash`` from a file with the columns ``sha1`` and ``label``.
+
+    Raises UsageError for a text with two labels.
+    """
+    labels: dict[str, str] = {}
     for cells in read_cells(path, ["sha1", "label"]):
         if label := sentiment_label(cells["label"], {}, path):
-            labels[cells["sha1"].strip().lower()] = label
+            digest = cells["sha1"].strip().lower()
+            if labels.setdefault(digest, label) != label:
+                raise UsageError(f"{path}: {digest} is labelled {labels[digest]} and {label}")
     return labels
 
 
@@ -247,7 +252,7 @@ def tie(rows: Iterable[Row]) -> dict[str, str]:
 def sentiment_label(cell: str, mapping: Mapping[str, str], file: Path) -> str | None:
     """Return the sentiment a cell names, None when empty; ``mapping`` has case-folded keys. UsageError otherwise."""
     label = mapping.get(cell.strip().casefold(), cell.strip()).casefold()
-    label = _SYNONYMS.get(label, label)
+    label = SYNONYMS.get(label, label)
     if label and label not in SENTIMENTS:
         raise UsageError(f"{file}: sentiment {cell!r} is not one of {', '.join(SENTIMENTS)}; map it (0=negative)")
     return label or None

@@ -18,7 +18,7 @@ import numpy as np
 from sentiment_monitor.domain.news import SENTIMENTS
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.score import manifest
-from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint
+from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer, open_checkpoint, weight_files, weights_sha256
 from sentiment_monitor.score.classifier import NeuralClassifier
 from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.train import card, data, metrics, thresholds
@@ -81,7 +81,7 @@ def finish(
         "base": {
             "name": recipe.base_name or encoder.resolve().name,
             "licence": recipe.base_licence,
-            "sha256": manifest.sha256(encoder / "model.safetensors"),
+            "sha256": weights_sha256(encoder),
         },
         "labels": list(json.loads((out / "config.json").read_text(encoding="utf-8"))["id2label"].values()),
         "languages": list(recipe.languages),
@@ -197,7 +197,9 @@ def _save_half(encoder: Path, fitted: Path, out: Path) -> None:
 
     weights = {
         name: np.ascontiguousarray(array.astype(np.float16) if array.dtype == np.float32 else array)
-        for name, array in load_file(fitted / "model.safetensors").items()
+        for file in weight_files(fitted)
+        if file.endswith(".safetensors")
+        for name, array in load_file(fitted / file).items()
     }
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     (out / "model.safetensors").chmod(0o644)

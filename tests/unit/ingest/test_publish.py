@@ -11,7 +11,10 @@ from kafka.future import Future
 
 from sentiment_monitor.domain.news import Position, Record
 from sentiment_monitor.errors import BrokerAway, BrokerRefused, MonitorError, UsageError
-from sentiment_monitor.ingest.publish import Publisher, map_row, publish, publish_again
+from sentiment_monitor.ingest.decode import Decoder
+from sentiment_monitor.ingest.publish import Published, Publisher, check_rows, map_row, publish, publish_again
+
+READ = Decoder().decode
 
 
 class _Publisher:
@@ -42,9 +45,54 @@ def test_mapping_a_column_that_is_not_there_names_those_that_are() -> None:
 def test_records_bear_their_storys_time_and_a_broken_time_is_sent_all_the_same() -> None:
     to = _Publisher()
     rows = [{"headline": "a", "published_at": "2023-03-10T17:21:00Z"}, {"headline": "b", "published_at": "soon"}, {}]
-    assert publish(cast(Publisher, to), iter(rows)) == 3
+    assert publish(cast(Publisher, to), iter(rows), READ) == Published(3, ahead=0)
     assert [at for _, at in to.sent] == [1_678_468_860_000, None, None]
     assert to.flushed == 1
+
+
+def test_the_time_is_read_as_the_service_will_read_it() -> None:
+    read = Decoder({"headline": "title", "published_at": "date"}, time_zone="America/New_York").decode
+    to = _Publisher()
+    publish(cast(Publisher, to), iter([{"title": "Bank fails", "date": "2023-03-10 12:21"}]), read)
+    assert [at for _, at in to.sent] == [1_678_468_860_000]
+
+
+def test_a_record_whose_story_is_yet_to_come_bears_the_present() -> None:
+    """Apache Kafka refuses a record stamped an hour ahead, and the whole batch with it."""
+    to = _Publisher()
+    now = 1_678_468_860_000
+    rows = [{"headline": "x", "published_at": now + minutes * 60_000} for minutes in (-1, 9, 11, 2 * 24 * 60)]
+    assert publish(cast(Publisher, to), iter(rows), READ, now_ms=lambda: now) == Published(4, ahead=2)
+    assert [at for _, at in to.sent] == [now - 60_000, now + 9 * 60_000, None, None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "mapping"),
+    [
+        ([{"title": "Bank fails", "summary": "s"}] * 3, {}),
+        ([{"title": "Bank fails", "headline": ""}] * 200, {}),
+        ([{"headline": "Bank fails"}], {"headline": "title"}),  # the settings read another field
+        ([{"headline": "Bank fails"}], {"headline": "join(' ', [lead, title])"}),
+    ],
+)
+def test_a_file_in_which_the_service_would_find_no_headline_is_refused(
+    rows: list[dict[str, str]], mapping: dict[str, str]
+) -> None:
+    with pytest.raises(UsageError, match=f"none of its first {min(len(rows), 100)} rows has a headline; columns are"):
+        check_rows(iter(rows), Decoder(mapping).decode)
+
+
+@pytest.mark.parametrize(
+    ("rows", "mapping"),
+    [
+        ([], {}),
+        ([{"headline": ""}, {"headline": "Bank fails", "published_at": "soon"}], {}),
+        ([{"title": "Bank fails"}], {"headline": "title"}),
+        ([{"id": "7", "action": "deleted"}], {}),
+    ],
+)
+def test_a_file_in_which_some_row_is_a_story_is_sent(rows: list[dict[str, str]], mapping: dict[str, str]) -> None:
+    check_rows(iter(rows), Decoder(mapping).decode)
 
 
 def test_a_replay_keeps_the_rhythm_of_the_stories() -> None:
@@ -53,11 +101,13 @@ def test_a_replay_keeps_the_rhythm_of_the_stories() -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    rows = [{"headline": "x", "published_at": at} for at in (1_000, 1_060, 1_030, 1_120)]
+    minute = 1_678_468_860
+    rows = [{"headline": "x", "published_at": minute + seconds} for seconds in (0, 60, 30, 120)]
     moments = []
     publish(
         cast(Publisher, _Publisher()),
         iter(rows),
+        READ,
         speed=60,
         progress=lambda count: moments.append(now[0] - 100),
         sleep=sleep,
@@ -73,7 +123,7 @@ def test_a_row_that_cannot_be_sent_ends_with_what_was_sent_before_it() -> None:
 
     publisher = _Publisher()
     with pytest.raises(UsageError, match=r"a\.jsonl:4: not JSON; the 3 records before it were published"):
-        publish(cast("Publisher", publisher), rows())
+        publish(cast("Publisher", publisher), rows(), READ)
     assert len(publisher.sent) == 3
     assert publisher.flushed
 
@@ -81,7 +131,7 @@ def test_a_row_that_cannot_be_sent_ends_with_what_was_sent_before_it() -> None:
 def test_a_pause_of_centuries_is_not_asked_of_the_operating_system() -> None:
     slept: list[float] = []
     rows = iter([{"headline": "a", "published_at": "1971-01-01"}, {"headline": "b", "published_at": "9998-01-01"}])
-    publish(cast("Publisher", _Publisher()), rows, speed=0.001, sleep=slept.append, monotonic=lambda: 0.0)
+    publish(cast("Publisher", _Publisher()), rows, READ, speed=0.001, sleep=slept.append, monotonic=lambda: 0.0)
     assert slept == [366 * 86_400.0]
 
 

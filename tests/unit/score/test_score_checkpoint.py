@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import manifest
-from sentiment_monitor.score.checkpoint import load_tokenizer, open_checkpoint
+from sentiment_monitor.score.checkpoint import SHARDS, WEIGHTS, load_tokenizer, open_checkpoint
 from sentiment_monitor.score.hub import locate
+from sentiment_monitor.score.torch_engine import TorchEngine
 
 FACTS = {
     "name": "tiny",
@@ -32,6 +36,17 @@ def test_bare_labels_are_matched_by_name_never_by_position(copy: Copy) -> None:
     checkpoint = open_checkpoint(copy(id2label={"0": "Positive", "1": "BEARISH", "2": "neutral"}))
     assert checkpoint.sentiment_columns == (1, 2, 0)
     assert checkpoint.topics == ()
+
+
+@pytest.mark.parametrize("labels", [["NEG", "NEU", "POS"], ["Neg", "neutral", "pos"], ["bearish", "neu", "bullish"]])
+def test_short_labels_of_public_checkpoints_are_understood(copy: Copy, labels: list[str]) -> None:
+    checkpoint = open_checkpoint(copy(id2label={str(n): label for n, label in enumerate(labels)}))
+    assert checkpoint.sentiment_columns == (0, 1, 2)
+
+
+def test_labels_by_number_are_not_guessed_and_it_is_said_what_to_do(copy: Copy) -> None:
+    with pytest.raises(ClassifierError, match=r"'LABEL_0'.*never guessed.*id2label of config\.json"):
+        open_checkpoint(copy(id2label={"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}))
 
 
 @pytest.mark.parametrize("labels", [["LABEL_0", "LABEL_1", "LABEL_2"], ["negative", "positive"], ["negative"] * 3])
@@ -92,6 +107,67 @@ def test_pickled_weights_are_refused(copy: Copy) -> None:
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
     with pytest.raises(ClassifierError, match=r"pytorch_model\.bin may run code"):
         open_checkpoint(directory)
+
+
+def _shard(directory: Path) -> list[str]:
+    """Takes the weights apart into two files and an index, as large checkpoints are saved."""
+    weights = load_file(directory / WEIGHTS)
+    (directory / WEIGHTS).unlink()
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    halves = [dict(list(weights.items())[number::2]) for number in (0, 1)]
+    for name, half in zip(names, halves, strict=True):
+        save_file(half, directory / name, metadata={"format": "pt"})
+    places = {weight: name for name, half in zip(names, halves, strict=True) for weight in half}
+    (directory / SHARDS).write_text(json.dumps({"metadata": {}, "weight_map": places}), encoding="utf-8")
+    return names
+
+
+def test_weights_in_several_files_are_read_and_sealed(copy: Copy, tiny: Path) -> None:
+    directory = copy()
+    shards = _shard(directory)
+    bare = open_checkpoint(directory, "tiny")
+    windows = [[2, 40, 41, 3], [2, 42, 3]]
+    with closing(TorchEngine(bare, 1)) as engine, closing(TorchEngine(open_checkpoint(tiny), 1)) as whole:
+        assert np.array_equal(engine.logits(windows), whole.logits(windows))
+    manifest.write(directory, FACTS)
+    assert open_checkpoint(directory).weights_digest == bare.weights_digest
+    (directory / shards[1]).write_bytes((directory / shards[1]).read_bytes() + b" ")
+    with pytest.raises(ClassifierError, match=f"{shards[1]} does not match"):
+        open_checkpoint(directory)
+    (directory / "manifest.json").unlink()
+    assert open_checkpoint(directory).weights_digest != bare.weights_digest, "a shard decides the logits"
+
+
+def test_an_index_of_weights_names_files_of_its_directory_that_are_there(copy: Copy) -> None:
+    directory = copy()
+    first, second = _shard(directory)
+    (directory / second).unlink()
+    with pytest.raises(ClassifierError, match=f"{second} is missing, {SHARDS} names it"):
+        open_checkpoint(directory)
+    for strange in ("../other/model.safetensors", "/etc/passwd", "pytorch_model.bin"):
+        (directory / SHARDS).write_text(json.dumps({"weight_map": {"a": first, "b": strange}}), encoding="utf-8")
+        with pytest.raises(ClassifierError, match="is no safetensors file of this directory"):
+            open_checkpoint(directory)
+    (directory / SHARDS).write_text("{}", encoding="utf-8")
+    with pytest.raises(ClassifierError, match="has no weight_map"):
+        open_checkpoint(directory)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("spiece.model", r"SentencePiece's \(spiece\.model\).*sentencepiece and protobuf.*save_pretrained"),
+        ("sentencepiece.bpe.model", "SentencePiece's"),
+        ("vocab.json", "byte-pair encoding in parts"),
+        ("none.txt", "neither tokenizer.json nor vocab.txt"),
+    ],
+)
+def test_a_tokenizer_that_is_not_converted_is_named(copy: Copy, file: str, said: str) -> None:
+    directory = copy()
+    (directory / "tokenizer.json").unlink()
+    (directory / file).write_bytes(b"{}")
+    with pytest.raises(ClassifierError, match=said):
+        load_tokenizer(directory)
 
 
 def test_remote_code_is_refused(copy: Copy) -> None:

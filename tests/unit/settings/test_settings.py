@@ -112,6 +112,73 @@ def test_a_part_of_a_table_leaves_the_other_defaults_alone(monkeypatch: pytest.M
 # -- what is refused --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[kafka]\nbootstrap_server = 1\n",
+            "kafka.bootstrap_server: there is no such setting; is bootstrap_servers meant?",
+        ),
+        ("[kafak]\n", "kafak: there is no such setting; is kafka meant?"),
+        ("[news]\ntimezone = 'UTC'\n", "news.timezone: there is no such setting; is time_zone meant?"),
+        (
+            '[[receivers]]\nname = "x"\nnotifiers = [{type = "webhook", url = "http://a.example", timeout = 1}]\n',
+            "receivers.0.notifiers.0.webhook.timeout: there is no such setting; is timeout_seconds meant?",
+        ),
+        (
+            '[[receivers]]\nname = "x"\nnotifier = []\n',
+            "receivers.0.notifier: there is no such setting; is notifiers meant?",
+        ),
+        (
+            '[[rules]]\nname = "x"\nwindow_minute = 5\n',
+            "rules.0.window_minute: Value error, rule 'x': there is no such setting; is window_minutes meant?",
+        ),
+        ("[kafka]\nqqqqqq = 1\n", "kafka.qqqqqq: there is no such setting\n"),
+    ],
+)
+def test_a_misspelt_setting_is_told_the_nearest(tmp_path: Path, text: str, said: str) -> None:
+    assert said in _problems(_toml(tmp_path, text)) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("MONITOR_KAFKA__TOPIC", "kafka.topic: there is no such setting; is topics meant?"),
+        ("MONITOR_KAFAK__TOPICS", "MONITOR_KAFAK__TOPICS: no such setting; is MONITOR_KAFKA__TOPICS meant?"),
+    ],
+)
+def test_a_misspelt_variable_is_told_the_nearest(monkeypatch: pytest.MonkeyPatch, variable: str, said: str) -> None:
+    monkeypatch.setenv(variable, "news")
+    assert said in _problems()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            'time_zone = "America/NewYork"',
+            "news.time_zone: Value error, 'America/NewYork' is no time zone; is America/New_York",
+        ),
+        ('time_zone = "utc"', "'utc' is no time zone; is"),
+        ('time_zone = "EST5EDT6"', "'EST5EDT6' is no time zone; is EST5EDT meant?"),
+        ('time_zone = "../../../etc/passwd"', "is no time zone"),
+        ('time_zone = "America"', "is no time zone"),
+        ('[news.time_zones]\n"norwick wire" = "Tokyo"', "'Tokyo' is no time zone; is"),
+        ('date_order = "american"', "'day_first' or 'month_first'"),
+    ],
+)
+def test_a_zone_that_is_none_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in _problems(_toml(tmp_path, f"[news]\n{text}\n"))
+
+
+def test_zones_are_those_of_the_feed_and_of_single_sources(tmp_path: Path) -> None:
+    news = load(
+        _toml(tmp_path, '[news]\ntime_zone = "America/New_York"\n[news.time_zones]\n"a b" = "Asia/Tokyo"\n')
+    ).news
+    options = news.decoder_options()
+    assert (options["time_zone"], options["time_zones"]) == ("America/New_York", {"a b": "Asia/Tokyo"})
+
+
 def test_each_problem_is_one_line_that_names_its_setting(tmp_path: Path) -> None:
     said = _problems(
         _toml(

@@ -53,6 +53,14 @@ def test_ages_fall_into_buckets_up_to_their_bound() -> None:
     assert hot.value("published_to_stored_seconds_sum") == pytest.approx(1e9 + 0.4)
 
 
+def test_sources_that_are_gone_are_not_shown() -> None:
+    hot = HotLoop()
+    hot.feed_clocks.set({"norwick wire": 18_000.0})
+    assert hot.value("feed_clock_behind_seconds", source="norwick wire") == 18_000
+    hot.feed_clocks.set({"halden": 1.0})
+    assert hot.value("feed_clock_behind_seconds", source="norwick wire") is None
+
+
 def test_partitions_that_are_gone_are_not_shown() -> None:
     hot = HotLoop()
     hot.partitions.set({("news", 0): 7, ("news", 1): None})

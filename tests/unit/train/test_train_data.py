@@ -193,3 +193,17 @@ def test_the_recipe_names_the_rows_that_the_bundled_classifier_learned_from(
     package = checkout / "src" / "sentiment_monitor"
     manifest = json.loads((package / "score" / "bundled" / "manifest.json").read_text(encoding="utf-8"))
     assert data.build(read(package / "train" / "bundled.toml")).fingerprint == manifest["data"]["fingerprint"]
+
+
+def test_a_label_file_that_says_two_things_of_one_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("sha1,label\nab,negative\nAB,negative\n", encoding="utf-8")
+    assert data.read_label_file(path) == {"ab": "negative"}
+    path.write_text("sha1,label\nab,negative\nab,positive\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="ab is labelled negative and positive"):
+        data.read_label_file(path)
+
+
+@pytest.mark.parametrize("cell", ["neg", "NEG", "Negative", "bearish"])
+def test_short_names_of_sentiments_are_understood(tmp_path: Path, cell: str) -> None:
+    assert data.sentiment_label(cell, {}, tmp_path) == "negative"
