@@ -11,7 +11,7 @@ from kafka.admin import KafkaAdminClient
 
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.ingest.decode import Decoder
-from sentiment_monitor.ingest.publish import Published, Publisher, ensure_topic, partitions_of, publish
+from sentiment_monitor.ingest.publish import Published, Publisher, Topic, ensure_topic, look_up, publish
 
 if TYPE_CHECKING:
     from integration.harness import Apache
@@ -33,9 +33,9 @@ def _topics(options: dict[str, Any]) -> set[str]:
 
 def test_a_topic_that_is_not_there_is_said_and_not_made(options: dict[str, Any], name: str) -> None:
     ensure_topic(options, name, 3)
-    assert partitions_of(options, name) == 3
+    assert look_up(options, name).partitions == 3
     with pytest.raises(UsageError, match=f"there is no topic {name}s; is {name} meant\\? --create makes it"):
-        partitions_of(options, f"{name}s")
+        look_up(options, f"{name}s")
     assert f"{name}s" not in _topics(options)
 
 
@@ -45,7 +45,7 @@ def test_news_from_the_day_after_tomorrow_keeps_no_other_from_being_sent(options
     rows = [{"headline": f"Story {n}", "published_at": now + (172_800_000 if n == 1 else -n)} for n in range(3)]
     publisher = Publisher(options, name)
     try:
-        assert publish(publisher, iter(rows), Decoder().decode) == Published(3, ahead=1)
+        assert publish(publisher, iter(rows), Decoder().decode) == Published(3, restamped=1)
     finally:
         publisher.close()
     consumer = KafkaConsumer(**options)
@@ -54,3 +54,16 @@ def test_news_from_the_day_after_tomorrow_keeps_no_other_from_being_sent(options
         assert consumer.end_offsets([partition]) == {partition: 3}
     finally:
         consumer.close()
+
+
+@pytest.mark.kafka
+def test_how_long_a_topic_keeps_records_is_known(apache: Apache, name: str) -> None:
+    options = {"bootstrap_servers": [apache.address]}
+    ensure_topic(options, name, 2)
+    assert look_up(options, name) == Topic(2, keeps_ms=7 * 86_400_000)
+    admin = KafkaAdminClient(**options)
+    try:
+        admin.create_topics({f"{name}k": {"num_partitions": 1, "configs": {"cleanup.policy": "compact"}}})
+    finally:
+        admin.close()
+    assert look_up(options, f"{name}k") == Topic(1, keeps_ms=None)

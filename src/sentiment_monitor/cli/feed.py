@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -75,19 +74,22 @@ def publish(
             raise error if str(error).startswith(str(path)) else UsageError(f"{path}: {error}") from None
     client = settings.kafka.client_options()
     name = settings.kafka.topics[0]
-    make_or_ask = partial(publishing.ensure_topic, partitions=partitions) if create else publishing.partitions_of
-    count = make_or_ask(client, name)
+    if create:
+        publishing.ensure_topic(client, name, partitions)
+    known = publishing.look_up(client, name, wait_s=10 if create else 0)
     publisher = publishing.Publisher(client, name)
     messages = (publishing.map_row(row, columns) for path in files for row in tables.read_values(path))
     try:
         with terminal.progress(f"publishing to {name}") as advance:
-            sent = publishing.publish(publisher, messages, read, speed=speed, progress=advance)
+            sent = publishing.publish(publisher, messages, read, keeps_ms=known.keeps_ms, speed=speed, progress=advance)
     finally:
         publisher.close()
-    typer.echo(f"{sent.records:,} records published to {name} ({count} partitions)", err=True)
-    if sent.ahead:
+    typer.echo(f"{sent.records:,} records published to {name} ({known.partitions} partitions)", err=True)
+    if sent.restamped:
         typer.echo(
-            f"{sent.ahead:,} are dated ahead of now: their records bear the time at which they were sent", err=True
+            f"{sent.restamped:,} of them bear the time at which they were sent: their own lies ahead, or further back "
+            "than the topic keeps records",
+            err=True,
         )
 
 

@@ -79,7 +79,6 @@ _PLAIN_SIGNS = str.maketrans(
      "點": ":", "分": ":", "분": ":", "秒": "", "초": "", "\u2212": "-", "\u2013": "-"}
 )  # fmt: skip
 _AROUND_SIGN = re.compile(r"(?<=[-:]) +| +(?=[-:])")
-
 _ONE_DIGIT = re.compile(r":(\d)(?!\d)", re.ASCII)  # 8时5分
 
 

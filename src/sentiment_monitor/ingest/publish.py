@@ -12,7 +12,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
-from kafka.admin import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from sentiment_monitor.domain.news import Position, Record, Story
 from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError
@@ -79,23 +79,49 @@ def _identity(message: Mapping[str, Any]) -> str:
     return str(message.get("id") or message.get("url") or message.get("headline") or "")
 
 
-def partitions_of(client_options: Mapping[str, Any], topic: str) -> int:
-    """How many partitions a topic has. Raises UsageError, and makes nothing, when there is no such topic."""
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What publishing needs to know of a topic."""
+
+    partitions: int
+    keeps_ms: int | None = None  # how long it keeps records, by their own time; None: for ever, or not said
+
+
+def look_up(client_options: Mapping[str, Any], topic: str, *, wait_s: float = 0) -> Topic:
+    """Asks for a topic. Raises UsageError, and makes nothing, when there is none of that name.
+
+    ``wait_s`` is for one that was just made: of several brokers some hear of it later.
+    """
     try:
         admin = KafkaAdminClient(**client_options, kafka_client=strict_client)
     except kafka_errors.KafkaError as error:
         raise connection_error(error, client_options) from error
     try:
-        topics = sorted(name for name in admin.list_topics() if not name.startswith("__"))
+        until = time.monotonic() + wait_s
+        while topic not in (topics := admin.list_topics()) and time.monotonic() < until:
+            time.sleep(0.1)
         if topic in topics:
-            return len(admin.describe_topics([topic])[0]["partitions"])
+            return Topic(len(admin.describe_topics([topic])[0]["partitions"]), _keeps_ms(admin, topic))
     except kafka_errors.KafkaError as error:
         raise _unsent(error, f"cannot ask for topic {topic}") from error
     finally:
         admin.close()
-    near = difflib.get_close_matches(topic, topics, n=1)
-    hint = f"is {near[0]} meant? " if near else f"there are: {', '.join(topics[:10])}. " if topics else ""
+    others = sorted(name for name in topics if not name.startswith("__"))
+    near = difflib.get_close_matches(topic, others, n=1)
+    hint = f"is {near[0]} meant? " if near else f"there are: {', '.join(others[:10])}. " if others else ""
     raise UsageError(f"there is no topic {topic}; {hint}--create makes it")
+
+
+def _keeps_ms(admin: KafkaAdminClient, topic: str) -> int | None:
+    try:
+        facts = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+    except kafka_errors.KafkaError:  # a right that few have and publishing does not need; or a broker that cannot say
+        return None
+    configured = facts.get("topic", {}).get(topic, {})
+    if "delete" not in str(configured.get("cleanup.policy", {}).get("value")):
+        return None
+    keeps_ms = int(configured.get("retention.ms", {}).get("value", -1))
+    return keeps_ms if keeps_ms >= 0 else None
 
 
 def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int) -> int:
@@ -229,10 +255,10 @@ def _unsent(error: Exception, what: str) -> MonitorError:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was sent: how many records, and how many of them bear the present since their own time is yet to come."""
+    """What was sent: how many records, and how many of them bear the present instead of their story's time."""
 
     records: int = 0
-    ahead: int = 0
+    restamped: int = 0
 
 
 def publish(
@@ -240,6 +266,7 @@ def publish(
     rows: Iterator[dict[str, Any]],
     read: Reading,
     *,
+    keeps_ms: int | None = None,
     speed: float | None = None,
     progress: Callable[[int], None] = lambda count: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -249,10 +276,11 @@ def publish(
     """Sends every message.
 
     ``speed`` replays in the rhythm of the stories' times as ``read`` finds them, so many times real time; None sends
-    without waiting. Records bear their story's time, so that a feed without times and its replay agree, or the present
-    where that lies ahead. Raises UsageError for a row that cannot be sent; those before it were.
+    without waiting. Records bear their story's time, so that a feed without times and its replay agree; or the present
+    where Kafka would refuse that time, which lies ahead, or delete the record, being older than the topic keeps any
+    (``keeps_ms``). Raises UsageError for a row that cannot be sent; those before it were.
     """
-    sent = ahead = 0
+    sent = restamped = 0
     first: tuple[float, int] | None = None
     try:
         for message in rows:
@@ -263,9 +291,9 @@ def publish(
                 if early > 0:
                     publisher.flush()
                     sleep(min(early, _LONGEST_SLEEP))
-            if at is not None and at > now_ms() + _AHEAD_MS:
+            if at is not None and not _is_acceptable(at, now_ms(), keeps_ms):
                 at = None
-                ahead += 1
+                restamped += 1
             publisher.send(message, timestamp_ms=at)
             sent += 1
             progress(sent)
@@ -273,7 +301,7 @@ def publish(
         publisher.flush()
         raise UsageError(f"{error}; the {sent:,} records before it were published") from error
     publisher.flush()
-    return Published(sent, ahead)
+    return Published(sent, restamped)
 
 
 def _published_ms(message: Mapping[str, Any], read: Reading) -> int | None:
@@ -282,3 +310,7 @@ def _published_ms(message: Mapping[str, Any], read: Reading) -> int | None:
         return read(_record(message)).published_ms
     except RecordError:
         return None
+
+
+def _is_acceptable(at: int, now: int, keeps_ms: int | None) -> bool:
+    return at <= now + _AHEAD_MS and (keeps_ms is None or at > now - keeps_ms)

@@ -45,7 +45,7 @@ def test_mapping_a_column_that_is_not_there_names_those_that_are() -> None:
 def test_records_bear_their_storys_time_and_a_broken_time_is_sent_all_the_same() -> None:
     to = _Publisher()
     rows = [{"headline": "a", "published_at": "2023-03-10T17:21:00Z"}, {"headline": "b", "published_at": "soon"}, {}]
-    assert publish(cast(Publisher, to), iter(rows), READ) == Published(3, ahead=0)
+    assert publish(cast(Publisher, to), iter(rows), READ) == Published(3, restamped=0)
     assert [at for _, at in to.sent] == [1_678_468_860_000, None, None]
     assert to.flushed == 1
 
@@ -62,8 +62,17 @@ def test_a_record_whose_story_is_yet_to_come_bears_the_present() -> None:
     to = _Publisher()
     now = 1_678_468_860_000
     rows = [{"headline": "x", "published_at": now + minutes * 60_000} for minutes in (-1, 9, 11, 2 * 24 * 60)]
-    assert publish(cast(Publisher, to), iter(rows), READ, now_ms=lambda: now) == Published(4, ahead=2)
+    assert publish(cast(Publisher, to), iter(rows), READ, now_ms=lambda: now) == Published(4, restamped=2)
     assert [at for _, at in to.sent] == [now - 60_000, now + 9 * 60_000, None, None]
+
+
+def test_a_record_whose_story_is_older_than_the_topic_keeps_any_bears_the_present() -> None:
+    """Kafka would delete it within minutes, and the service never see it."""
+    to = _Publisher()
+    now, day = 1_678_468_860_000, 86_400_000
+    rows = [{"headline": "x", "published_at": now - days * day} for days in (6, 8)]
+    assert publish(cast(Publisher, to), iter(rows), READ, keeps_ms=7 * day, now_ms=lambda: now) == Published(2, 1)
+    assert [at for _, at in to.sent] == [now - 6 * day, None]
 
 
 @pytest.mark.parametrize(
