@@ -46,10 +46,10 @@ def named(name: str, moment: datetime, home: tzinfo, *, by_rfc: bool = False) ->
     it (``by_rfc``). Raises RecordError ``bad_time``.
     """
     if "/" in name:
-        zone = _place(name) if _NAME.fullmatch(name) else None
-        if zone is None:
+        place = _place(name) if _NAME.fullmatch(name) else None
+        if place is None:
             raise RecordError("bad_time", f"{name!r:.40} is no time zone")
-        return zone
+        return place
     abbreviation = name.upper()
     if abbreviation in _UNIVERSAL:
         return UTC

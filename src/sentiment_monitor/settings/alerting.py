@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.dataclasses import dataclass
-from pydantic_core import ErrorDetails
 
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
@@ -145,7 +144,7 @@ class RuleEntry(CountRule):
             if not isinstance(name, str):
                 raise
             problems = error.errors(include_url=False, include_input=False)
-            said = [f"rule {name!r}: {_said(problem)}" for problem in problems]
+            said = [f"rule {name!r}: {_said({**problem})}" for problem in problems]
             raise ValidationError.from_exception_data(
                 error.title,
                 [
@@ -165,8 +164,8 @@ class RuleEntry(CountRule):
         return Telling(self.receivers, self.repeat_minutes)
 
 
-def _said(problem: ErrorDetails) -> str:
+def _said(problem: Mapping[str, Any]) -> str:
     if problem["type"] != "unexpected_keyword_argument":
-        return problem["msg"].removeprefix("Value error, ")
+        return str(problem["msg"]).removeprefix("Value error, ")
     names = [field.name for field in fields(RuleEntry)]
     return f"there is no such setting{meant(str(problem['loc'][-1]), names)}"

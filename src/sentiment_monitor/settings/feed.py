@@ -167,7 +167,9 @@ class NewsSettings(Section):
         try:
             zoneinfo.ZoneInfo(name)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # unknown; a path; a folder of zones
-            near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
+            zones = sorted(zoneinfo.available_timezones())
+            city = [zone for zone in zones if name.casefold() in (zone.casefold(), zone.rpartition("/")[2].casefold())]
+            near = city or difflib.get_close_matches(name, zones, n=1)
             hint = f"; is {near[0]} meant?" if near else ", e.g. America/New_York"
             raise ValueError(f"{name!r} is no time zone{hint}") from None
         return name

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import AnyHttpUrl, BaseModel, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -133,16 +132,16 @@ def load(path: Path | None = None, *, isolated: bool = False, **overrides: Any) 
         raise SettingsError(f"settings are wrong in the environment: {error}: {error.__cause__}") from None
     except ValidationError as error:
         lines = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {_said(problem)}"
+            f"  {'.'.join(str(part) for part in problem['loc']) or 'settings'}: {_said({**problem})}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
         where = f" in {file} or the environment" if file else " in the environment or the command line"
         raise SettingsError(f"settings are wrong{where}:\n" + "\n".join(lines)) from None
 
 
-def _said(problem: ErrorDetails) -> str:
+def _said(problem: Mapping[str, Any]) -> str:
     if problem["type"] != "extra_forbidden":
-        return problem["msg"]
+        return str(problem["msg"])
     return f"there is no such setting{meant_at(Settings, problem['loc'])}"
 
 

@@ -29,7 +29,7 @@ def meant_at(root: type[BaseModel], place: Sequence[str | int]) -> str:
 def _fields(table: type) -> dict[str, Any]:
     if issubclass(table, BaseModel):
         return {name: field.annotation for name, field in table.model_fields.items()}
-    return {field.name: field.type for field in fields(table)}
+    return {field.name: field.type for field in fields(table)} if is_dataclass(table) else {}
 
 
 def _tables(annotation: Any) -> Iterator[type]:
