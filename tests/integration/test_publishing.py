@@ -39,7 +39,9 @@ def test_a_topic_that_is_not_there_is_said_and_not_made(options: dict[str, Any],
     assert f"{name}s" not in _topics(options)
 
 
-def test_news_from_the_day_after_tomorrow_keeps_no_other_from_being_sent(options: dict[str, Any], name: str) -> None:
+@pytest.mark.kafka
+def test_news_from_the_day_after_tomorrow_keeps_no_other_from_being_sent(apache: Apache, name: str) -> None:
+    options = {"bootstrap_servers": [apache.address]}
     ensure_topic(options, name, 1)
     now = time.time_ns() // 1_000_000
     rows = [{"headline": f"Story {n}", "published_at": now + (172_800_000 if n == 1 else -n)} for n in range(3)]
@@ -59,11 +61,16 @@ def test_news_from_the_day_after_tomorrow_keeps_no_other_from_being_sent(options
 @pytest.mark.kafka
 def test_how_long_a_topic_keeps_records_is_known(apache: Apache, name: str) -> None:
     options = {"bootstrap_servers": [apache.address]}
-    ensure_topic(options, name, 2)
-    assert look_up(options, name) == Topic(2, keeps_ms=7 * 86_400_000)
+    configured = {
+        "week": {"retention.ms": "604800000"},
+        "ever": {"retention.ms": "-1"},
+        "keys": {"retention.ms": "604800000", "cleanup.policy": "compact"},
+    }
     admin = KafkaAdminClient(**options)
     try:
-        admin.create_topics({f"{name}k": {"num_partitions": 1, "configs": {"cleanup.policy": "compact"}}})
+        for what, configs in configured.items():
+            admin.create_topics({f"{name}{what}": {"num_partitions": 2, "configs": configs}})
     finally:
         admin.close()
-    assert look_up(options, f"{name}k") == Topic(1, keeps_ms=None)
+    known = {what: look_up(options, f"{name}{what}", wait_s=5) for what in configured}
+    assert known == {"week": Topic(2, keeps_ms=7 * 86_400_000), "ever": Topic(2), "keys": Topic(2)}
