@@ -165,7 +165,6 @@ class Decoder:
             published_ms=published_ms,
             tickers=fields.read_tickers(message.get("tickers"), losses),
             language=fields.read_language(message.get("language"), losses),
-        self.notations = Notations.of(time_zone, time_zones or {}, date_order)
             position=record.position,
             part=part,
             dropped=tuple(losses),

@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from sentiment_monitor.domain.news import Position, Record, Story
+from sentiment_monitor.domain.news import DeadLetter, Position, Record, Story
 from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError
 from sentiment_monitor.ingest.client import REFUSED, connection_error, refusal, strict_client
 from sentiment_monitor.ingest.fields import FIELDS
@@ -33,7 +33,9 @@ _LONGEST_SLEEP = 366 * 86_400.0  # seconds; the operating system refuses centuri
 _LOOKED_AT = 100  # rows of a file, before anything is sent
 _AHEAD_MS = 10 * 60_000  # a broker refuses records stamped an hour ahead, and with them their batch
 
-Reading = Callable[[Record], Story]
+_NO_HEADLINE = {"no_headline", "mapping_failed", "no_stories"}
+
+Reading = Callable[[Record], Sequence[Story | DeadLetter]]
 """How the service will read a record. Raises RecordError."""
 
 
@@ -52,11 +54,11 @@ def check_rows(messages: Iterable[Mapping[str, Any]], read: Reading) -> None:
     first = list(islice(messages, _LOOKED_AT))
     for message in first:
         try:
-            read(_record(message))
+            codes = {reading.code for reading in read(_record(message)) if isinstance(reading, DeadLetter)}
         except RecordError as error:
-            if error.code in ("no_headline", "mapping_failed"):
-                continue
-        return
+            codes = {error.code}
+        if not codes & _NO_HEADLINE:
+            return
     if first:
         raise UsageError(
             f"none of its first {len(first)} rows has a headline; columns are {', '.join(map(str, first[0]))}: "
@@ -307,9 +309,10 @@ def publish(
 def _published_ms(message: Mapping[str, Any], read: Reading) -> int | None:
     """When a message's story says that it was published; None where it does not, or is broken: the consumer says so."""
     try:
-        return read(_record(message)).published_ms
+        readings = read(_record(message))
     except RecordError:
         return None
+    return next((reading.published_ms for reading in readings if isinstance(reading, Story)), None)
 
 
 def _is_acceptable(at: int, now: int, keeps_ms: int | None) -> bool:
