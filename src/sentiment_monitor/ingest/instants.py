@@ -41,7 +41,7 @@ def instant_ms(value: object, fallback_ms: int, notation: Notation = PLAIN) -> i
     could be read in two ways is refused. Raises RecordError ``bad_time``.
     """
     if is_blank(value):
-        if not _EARLIEST_MS <= fallback_ms <= _LATEST_MS:  # -1: none; a producer may also have stamped microseconds
+        if not 0 <= fallback_ms <= _LATEST_MS:  # -1: none; a producer may also have stamped microseconds
             raise RecordError("bad_time", f"no published_at, and the record's own time is {fallback_ms} ms")
         return fallback_ms
     if isinstance(value, str):
