@@ -43,7 +43,9 @@ QUICK_SESSION = {"MONITOR_KAFKA__SESSION_TIMEOUT_MS": "1000", "MONITOR_KAFKA__HE
 
 _COLD = "from sentiment_monitor.cli import main; main()"
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["integration.harness", "sentiment_monitor.app", "sentiment_monitor.cli", "psycopg"])
+_forks.set_forkserver_preload(
+    ["integration.harness", "sentiment_monitor.app.build", "sentiment_monitor.cli", "psycopg"]
+)
 
 
 def until(

@@ -106,7 +106,7 @@ class Pipeline:
         self._journal = journal or Journal()
         self._turns = self.metrics.turns
         self._preparing = Preparing(decode, enrich, now_ms, self._aborting, self._journal, self._turns["prepare"])
-        self._scoring = Scoring(classifier)
+        self._scoring = Scoring(classifier, self._turns["score"])
         self._writing = Writing(writer, now_ms, ceiling or DeadLetterCeiling(), self._aborting, self._turns["write"])
         self._failure: BaseException | None = None
         self._lock = threading.Lock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from sentiment_monitor.domain.news import Record
+from sentiment_monitor.domain.news import Record, Score, Text
 from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.errors import RegistryAway
@@ -37,7 +38,7 @@ def pipeline(source: MemorySource, writer: Any, **options: Any) -> Pipeline:
         source=source,
         decode=options.pop("decode", Decoder(stories="data").decode),
         enrich=Enricher(clean).enrich_all,
-        classifier=StubClassifier(),
+        classifier=options.pop("classifier", None) or StubClassifier(),
         writer=writer,
         now_ms=lambda: NOW,
         exit_when_idle=0.0,
@@ -72,6 +73,22 @@ def test_a_broken_story_among_others_is_a_dead_letter_with_its_place() -> None:
     pipeline(source, writer).run()
     assert writer.stored == ["1", "2"]
     assert [(letter.code, letter.part) for batch in writer.batches for letter in batch.dead] == [("no_headline", 1)]
+
+
+def test_thousands_of_stories_in_a_record_are_scored_in_portions_and_stored_together() -> None:
+    portions: list[int] = []
+
+    class Counting(StubClassifier):
+        def score(self, texts: Sequence[Text]) -> list[Score]:
+            portions.append(len(texts))
+            return super().score(texts)
+
+    writer = MemoryWriter()
+    source = MemorySource(writer.positions)
+    source.append(P0, [record(*range(2_500))])
+    pipeline(source, writer, classifier=Counting()).run()
+    assert portions == [1_000, 1_000, 500]
+    assert (len(writer.stored), len(writer.batches), writer.offsets) == (2_500, 1, {P0: 1})
 
 
 def test_only_tombstones_are_no_dead_letters_however_many() -> None:
