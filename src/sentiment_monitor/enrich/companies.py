@@ -29,6 +29,15 @@ _IS_VALID: dict[str, Callable[[str], bool]] = {
 }
 
 
+# Title of a column -> what stands before its cells where there are no titles.
+_TICKER_TITLES = {"ticker", "symbol", "code"}
+_TITLES = {
+    **dict.fromkeys(("name", "names", "company", "company name", "issuer", "alias", "aliases", "other names"), ""),
+    **dict.fromkeys(("group", "groups", "sector", "industry", "country", "portfolio"), "GROUP:"),
+    **{kind.casefold(): f"{kind}:" for kind in KINDS},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Company:
     """A watched company."""
@@ -61,17 +70,21 @@ class Company:
 def read_companies(path: Path) -> list[Company]:
     """Reads lines ``TICKER, Name, Other name, ISIN:…, group:…``, without blank ones and those that begin with #.
 
-    Raises UsageError naming file and line.
+    Where the first line has titles, they say what the cells are. Raises UsageError naming file and line.
     """
     companies: list[tuple[int, Company]] = []
+    titles: list[str] | None = None
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for number, row in enumerate(csv.reader(file, skipinitialspace=True), 1):
                 # NFKC, as clean text is.
-                cells = [" ".join(normalize("NFKC", cell).split()) for cell in row if cell.strip()]
-                if cells and not cells[0].startswith("#"):
-                    with _naming_line(path, number):
-                        companies.append((number, Company.of(cells)))
+                cells = [" ".join(normalize("NFKC", cell).split()) for cell in row]
+                if not any(cells) or cells[0].startswith("#"):
+                    continue
+                with _naming_line(path, number):
+                    if titles is None and (titles := _titles(cells)):
+                        continue
+                    companies.append((number, Company.of(_untitled(titles, cells))))
     except OSError as error:
         raise UsageError(f"watchlist {path}: cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -80,6 +93,31 @@ def read_companies(path: Path) -> list[Company]:
         raise UsageError(f"watchlist {path}: names no company")
     _refuse_shared_symbols(path, companies)
     return [company for _, company in companies]
+
+
+def _titles(cells: Sequence[str]) -> list[str]:
+    """The titles of the columns, if the first line has titles. Raises UsageError for one that says nothing to us."""
+    titles = [cell.casefold() for cell in cells]
+    if _TICKER_TITLES.isdisjoint(titles) or not (len(titles) == 1 or _TITLES.keys() & titles):
+        return []
+    if unknown := [title for title in titles if title and title not in _TITLES.keys() | _TICKER_TITLES]:
+        raise UsageError(f"the column {unknown[0]!r} is not known: ticker, {', '.join(_TITLES)}")
+    return titles
+
+
+def _untitled(titles: Sequence[str] | None, cells: Sequence[str]) -> list[str]:
+    """A line as it is written without titles: the ticker first, identifiers behind their kind."""
+    if not titles:
+        return [cell for cell in cells if cell]
+    first = next(place for place, title in enumerate(titles) if title in _TICKER_TITLES)
+    rest = [
+        f"{_TITLES.get(title, '')}{part.strip()}"
+        for place, (title, cell) in enumerate(zip(titles, cells, strict=False))
+        if place != first
+        for part in cell.split(";")
+        if part.strip()
+    ]
+    return ["".join(cells[first : first + 1]), *rest]
 
 
 def _refuse_shared_symbols(path: Path, companies: Iterable[tuple[int, Company]]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 
-_APOSTROPHES = "’ʼ‘"
+_APOSTROPHE = "ʼ"  # besides the one that :func:`straight` knows
 _HYPHENS = "-‐‑‒–—"
 _WITHOUT_DECOMPOSITION = {"ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H", "ı": "i"}
 _RANGES = ((0xC0, 0x250), (0x370, 0x400), (0x1E00, 0x2000))  # Latin and Greek letters with marks
+_FOLDED = re.compile("[\u00c0-\u024f\u0370-\u03ff\u1e00-\u2015\u02bc]")
 
 
 def straight(text: str) -> str:
@@ -17,10 +19,10 @@ def straight(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """``text`` without accents, hyphens as blanks, apostrophes straight; case stays. As long as ``text``."""
-    if text.isascii():
-        return text.replace("-", " ")
-    return text.translate(_plain_letters())
+    """Straight ``text`` without accents, hyphens as blanks; case stays. As long as ``text``."""
+    text = text.replace("-", " ")
+    # To look letters up in a table takes ten times as long; most text that is not ASCII has but quotation marks.
+    return text if text.isascii() or not _FOLDED.search(text) else text.translate(_plain_letters())
 
 
 def fold(text: str) -> str:
@@ -38,5 +40,5 @@ def _plain_letters() -> dict[int, str]:
             base = unicodedata.normalize("NFKD", chr(code))[0]
             if base != chr(code) and base.isalpha():
                 letters[code] = base
-    letters |= dict.fromkeys(map(ord, _APOSTROPHES), "'")
+    letters[ord(_APOSTROPHE)] = "'"
     return letters | dict.fromkeys(map(ord, _HYPHENS), " ")

@@ -6,11 +6,10 @@ import re
 from functools import cache, lru_cache
 from pathlib import Path
 
-from sentiment_monitor.enrich.folding import plain
+from sentiment_monitor.enrich.folding import plain, straight
 
 LISTED = Path(__file__).with_name("publishers.txt")
 
-_DASHES = (" - ", " – ", " — ", " | ")
 _MOST_CHARACTERS = 40
 _MOST_NAMES = 3  # "... - Reuters - Yahoo Finance"
 _MOST_WORDS = 6
@@ -33,13 +32,18 @@ def without_publisher(text: str, source: str) -> str:
     address of a site, or calls itself a newspaper. Anything else is news: "- stocks tumble", "- Sept 16".
     """
     for _ in range(_MOST_NAMES):
-        end = max(text.rfind(dash) for dash in _DASHES)
+        end = _last_dash(text)
         if end <= 0 or len(text) - end - 3 > _MOST_CHARACTERS:
             break
         if not is_publisher(text[end + 3 :], source) or not _WORD.search(text, 0, end):
             break
         text = text[:end].rstrip()
     return text
+
+
+def _last_dash(text: str) -> int:
+    end = max(text.rfind(" - "), text.rfind(" | "))
+    return end if text.isascii() else max(end, text.rfind(" – "), text.rfind(" — "))
 
 
 @lru_cache(maxsize=4_096)
@@ -63,7 +67,7 @@ def _is_paper(name: str) -> bool:
 
 def _called(name: str) -> str:
     """One spelling for "The Inland Herald", "inland-herald" and "InlandHerald.com"."""
-    words = _WORD.findall(plain(name).casefold())
+    words = _WORD.findall(plain(straight(name)).casefold())
     return "".join(word for word in words if word not in _EDITIONS) or "".join(words)
 
 

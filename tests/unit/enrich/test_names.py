@@ -336,8 +336,30 @@ def test_the_file_is_read_with_comments_quotes_marks_and_decomposed_letters(tmp_
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "Ticker,Name,Aliases,ISIN,Sector\nKSTR,Kestrel Bank,Kestrel; Kestrel Group,US0378331005,Bank\n",
+        "# new\n\nCompany,ISIN,Symbol,Country,Alias,alias\nKestrel Bank,US0378331005,kstr,bank,Kestrel,Kestrel Group",
+        "KSTR,Kestrel Bank,Kestrel,Kestrel Group,ISIN:US0378331005,group:Bank\n",
+    ],
+)
+def test_a_header_says_what_the_columns_are_and_is_no_company(tmp_path: Path, content: str) -> None:
+    watched = _load(tmp_path, content)
+    assert watched.spoken == {"KSTR": ["Kestrel Bank", "Kestrel", "Kestrel Group"]}
+    assert (watched.meant_by(["US0378331005"]), watched.groups) == ({"KSTR"}, {"bank": ["KSTR"]})
+    assert watched.find("Name and sector of Company X") == set()
+
+
+def test_a_company_whose_ticker_is_a_title_is_still_one(tmp_path: Path) -> None:
+    assert _load(tmp_path, "CODE, Halden\nKSTR, Name\n").names == {"CODE": "Halden", "KSTR": "Name"}
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
+        ("Ticker,Name,Colour\nKSTR,Kestrel,red\n", "watchlist.csv:1: the column 'colour' is not known: ticker, name"),
+        ("Name,Ticker\nKestrel Bank\n", "watchlist.csv:2: '' is not a ticker"),
+        ("Ticker,Name\n", "names no company"),
         ("KSTR, Kestrel, ISIN:US0378331006\n", "watchlist.csv:1: ISIN:US0378331006 is no ISIN"),
         ("KSTR, Kestrel\nNWK, FIGI:BBG1\n", "watchlist.csv:2: FIGI:BBG1 is no FIGI"),
         ("KSTR, Kestrel, RIC:\n", "watchlist.csv:1: RIC: is no RIC"),
