@@ -291,18 +291,17 @@ def service(folder: Path, bootstrap: str, topic: str, group: str, database: str,
 class Apache:
     """One node of Apache Kafka that can be killed and started again; its data outlive it."""
 
-    def __init__(self, script: Path, folder: Path, *, secure: str | None = None) -> None:
+    def __init__(self, script: Path, folder: Path, *, secure: str | None = None, properties: str = "") -> None:
         self._script = script
         self.folder = folder
         port = _port_pair()
         options = ["--secure", secure] if secure else []
         self.address = self._call("up", folder, "--port", str(port), *options)
-        if not secure:
-            # The broker's own floor is 6 s: too slow for members that die every second.
-            with (folder / "node1.properties").open("a") as properties:
-                properties.write("group.min.session.timeout.ms=500\n")
-            self.kill()
-            self.start()
+        # The broker's own floor is 6 s: too slow for members that die every second.
+        with (folder / "node1.properties").open("a") as file:
+            file.write(f"group.min.session.timeout.ms=500\n{properties}")
+        self.kill()
+        self.start()
 
     def kill(self) -> None:
         self._call("kill", self.folder, "1")

@@ -24,7 +24,8 @@ def test_a_join_that_outlasts_the_poll_that_began_it_is_finished(broker: Embedde
         _poll(source, 50, lambda: set(source.lag()) == {(name, 0), (name, 1)})
         before = source.epoch((name, 0))
         # What the topics were like when their partitions were handed out.
-        source._consumer._coordinator._assignment_snapshot = {}
+        client: Any = source._consumer
+        client._coordinator._assignment_snapshot = {}
         _poll(source, 1, lambda: source.epoch((name, 0)) not in (None, before))
     finally:
         source.close()
@@ -37,7 +38,8 @@ def test_a_service_stopped_in_the_midst_of_its_first_join_can_be_started_again(
     options = {"bootstrap_servers": [broker.address]}
     ensure_topic(options, name, 2)
     first = _member(options, name)
-    _poll(first, 10, lambda: first._consumer._coordinator._generation.has_member_id() or bool(first.lag()))
+    client: Any = first._consumer
+    _poll(first, 10, lambda: client._coordinator._generation.has_member_id() or bool(first.lag()))
     first.close()
     second = _member(options, name)
     try:
@@ -47,9 +49,11 @@ def test_a_service_stopped_in_the_midst_of_its_first_join_can_be_started_again(
 
 
 def _member(options: dict[str, Any], name: str) -> KafkaSource:
-    return KafkaSource(
+    source = KafkaSource(
         options, topics=[name], group=name, positions=lambda starts: dict.fromkeys(starts, 0), **CONSUMER_PROFILE
     )
+    assert source._connect(20) is not None
+    return source
 
 
 def _poll(source: KafkaSource, timeout_ms: int, done: Callable[[], bool], seconds: float = 20) -> None:

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.errors import MonitorError
 from sentiment_monitor.settings import load as loading
+from sentiment_monitor.settings import secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -25,7 +26,7 @@ DEPLOY = ROOT / "deploy"
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(loading, "SECRETS_DIR", tmp_path / "secrets")
+    monkeypatch.setattr(secrets, "SECRETS_DIR", tmp_path / "secrets")
     monkeypatch.chdir(tmp_path)
 
 

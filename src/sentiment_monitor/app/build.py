@@ -221,16 +221,18 @@ def _work(settings: Settings) -> str:
 
 
 def kafka_source(settings: Settings, positions: PositionStore) -> KafkaSource:
-    """The configured topics, read on from where SQL says. Raises BrokerAway."""
+    """The configured topics, read on from where SQL says, as soon as a broker answers. Raises SettingsError."""
     kafka = settings.kafka
     return KafkaSource(
         kafka.client_options(),
         topics=kafka.topics,
+        fits=kafka.chooses,
         group=kafka.group,
         positions=lambda starts: positions.ask(starts, now_ms()),
         move_position=lambda offsets: positions.move(offsets, now_ms()),
         start=kafka.start,
         on_lost=kafka.on_lost_position,
+        isolation=kafka.isolation,
         session_timeout_ms=kafka.session_timeout_ms,
         heartbeat_interval_ms=kafka.heartbeat_interval_ms,
         max_poll_records=kafka.max_poll_records,

@@ -24,8 +24,8 @@ def replayer(settings: Settings, database: Database, now_ms: Callable[[], int]) 
 
     def refusal(letter: KeptRecord) -> str | None:
         record = letter.record
-        if record.position.topic not in settings.kafka.topics:
-            return f"topic {record.position.topic} is not read any more (kafka.topics)"
+        if not settings.kafka.reads(record.position.topic):
+            return f"topic {record.position.topic} is not read any more (kafka.topics, kafka.topic_pattern)"
         try:
             readings = decoder.decode(record)
         except RecordError as error:

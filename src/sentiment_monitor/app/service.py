@@ -75,6 +75,8 @@ class Service:
         lines = [] if self._ready else ["starting"]
         if away := self.database.standing.trouble:
             lines.append(f"database away: {away}")
+        if self.pipeline and (away := self.pipeline.broker_away):
+            lines.append(f"broker away: {away}")
         if self.pipeline and (stalled := self.pipeline.trouble):
             lines.append(stalled)
         return lines

@@ -56,7 +56,9 @@ def publish(
 
     Example: monitor publish news.csv --create --map headline=title --map body=summary --speed 60
     """
-    settings = options.load_settings(config, options.given(kafka={"topics": topic, "bootstrap_servers": bootstrap}))
+    settings = options.load_settings(
+        config, options.given(kafka={**options.topics(topic), "bootstrap_servers": bootstrap})
+    )
     from sentiment_monitor import tables, terminal
     from sentiment_monitor.ingest import publish as publishing
     from sentiment_monitor.ingest.decode import Decoder
@@ -72,6 +74,8 @@ def publish(
             publishing.check_rows((publishing.map_row(row, columns) for row in tables.read_values(path)), read)
         except UsageError as error:
             raise error if str(error).startswith(str(path)) else UsageError(f"{path}: {error}") from None
+    if settings.kafka.topic_pattern is not None:
+        raise UsageError("kafka.topic_pattern names no topic to publish to: say --topic NAME")
     client = settings.kafka.client_options()
     name = settings.kafka.topics[0]
     if create:

@@ -56,6 +56,11 @@ def given(**tables: dict[str, Any]) -> dict[str, Any]:
     return {name: values for name, values in kept.items() if values}
 
 
+def topics(names: str | None) -> dict[str, str]:
+    """Settings for topics named on the command line: they win over a pattern too."""
+    return {} if names is None else {"topics": names, "topic_pattern": ""}
+
+
 @contextmanager
 def opened(config: Path | None, url: str | None) -> Iterator[Database]:
     """The database for a command that starts no service; it must exist and be of this version."""

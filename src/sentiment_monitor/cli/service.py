@@ -61,7 +61,7 @@ def run(
     settings = options.load_settings(
         config,
         options.given(
-            kafka={"topics": topic, "bootstrap_servers": bootstrap},
+            kafka={**options.topics(topic), "bootstrap_servers": bootstrap},
             database={"url": database},
             news={"watchlist": watchlist},
             classifier={"name": classifier},

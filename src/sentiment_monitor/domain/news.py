@@ -53,6 +53,18 @@ class Record:
     timestamp_ms: int  # the broker's or the producer's, as the topic is configured
 
 
+class UnreadableBatch(bytes):
+    """The value of the one record that stands for a batch which nobody can read; ``reason`` says which, and why."""
+
+    reason: str
+
+    def __new__(cls, raw: bytes, reason: str) -> UnreadableBatch:
+        """``raw`` is what was to be read."""
+        batch = super().__new__(cls, raw)
+        batch.reason = reason
+        return batch
+
+
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """A field of a message that could not be read, and was left out or cut."""

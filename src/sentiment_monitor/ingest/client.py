@@ -1,71 +1,159 @@
-"""kafka-python tamed: refusals, handshakes and joins that its own client would wait for.
+"""kafka-python tamed: refusals, handshakes, joins and outages that its own client would wait for, or keep to itself.
 
-Everything that reaches behind its public names is here; pyproject.toml bounds its version for that.
+What reaches behind its public names is here and in batches.py; pyproject.toml bounds its version for that.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import random
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from kafka import KafkaConsumer
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
+from kafka.net.transport import KafkaSSLTransport
+from kafka.protocol.metadata import MetadataRequest
 
 from sentiment_monitor.errors import BrokerAway, BrokerRefused, MonitorError, SettingsError
+from sentiment_monitor.ingest.batches import Batches
+from sentiment_monitor.ingest.logins import Tokens, tokens
+from sentiment_monitor.ingest.reach import Reach
 
-_UNAUTHENTICATED = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
-REFUSED = (kafka_errors.AuthorizationError, *_UNAUTHENTICATED)
+UNAUTHENTICATED = (kafka_errors.SaslAuthenticationFailedError, kafka_errors.UnsupportedSaslMechanismError)
+REFUSED = (kafka_errors.AuthorizationError, *UNAUTHENTICATED)
+_PASSWORDS = ("sasl_plain_password", "ssl_password")
 _JOIN_MS = 1_000
+_METADATA_RETRY_MS = 500  # the client's own tenth of a second, for a topic that does not exist, is without end
+
+
+class UntrustedBroker(kafka_errors.KafkaConnectionError):  # type: ignore[misc]  # the client publishes no types
+    """The broker's certificate does not verify."""
+
+
+def client_arguments(client_options: Mapping[str, Any], reach: Reach | None = None) -> dict[str, Any]:
+    """What kafka-python's clients are given of the settings' options. Raises SettingsError.
+
+    Our own options beside its: ``token_login`` (a TokenLogin), and as a password a function, which is asked at each
+    connection.
+    """
+    arguments = dict(client_options)
+    _check(arguments)
+    login = arguments.pop("token_login", None)
+    if login is not None:
+        arguments["sasl_oauth_token_provider"] = tokens(login)
+    arguments["kafka_client"] = partial(_strict_client, reach or Reach(hint(client_options)))
+    return arguments
+
+
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Raises SettingsError for what would fail at each connection, and look like a broker that is away."""
+    if arguments.get("sasl_mechanism") == "GSSAPI" and importlib.util.find_spec("gssapi") is None:
+        raise SettingsError("kafka.sasl_mechanism GSSAPI: the package gssapi is not installed")
+    if "SSL" not in arguments.get("security_protocol", ""):
+        return
+    options = {**KafkaSSLTransport.DEFAULT_CONFIG, **arguments}
+    if callable(options["ssl_password"]):
+        options["ssl_password"] = options["ssl_password"]()
+    try:
+        KafkaSSLTransport._build_ssl_context(options)
+    except (OSError, ValueError) as error:
+        files = [options[name] for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile") if options[name]]
+        raise SettingsError(f"kafka: TLS cannot be set up with {', '.join(files)}: {error}") from None
 
 
 def connection_error(error: Exception, client_options: Mapping[str, Any]) -> MonitorError:
     """What to raise when a client cannot be made: BrokerAway only when trying again can help."""
-    if isinstance(error, REFUSED):
+    if isinstance(error, (*REFUSED, UntrustedBroker)):
         return refusal(error)
     if isinstance(error, kafka_errors.KafkaConfigurationError):
         return SettingsError(f"kafka: the client refuses these settings: {error}")
     servers = ", ".join(client_options.get("bootstrap_servers", []))
-    hint = ""
-    if client_options.get("security_protocol", "PLAINTEXT") != "PLAINTEXT":
-        # Where a broker hangs up right after its refusal, the client may see only that it hung up.
-        hint = (
-            " (a wrong user, password or certificate authority, or a port without TLS, looks the same: the log says "
-            "what the broker did)"
-        )
-    return BrokerAway(f"no Kafka broker answers at {servers}: {error}{hint}")
+    return BrokerAway(f"no Kafka broker answers at {servers}: {error}{hint(client_options)}")
+
+
+def hint(client_options: Mapping[str, Any]) -> str:
+    """What to add where a broker does not answer: what looks the same."""
+    if client_options.get("security_protocol", "PLAINTEXT") == "PLAINTEXT":
+        return ""
+    return " (a port without TLS looks the same)"
 
 
 def refusal(error: Exception) -> BrokerRefused:
-    """What to raise for one of :data:`REFUSED`."""
-    if not isinstance(error, _UNAUTHENTICATED):
+    """What to raise for one of :data:`REFUSED`, or an UntrustedBroker."""
+    if isinstance(error, UntrustedBroker):
+        return BrokerRefused(
+            f"the Kafka broker is not who it should be: {error}. Check kafka.ssl_cafile, and that its certificate "
+            "names the host in kafka.bootstrap_servers."
+        )
+    if not isinstance(error, UNAUTHENTICATED):
         return BrokerRefused(f"Kafka refused us: {error}")
     return BrokerRefused(
         f"Kafka refused us: authentication failed ({error}). Check kafka.sasl_mechanism, kafka.sasl_username and the "
-        "password (MONITOR_KAFKA__SASL_PASSWORD or its secret file), and that the broker knows this user."
+        "password (MONITOR_KAFKA__SASL_PASSWORD or its secret file), for a token the kafka.oauth_ settings, and that "
+        "the broker knows this user."
     )
 
 
-class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client publishes no types
+class Consumer(KafkaConsumer):  # type: ignore[misc]
+    """kafka-python's consumer, which reads past broken batches and knows up to where records may be read."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._fetcher = Batches(self._client, self._subscription, **self.config)
+
+    def stable_end(self, partition: TopicPartition) -> int | None:
+        """See :meth:`Batches.stable_end`. Raises KeyError for a partition that is not ours."""
+        end: int | None = self._fetcher.stable_end(partition)
+        return end
+
+
+class _Connections(KafkaConnectionManager):  # type: ignore[misc]
     """Ends the first search for a broker as soon as one refuses us, and a TLS handshake that nobody answers.
 
     The client's own search takes a refusal for a broker that is away and tries again until its time is over. Once
     connected, brokers that come and go are the client's matter again. For a handshake, as with a port that speaks no
-    TLS, kafka-python 3.0.12 waits for ever.
+    TLS, kafka-python 3.0.12 waits for ever. It also asks the brokers that it knows and no others: when all of them
+    are gone from their addresses, the configured ones are asked again. A password is read anew for each connection.
     """
 
-    _connected = False
-    _refused: Exception | None = None
+    def __init__(self, reach: Reach, net: Any, **options: Any) -> None:
+        self._reach = reach
+        self._connected = False
+        self._refused: Exception | None = None
+        super().__init__(net, **options)
+        self._renewed = {name: self.config[name] for name in _PASSWORDS if callable(self.config[name])}
+        # kafka-python 3.0.12 does not hand these on.
+        self.cluster.config["allow_auto_create_topics"] = options.get("allow_auto_create_topics", True)
+        self.cluster.config["retry_backoff_ms"] = _METADATA_RETRY_MS
 
     def get_connection(self, node_id: Any, *arguments: Any, **options: Any) -> Any:
         if self._refused is not None and not self._connected:
             raise self._refused
+        new = node_id not in self._conns
+        if new:
+            self.config.update({name: read() for name, read in self._renewed.items()})
         connection = super().get_connection(node_id, *arguments, **options)
-        connection.init_future.add_callback(self._welcome).add_errback(self._note)
+        if new:
+            broker = self.cluster.broker_metadata(node_id)
+            address = f"{broker.host}:{broker.port}"
+            connection.init_future.add_callback(partial(self._welcome, address))
+            connection.init_future.add_errback(partial(self._note, node_id, address))
         return connection
+
+    def least_loaded_node(self) -> Any:
+        node = super().least_loaded_node()
+        if node is not None and node not in self._backoff:
+            return node  # the last attempt, if there was one, succeeded
+        configured = [broker.node_id for broker in self.cluster.bootstrap_brokers()]
+        candidates = [name for name in configured if not self.connection_delay(name)]
+        return random.choice([*candidates, *([] if node is None else [node])] or [None])  # noqa: S311
 
     def bootstrap(self, *arguments: Any, **options: Any) -> Any:
         try:
@@ -79,23 +167,83 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
         building = self._net.call_soon_with_future(super()._build_transport, node, timeout_at)
         try:
             left = None if timeout_at is None else max(0.0, timeout_at - time.monotonic()) * 1000
-            return await self.wait_for(building, left)
+            return _last_words(await self.wait_for(building, left))
         except kafka_errors.KafkaTimeoutError:
             building.add_callback(lambda transport: transport.close())  # it may still come
             raise
+        except kafka_errors.KafkaConnectionError as error:
+            if isinstance(error.__context__, ssl.SSLCertVerificationError):
+                raise UntrustedBroker(f"{node.host}:{node.port}: {error.__context__.verify_message}") from error
+            raise
 
-    def _welcome(self, _: object) -> None:
+    def _welcome(self, address: str, _: object) -> None:
         self._connected = True
+        self._reach.answered(address)
 
-    def _note(self, error: Exception) -> None:
-        if isinstance(error, REFUSED):
+    def _note(self, node_id: Any, address: str, error: Exception) -> None:
+        # Where the connection was made and only the login failed, the client would try again at once, without end.
+        self._net.call_later(0, lambda: self.update_backoff(node_id))
+        if isinstance(error, (*REFUSED, UntrustedBroker)):
             self._refused = error
+            self._reach.refused(address, error)
+            if isinstance(provider := self.config["sasl_oauth_token_provider"], Tokens):
+                provider.forget()
+        elif not self.closed:
+            self._reach.failed(address, str(error) or type(error).__name__)
 
 
-def strict_client(**options: Any) -> KafkaNetClient:
+def _last_words(transport: Any) -> Any:
+    """A transport that hands on what came together with the end of the connection, such as why we are refused.
+
+    kafka-python 3.0.12 throws it away, and a refusal then looks like a broker that hung up.
+    """
+    receive = transport._sock_recv
+
+    def receive_all() -> tuple[bytes, Exception | None]:
+        data, error = receive()
+        return (data, None) if data else (data, error)  # the end is met again at the next reading
+
+    transport._sock_recv = receive_all
+    return transport
+
+
+def _strict_client(reach: Reach, **options: Any) -> KafkaNetClient:
     """For a client's option ``kafka_client``: at its start a refusal is an error at once, not a broker that is away."""
     net = NetworkSelector(**options)
-    return KafkaNetClient(net, _Connections(net, **options), **options)
+    return KafkaNetClient(net, _Connections(reach, net, **options), **options)
+
+
+class _Fitting:
+    """Stands for a compiled expression where the client asks one."""
+
+    def __init__(self, fits: Callable[[str], bool]) -> None:
+        self.match = fits
+
+
+def subscribe_to_fitting(
+    consumer: KafkaConsumer, fits: Callable[[str], bool], listener: ConsumerRebalanceListener
+) -> None:
+    """Subscribes to every topic, now or later, whose name fits. The client's own expressions have no bound in time."""
+    consumer.subscribe(pattern="(?!)", listener=listener)  # fits nothing
+    consumer._subscription.subscribed_pattern = _Fitting(fits)
+    consumer._cluster.request_update()
+
+
+def existing_topics(consumer: KafkaConsumer, timeout_ms: int) -> set[str]:
+    """Every topic that we may see, without the client's own view of them changing. Raises the client's errors."""
+    manager = consumer._manager
+
+    async def ask() -> Any:
+        request = MetadataRequest(
+            topics=MetadataRequest.ALL_TOPICS,
+            allow_auto_topic_creation=False,
+            include_cluster_authorized_operations=False,
+            include_topic_authorized_operations=False,
+        )
+        return await manager.wait_for(manager.send(request), timeout_ms)
+
+    answer = manager.run(ask)
+    return {topic.name for topic in answer.topics if not topic.error_code and not topic.is_internal}
 
 
 def finish_joining(consumer: KafkaConsumer) -> None:

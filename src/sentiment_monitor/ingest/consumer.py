@@ -4,40 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import structlog
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from kafka import errors as kafka_errors
 
 from sentiment_monitor.domain.news import Partition, Position, Record
-from sentiment_monitor.errors import (
-    BrokerAway,
-    DatabaseAway,
-    FatalError,
-    PositionLost,
-)
+from sentiment_monitor.errors import BrokerAway, DatabaseAway, FatalError
 from sentiment_monitor.ingest.client import (
     REFUSED,
-    connection_error,
+    UNAUTHENTICATED,
+    Consumer,
     finish_joining,
     forget_first_join,
+    hint,
     refusal,
-    strict_client,
 )
+from sentiment_monitor.ingest.connecting import Connecting
+from sentiment_monitor.ingest.lost import Signs, names, partitions_of, position_lost
+from sentiment_monitor.ingest.reach import Reach
 from sentiment_monitor.ingest.source import Fetched, Moves, Positions
+from sentiment_monitor.ingest.topics import Topics
 
 _log = structlog.get_logger()
 
-# A broker that answers a fetch beyond its log with silence instead of OffsetOutOfRange gives itself away by
-# a high-water mark below our position; brokers also do that for a moment during a leader change.
-_BEYOND_END_SECONDS = 10.0
 _LOST_RETRY_SECONDS = 1.0
 _LOST_ASK_MS = 1_000  # meanwhile nothing else is polled
 _PLACE_ASK_MS = 10_000
-_RECONNECT_MS = 3_000
-_METADATA_MS = 5_000
+_SKIP_SECONDS = 1.0  # what follows a transaction's end mostly takes its position along
+_ROTATION_SECONDS = 120.0  # a login that has worked: so long a new password may be on its way
+# What the client says of a partition that was taken away meanwhile; the listener has said so or will say so.
+_TAKEN_AWAY = (AssertionError, kafka_errors.IllegalStateError, KeyError, ValueError)
 
 
 class KafkaSource:
@@ -46,18 +45,21 @@ class KafkaSource:
     On every assignment the partition is paused, SQL is asked for its next offset, and only then is it read:
     Kafka's own committed offset is never trusted. ``start`` says where a partition begins that SQL does not
     know; ``on_lost`` what to do when the broker no longer has the next offset: stop, or read on at its first or last
-    one as soon as SQL has all that was fetched before.
+    one as soon as SQL has all that was fetched before. ``fits`` chooses topics by their names instead of ``topics``.
+    A broker that is away is waited for, also at the start. Raises SettingsError.
     """
 
     def __init__(
         self,
         client_options: Mapping[str, Any],
         *,
-        topics: list[str],
+        topics: Sequence[str],
         group: str,
         positions: Positions,
+        fits: Callable[[str], bool] | None = None,
         start: Literal["earliest", "latest"] = "earliest",
         on_lost: Literal["stop", "earliest", "latest"] = "stop",
+        isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
         move_position: Moves | None = None,
         session_timeout_ms: int = 45_000,
         heartbeat_interval_ms: int = 3_000,
@@ -74,37 +76,28 @@ class KafkaSource:
         self._lost: set[TopicPartition] = set()  # waits for ``move_position``
         self._next: dict[TopicPartition, int] = {}  # SQL's next offset once everything fetched is stored
         self._placed_at: dict[TopicPartition, int] = {}  # SQL's next offset when it was last asked
-        self._beyond_since: dict[TopicPartition, float] = {}
-        self._truncated: set[TopicPartition] = set()  # named by the client between two polls
+        self._stored: dict[TopicPartition, int] = {}  # SQL's next offset as far as we have heard of it
+        self._skipping_since: dict[TopicPartition, float] = {}
+        self._signs = Signs()
         self._lost_tried_at = float("-inf")
         self._holding = False
-        request_ms = max(30_000, session_timeout_ms + 5_000)
-        try:
-            self._consumer = KafkaConsumer(
-                **client_options,
-                kafka_client=strict_client,
-                group_id=group,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                session_timeout_ms=session_timeout_ms,
-                heartbeat_interval_ms=heartbeat_interval_ms,
-                max_poll_records=max_poll_records,
-                request_timeout_ms=request_ms,
-                connections_max_idle_ms=max(540_000, request_ms + 60_000),
-                # A broker that is back is noticed within seconds; the client's own default is 30 s.
-                reconnect_backoff_max_ms=_RECONNECT_MS,
-                # kafka-python may join before it knows the topic and is then given nothing until it looks again,
-                # by default in five minutes. New topics and partitions are noticed as soon.
-                metadata_max_age_ms=_METADATA_MS,
-                metrics_enabled=False,
-            )
-        except kafka_errors.KafkaError as error:
-            raise connection_error(error, client_options) from error
-        self._consumer.subscribe(list(topics), listener=_Listener(self))
+        self._unplaced = ""  # why, and said so
+        self._topics = Topics(topics, fits)
+        self._reach = Reach(hint(client_options))
+        self._consumer: Consumer | None = None
+        self._connecting = Connecting(
+            client_options,
+            self._reach,
+            group_id=group,
+            isolation_level=isolation,
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=heartbeat_interval_ms,
+            max_poll_records=max_poll_records,
+        )
 
     # -- group membership, on the client's thread -------------------------------------------------
 
-    def _assigned(self, partitions: set[TopicPartition]) -> None:
+    def _assigned(self, consumer: Consumer, partitions: set[TopicPartition]) -> None:
         with self._lock:
             for partition in partitions:
                 self._epochs[partition] = self._epochs.get(partition, 0) + 1
@@ -112,50 +105,68 @@ class KafkaSource:
             self._waiting |= partitions
             self._lost -= partitions
         # Paused with any valid position: nothing is fetched, and Kafka's committed offset is not asked for.
-        self._consumer.pause(*partitions)
+        consumer.pause(*partitions)
         for partition in partitions:
-            self._consumer.seek(partition, 0)
-        _log.info("partitions.assigned", partitions=_names(partitions))
+            consumer.seek(partition, 0)
+        _log.info("partitions.assigned", partitions=names(partitions))
 
     def _revoked(self, partitions: set[TopicPartition]) -> None:
         with self._lock:
             self._owned -= partitions
             self._waiting -= partitions
             self._lost -= partitions
-            self._forget_signs(partitions)
+        self._signs.forget(partitions)
         if partitions:
-            _log.info("partitions.revoked", partitions=_names(partitions))
+            _log.info("partitions.revoked", partitions=names(partitions))
 
     # -- the poller's thread ----------------------------------------------------------------------
 
     def poll(self, timeout_ms: int, *, hold: bool) -> list[Fetched]:
         """See :meth:`Source.poll`."""
-        for step in (self._place, self._leave_lost):  # each by itself: a lost partition must not keep others waiting
-            try:
-                step()
-            except (DatabaseAway, BrokerAway) as error:
-                # Not a reason to leave the group: the partitions stay paused and are placed at a later poll.
-                _log.warning("positions.unavailable", error=str(error))
-        with self._lock:
-            truncated, self._truncated = self._truncated, set()
-        if truncated:
-            self._note_lost(truncated, "the log was truncated")
-        self._apply_hold(hold)
-        try:
-            finish_joining(self._consumer)
-            batches = self._consumer.poll(timeout_ms=timeout_ms)
-        except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
-            self._note_lost(_partitions_of(error), str(error))
+        consumer = self._consumer or self._connect(timeout_ms / 1000)
+        if consumer is None:
             return []
+        if refused := self._reach.refused_for(_ROTATION_SECONDS):
+            raise refusal(refused)
+        self._topics.look(consumer)
+        self._place_all(consumer)
+        if truncated := self._signs.take_truncated():
+            self._note_lost(consumer, truncated, "the log was truncated")
+        self._apply_hold(consumer, hold)
+        try:
+            finish_joining(consumer)
+            batches = consumer.poll(timeout_ms=timeout_ms)
+        except (kafka_errors.OffsetOutOfRangeError, kafka_errors.LogTruncationError) as error:
+            self._note_lost(consumer, partitions_of(error), str(error))
+            return []
+        except UNAUTHENTICATED:
+            return []  # the connections have said so; a new password is read at the next one
         except REFUSED as error:
             raise refusal(error) from error
         except kafka_errors.RetriableError as error:
-            _log.warning("broker.away", error=str(error) or type(error).__name__)
+            _log.debug("broker.retry", error=str(error) or type(error).__name__)
             return []
+        except kafka_errors.CorruptRecordError as error:
+            raise FatalError(
+                f"Kafka: {error}. Repair the log at the broker, or move the partition's next offset in SQL "
+                '(docs/operations.md, "A batch that nobody can read")'
+            ) from error
         except kafka_errors.KafkaError as error:
             raise FatalError(f"Kafka: {type(error).__name__}: {error}") from error
+        fetched = self._fetched(consumer, batches)
+        return fetched + self._look_at_ends(consumer, batches.keys())
+
+    def _connect(self, timeout: float) -> Consumer | None:
+        consumer = self._connecting.consumer(timeout)
+        if consumer is not None:
+            self._topics.subscribe(consumer, _Listener(self, consumer))
+            self._consumer = consumer
+        return consumer
+
+    def _fetched(self, consumer: Consumer, batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Fetched]:
         fetched = []
         for partition, messages in batches.items():
+            position = self._position(consumer, partition)
             with self._lock:
                 if partition not in self._ready():
                     continue  # fetched before SQL was asked: read again from the right position
@@ -165,111 +176,134 @@ class KafkaSource:
                 Record(Position(*where, message.offset), message.key, message.value, message.timestamp)
                 for message in messages
             ]
-            following = messages[-1].offset + 1
+            # Behind the last record there may be the marks of transactions, and records of aborted ones.
+            following = max(messages[-1].offset + 1, position or 0)
             fetched.append(Fetched(where, epoch, records, self._next[partition], following))
             self._next[partition] = following
-        self._check_ends()
         return fetched
 
-    def _place(self) -> None:
+    def _look_at_ends(self, consumer: Consumer, fetched: Collection[TopicPartition]) -> list[Fetched]:
+        """Notes positions beyond the end of the log; answers with moves over offsets that hold nothing for us.
+
+        Without these SQL would stand for ever at an offset that the broker throws away one day.
+        """
+        skipped = []
+        with self._lock:
+            ready = {partition: self._epochs[partition] for partition in self._ready()}
+        for partition, epoch in ready.items():
+            position, end = self._position(consumer, partition), self._end(consumer.highwater, partition)
+            if self._signs.measured(partition, position, end):
+                self._note_lost(consumer, {partition}, f"next offset is {position}, the log ends at {end}")
+            elif partition in fetched or position is None or position <= self._next[partition]:
+                self._skipping_since.pop(partition, None)
+            elif time.monotonic() - self._skipping_since.setdefault(partition, time.monotonic()) >= _SKIP_SECONDS:
+                with self._lock:
+                    if partition not in self._ready() or self._epochs[partition] != epoch:
+                        continue  # assigned anew meanwhile: the position is another's
+                where = (partition.topic, partition.partition)
+                skipped.append(Fetched(where, epoch, [], self._next[partition], position))
+                self._next[partition] = position
+        return skipped
+
+    def _place_all(self, consumer: Consumer) -> None:
+        for step in (self._place, self._leave_lost):  # each by itself: a lost partition must not keep others waiting
+            try:
+                step(consumer)
+            except (DatabaseAway, BrokerAway) as error:
+                # Not a reason to leave the group: the partitions stay paused and are placed at a later poll.
+                if type(error).__name__ != self._unplaced:
+                    self._unplaced = type(error).__name__
+                    _log.warning("positions.unavailable", error=str(error))
+
+    def _place(self, consumer: Consumer) -> None:
         with self._lock:
             waiting = set(self._waiting)
         if not waiting:
             return
-        starts = self._ends(waiting, self._start, _PLACE_ASK_MS)
+        starts = self._ends(consumer, waiting, self._start, _PLACE_ASK_MS)
         wanted = self._positions({(p.topic, p.partition): starts.get(p) for p in waiting})
+        self._unplaced = ""
         for partition in waiting:
             offset = wanted[partition.topic, partition.partition]
             with self._lock:
                 if partition not in self._waiting:  # revoked meanwhile
                     continue
                 self._waiting.discard(partition)
-            self._next[partition] = self._placed_at[partition] = offset
+            self._next[partition] = self._placed_at[partition] = self._stored[partition] = offset
             try:
-                self._consumer.seek(partition, offset)
+                consumer.seek(partition, offset)
                 if not self._holding:
-                    self._consumer.resume(partition)
-            except (AssertionError, kafka_errors.IllegalStateError):
-                continue  # revoked between the two lines: the listener has said or will say so
+                    consumer.resume(partition)
+            except _TAKEN_AWAY:
+                continue
             _log.info("partition.positioned", topic=partition.topic, partition=partition.partition, offset=offset)
 
-    def _ends(self, partitions: set[TopicPartition], which: str, timeout_ms: int) -> dict[TopicPartition, int]:
-        ask = self._consumer.beginning_offsets if which == "earliest" else self._consumer.end_offsets
+    def _ends(
+        self, consumer: Consumer, partitions: set[TopicPartition], which: str, timeout_ms: int
+    ) -> dict[TopicPartition, int]:
+        ask = consumer.beginning_offsets if which == "earliest" else consumer.end_offsets
         try:
             return dict(ask(list(partitions), timeout_ms=timeout_ms))
+        except UNAUTHENTICATED as error:
+            raise BrokerAway(f"cannot read the {which} offsets: {error}") from error
+        except REFUSED as error:
+            raise refusal(error) from error
         except kafka_errors.KafkaError as error:
             raise BrokerAway(f"cannot read the {which} offsets: {error}") from error
 
-    def _apply_hold(self, hold: bool) -> None:
+    def _apply_hold(self, consumer: Consumer, hold: bool) -> None:
         if hold == self._holding:
             return
         self._holding = hold
         with self._lock:
             ready = self._ready()
         try:
-            (self._consumer.pause if hold else self._consumer.resume)(*ready)
-        except (AssertionError, kafka_errors.IllegalStateError, KeyError):
+            (consumer.pause if hold else consumer.resume)(*ready)
+        except _TAKEN_AWAY:
             self._holding = not hold  # an assignment changed under us; the next poll tries again
 
-    def _check_ends(self) -> None:
-        now = time.monotonic()
-        with self._lock:
-            ready = self._ready()
-        for partition in ready:
-            end, position = self._end_and_position(partition)
-            if end is None or position is None or position <= end:
-                self._beyond_since.pop(partition, None)
-            elif now - self._beyond_since.setdefault(partition, now) > _BEYOND_END_SECONDS:
-                self._note_lost({partition}, f"next offset is {position}, the log ends at {end}")
-
-    def _end_and_position(self, partition: TopicPartition) -> tuple[int | None, int | None]:
+    def _position(self, consumer: Consumer, partition: TopicPartition) -> int | None:
         try:
-            end = self._consumer.highwater(partition)
-            return end, self._consumer.position(partition, timeout_ms=0) if end is not None else None
+            position: int | None = consumer.position(partition, timeout_ms=0)
         except kafka_errors.LogTruncationError as error:
-            # The client says so once only, and then reads on: the next poll takes it up before it fetches.
-            with self._lock:
-                self._truncated |= _partitions_of(error)
-            return None, None
-        except (AssertionError, kafka_errors.KafkaError):
-            return None, None
+            self._signs.truncated(error)  # the next poll takes it up before it fetches
+            return None
+        except (*_TAKEN_AWAY, kafka_errors.KafkaError):
+            return None
+        return position
+
+    def _end(self, ask: Callable[[TopicPartition], int | None], partition: TopicPartition) -> int | None:
+        try:
+            return ask(partition)
+        except _TAKEN_AWAY:
+            return None
 
     def _ready(self) -> set[TopicPartition]:
         return self._owned - self._waiting - self._lost
 
-    def _note_lost(self, partitions: set[TopicPartition], detail: str) -> None:
+    def _note_lost(self, consumer: Consumer, partitions: set[TopicPartition], detail: str) -> None:
         if self._on_lost == "stop" or self._move_position is None:
-            raise PositionLost(
-                f"{', '.join(_names(partitions)) or 'a partition without a name'}: "
-                "the broker does not hold the next offset recorded in SQL "
-                f"({detail}). Either the topic was remade or its retention passed us. Check the topic, then start "
-                "once with kafka.on_lost_position set to earliest (read what is left) or latest (skip it)."
-            )
+            raise position_lost(partitions, detail)
         if not partitions:
             # Whichever it is stays where it is: to move them all would skip or repeat what the others hold.
             _log.error("position.lost_unnamed", detail=detail)
         with self._lock:
             newly = partitions & self._ready()
             self._lost |= newly
-            self._forget_signs(partitions)
+        self._signs.forget(partitions)
         if newly:
-            _log.error("position.lost", partitions=_names(newly), detail=detail, moved_to=self._on_lost)
+            _log.error("position.lost", partitions=names(newly), detail=detail, moved_to=self._on_lost)
         for partition in newly:
-            self._pause(partition)
+            self._pause(consumer, partition)
 
-    def _forget_signs(self, partitions: set[TopicPartition]) -> None:
-        self._truncated -= partitions
-        for partition in partitions:
-            self._beyond_since.pop(partition, None)
-
-    def _leave_lost(self) -> None:
+    def _leave_lost(self, consumer: Consumer) -> None:
         """Reads on where ``on_lost`` says once SQL stands at the lost position: what was fetched before is stored."""
         with self._lock:
             lost = set(self._lost)
         if not lost or self._move_position is None or time.monotonic() - self._lost_tried_at < _LOST_RETRY_SECONDS:
             return
         try:
-            ends = self._ends(lost, self._on_lost, _LOST_ASK_MS)
+            ends = self._ends(consumer, lost, self._on_lost, _LOST_ASK_MS)
             moves = {(p.topic, p.partition): (self._next[p], end) for p, end in ends.items() if p in lost}
             moved = self._move_position(moves)
             for partition, offset in moved.items():
@@ -285,7 +319,9 @@ class KafkaSource:
             return
         for partition, offset in self._positions(starts).items():
             key = TopicPartition(*partition)
-            if not self._placed_at[key] <= offset <= self._next[key]:
+            # Where all that was fetched has been stored, whatever else SQL says comes from elsewhere.
+            on_its_way = self._stored[key] < self._next[key]
+            if not (on_its_way and self._placed_at[key] <= offset <= self._next[key]):
                 _log.warning("position.moved_elsewhere", topic=key.topic, partition=key.partition, offset=offset)
                 self.reposition(partition)
 
@@ -304,14 +340,15 @@ class KafkaSource:
             self._epochs[key] += 1
             self._waiting.add(key)
             self._lost.discard(key)
-            self._forget_signs({key})
-        self._pause(key)
+        self._signs.forget({key})
+        if self._consumer is not None:
+            self._pause(self._consumer, key)
 
-    def _pause(self, partition: TopicPartition) -> None:
+    def _pause(self, consumer: Consumer, partition: TopicPartition) -> None:
         try:
-            self._consumer.pause(partition)
-        except (AssertionError, kafka_errors.IllegalStateError, KeyError):
-            return  # revoked meanwhile
+            consumer.pause(partition)
+        except _TAKEN_AWAY:
+            return
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
         """See :meth:`Source.commit`."""
@@ -321,20 +358,31 @@ class KafkaSource:
                 for partition, offset in offsets.items()
                 if TopicPartition(*partition) in self._owned
             }
-        if owned:
+        for partition, stored in owned.items():
+            self._stored[partition] = max(stored.offset, self._stored.get(partition, 0))
+        if owned and self._consumer is not None:
             self._consumer.commit_async(owned, callback=_log_commit)
 
     def lag(self) -> Mapping[Partition, int | None]:
         """See :meth:`Source.lag`."""
         with self._lock:
             owned, ready = set(self._owned), self._ready()
-        lags: dict[Partition, int | None] = {}
-        for partition in owned:
-            end, position = self._end_and_position(partition) if partition in ready else (None, None)
-            left = None if end is None or position is None else end - position
-            # Beyond the end nothing is known either: the position may be lost, see _check_ends.
-            lags[partition.topic, partition.partition] = left if left is not None and left >= 0 else None
-        return lags
+        return {(p.topic, p.partition): self._left(p) if p in ready else None for p in owned}
+
+    def _left(self, partition: TopicPartition) -> int | None:
+        consumer = self._consumer
+        if consumer is None:
+            return None
+        position = self._position(consumer, partition)
+        stable, end = self._end(consumer.stable_end, partition), self._end(consumer.highwater, partition)
+        if position is None or stable is None or end is None or position > end:
+            return None  # beyond the end nothing is known either: the position may be lost, see _look_at_ends
+        return max(0, stable - position)
+
+    @property
+    def away(self) -> str | None:
+        """See :attr:`Source.away`."""
+        return self._reach.away
 
     def caught_up(self) -> bool:
         """See :meth:`Source.caught_up`."""
@@ -343,6 +391,9 @@ class KafkaSource:
 
     def close(self) -> None:
         """See :meth:`Source.close`."""
+        if self._consumer is None:
+            self._connecting.close()
+            return
         forget_first_join(self._consumer)
         try:
             self._consumer.close(autocommit=False, timeout_ms=5_000)
@@ -351,26 +402,15 @@ class KafkaSource:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the client publishes no types
-    def __init__(self, source: KafkaSource) -> None:
+    def __init__(self, source: KafkaSource, consumer: Consumer) -> None:
         self._source = source
+        self._consumer = consumer
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._source._assigned(set(assigned))
+        self._source._assigned(self._consumer, set(assigned))
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         self._source._revoked(set(revoked))
-
-
-def _partitions_of(error: Exception) -> set[TopicPartition]:
-    if isinstance(error, kafka_errors.LogTruncationError):
-        named = error.divergent_offsets  # its arguments are a text
-    else:
-        named = error.args[0] if error.args else None
-    return {key for key in named if isinstance(key, TopicPartition)} if isinstance(named, Mapping) else set()
-
-
-def _names(partitions: set[TopicPartition]) -> list[str]:
-    return sorted(f"{p.topic}/{p.partition}" for p in partitions)
 
 
 def _log_commit(offsets: object, response: object) -> None:

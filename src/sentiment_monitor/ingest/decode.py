@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jmespath
 from jmespath.functions import Functions
 
-from sentiment_monitor.domain.news import Action, DeadLetter, Record, Story
+from sentiment_monitor.domain.news import Action, DeadLetter, Record, Story, UnreadableBatch
 from sentiment_monitor.errors import RecordError, SettingsError
 from sentiment_monitor.ingest import fields
 from sentiment_monitor.ingest.dates import DateOrder, Notations
@@ -66,13 +66,15 @@ class Decoder:
     def decode(self, record: Record) -> Sequence[Story | DeadLetter]:
         """The stories a record carries, and a dead letter for each of several that cannot be read; none of a tombstone.
 
-        Raises RecordError with one of the codes ``empty``, ``too_large``, ``bad_frame``, ``unknown_schema``,
-        ``not_utf8``, ``not_json``, ``not_object``, ``no_stories``, ``too_many_stories``, ``bad_key``,
-        ``mapping_failed``, ``no_headline``, ``bad_field``, ``bad_action``, ``bad_revision``, ``bad_time``; RegistryAway
-        while the schema registry does not answer, RegistryRefused.
+        Raises RecordError with one of the codes ``unreadable_batch``, ``empty``, ``too_large``, ``bad_frame``,
+        ``unknown_schema``, ``not_utf8``, ``not_json``, ``not_object``, ``no_stories``, ``too_many_stories``,
+        ``bad_key``, ``mapping_failed``, ``no_headline``, ``bad_field``, ``bad_action``, ``bad_revision``,
+        ``bad_time``; RegistryAway while the schema registry does not answer, RegistryRefused.
         """
         if record.value is None:
             return self._tombstone(record)
+        if isinstance(record.value, UnreadableBatch):
+            raise RecordError("unreadable_batch", record.value.reason)
         message = self._framing.open(record.value)
         if self._stories is not None:
             return self._within(message, record)

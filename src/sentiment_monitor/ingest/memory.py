@@ -84,6 +84,11 @@ class MemorySource:
         """See :meth:`Source.lag`."""
         return {p: None if p in self._waiting else len(self._logs[p]) - self._next[p] for p in self._owned}
 
+    @property
+    def away(self) -> str | None:
+        """See :attr:`Source.away`: never."""
+        return None
+
     def caught_up(self) -> bool:
         """See :meth:`Source.caught_up`."""
         return bool(self._owned) and not self._waiting and not any(self.lag().values())

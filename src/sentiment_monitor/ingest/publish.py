@@ -16,7 +16,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from sentiment_monitor.domain.news import DeadLetter, Position, Record, Story
 from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError
-from sentiment_monitor.ingest.client import REFUSED, connection_error, refusal, strict_client
+from sentiment_monitor.ingest.client import REFUSED, client_arguments, connection_error, refusal
 from sentiment_monitor.ingest.fields import FIELDS
 
 _RECORD_REFUSED = (
@@ -95,7 +95,7 @@ def look_up(client_options: Mapping[str, Any], topic: str, *, wait_s: float = 0)
     ``wait_s`` is for one that was just made: of several brokers some hear of it later.
     """
     try:
-        admin = KafkaAdminClient(**client_options, kafka_client=strict_client)
+        admin = KafkaAdminClient(**client_arguments(client_options))
     except kafka_errors.KafkaError as error:
         raise connection_error(error, client_options) from error
     try:
@@ -129,7 +129,7 @@ def _keeps_ms(admin: KafkaAdminClient, topic: str) -> int | None:
 def ensure_topic(client_options: Mapping[str, Any], topic: str, partitions: int) -> int:
     """Makes the topic with so many partitions unless it exists; returns how many it has."""
     try:
-        admin = KafkaAdminClient(**client_options, kafka_client=strict_client)
+        admin = KafkaAdminClient(**client_arguments(client_options))
     except kafka_errors.KafkaError as error:
         raise connection_error(error, client_options) from error
     try:
@@ -245,7 +245,7 @@ def _sent_again(producer: KafkaProducer, records: Sequence[Record]) -> list[Exce
 
 def _producer(client_options: Mapping[str, Any], **more: Any) -> KafkaProducer:
     try:
-        return KafkaProducer(**client_options, kafka_client=strict_client, acks="all", metrics_enabled=False, **more)
+        return KafkaProducer(**client_arguments(client_options), acks="all", metrics_enabled=False, **more)
     except kafka_errors.KafkaError as error:
         raise connection_error(error, client_options) from error
 

@@ -27,13 +27,13 @@ class Fetched:
 
     partition: Partition
     epoch: int
-    records: Sequence[Record]
+    records: Sequence[Record]  # none: what lay there is not for us
     start_offset: int  # where we stood before; the first record may lie beyond it (compaction, transactions)
     next_offset: int  # the offset after the last record
 
 
 class Source(Protocol):
-    """A consumer-group member. Only :meth:`epoch` may be called from another thread than the poller."""
+    """A consumer-group member. Only :meth:`epoch` and :attr:`away` may be asked from another thread than the poller."""
 
     def poll(self, timeout_ms: int, *, hold: bool) -> list[Fetched]:
         """Waits up to ``timeout_ms`` for records and keeps the membership alive.
@@ -57,6 +57,11 @@ class Source(Protocol):
 
     def lag(self) -> Mapping[Partition, int | None]:
         """Records between our position and the end, for each partition that is ours; None while that is not known."""
+        ...
+
+    @property
+    def away(self) -> str | None:
+        """Why no broker can be reached; None while one can, or nothing is known yet."""
         ...
 
     def caught_up(self) -> bool:

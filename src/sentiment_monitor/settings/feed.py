@@ -6,15 +6,33 @@ import difflib
 import json
 import re
 import zoneinfo
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import re2
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from sentiment_monitor.domain.logins import AwsIam, ClientCredentials, TokenLogin
+from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.settings.secrets import as_it_is_now
 from sentiment_monitor.settings.section import Section
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+def _expression(text: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(text, options)
+
+
+def _secret(name: str, loaded: SecretStr | None) -> str | Callable[[], str]:
+    secret = as_it_is_now(f"kafka.{name}", loaded)
+    if secret is None:  # no fault of the settings file, which may be looked at where the secrets are not
+        raise SettingsError(f"kafka.{name} is not set: MONITOR_KAFKA__{name.upper()}, or its secret file")
+    return secret
 
 
 class KafkaSettings(Section):
@@ -25,6 +43,14 @@ class KafkaSettings(Section):
     )
     topics: Annotated[list[str], NoDecode] = Field(
         ["news"], min_length=1, description="Topics to consume; a list or a comma-separated text."
+    )
+    topic_pattern: str | None = Field(
+        None,
+        description="Instead of topics: a regular expression; topics whose whole names fit are consumed, also later.",
+    )
+    isolation: Literal["read_committed", "read_uncommitted"] = Field(
+        "read_committed",
+        description="Whether records of open and aborted transactions are left alone or read.",
     )
     group: str = Field("sentiment-monitor", min_length=1, description="Consumer group; replicas share its partitions.")
     start: Literal["earliest", "latest"] = Field(
@@ -41,11 +67,21 @@ class KafkaSettings(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Transport and authentication."
     )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"] | None = Field(
-        None, description="SASL mechanism."
-    )
+    sasl_mechanism: (
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "AWS_MSK_IAM", "GSSAPI"] | None
+    ) = Field(None, description="SASL mechanism. AWS_MSK_IAM needs the extra msk, GSSAPI the package gssapi.")
     sasl_username: str | None = Field(None, description="SASL user.")
     sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    oauth_token_url: str | None = Field(
+        None, description="For OAUTHBEARER: where an OpenID provider gives tokens, https://…; no redirect is followed."
+    )
+    oauth_client_id: str | None = Field(None, description="For OAUTHBEARER: as whom we ask (client credentials).")
+    oauth_client_secret: SecretStr | None = Field(None, description="For OAUTHBEARER: the secret of this client.")
+    oauth_scope: str | None = Field(None, description="For OAUTHBEARER: scopes to ask for, separated by blanks.")
+    oauth_audience: str | None = Field(None, description="For OAUTHBEARER: for whom the token is, where that is asked.")
+    aws_region: str | None = Field(None, description="For AWS_MSK_IAM: the cluster's region, such as eu-central-1.")
+    aws_role_arn: str | None = Field(None, description="For AWS_MSK_IAM: a role to take on first.")
+    aws_profile: str | None = Field(None, description="For AWS_MSK_IAM: a profile of AWS' own settings.")
     ssl_cafile: Path | None = Field(None, description="Certificate authority that signed the brokers' certificates.")
     ssl_certfile: Path | None = Field(None, description="Client certificate, for mutual TLS.")
     ssl_keyfile: Path | None = Field(None, description="Client key, for mutual TLS.")
@@ -87,6 +123,30 @@ class KafkaSettings(Section):
             )
         return self
 
+    @field_validator("topic_pattern")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value:
+            try:
+                _expression(value)
+            except re2.error as error:
+                said = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+                raise ValueError(f"{value!r} is no regular expression that takes bounded time (RE2): {said}") from None
+        return value or None  # a command line that names topics says so with an empty pattern
+
+    @field_validator("oauth_token_url")
+    @classmethod
+    def _secret_travels_hidden(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith("https://"):
+            raise ValueError("must begin with https://: the client's secret is sent there")
+        return value
+
+    @model_validator(mode="after")
+    def _topics_by_name_or_by_pattern(self) -> KafkaSettings:
+        if self.topic_pattern is not None and self.topics != ["news"]:  # the default may stand beside it
+            raise ValueError("either topics or topic_pattern, not both")
+        return self
+
     @model_validator(mode="after")
     def _sasl_is_asked_for_twice_or_not_at_all(self) -> KafkaSettings:
         asked, mechanism = self.security_protocol.startswith("SASL"), self.sasl_mechanism
@@ -94,26 +154,70 @@ class KafkaSettings(Section):
             missing = "sasl_mechanism" if asked else "security_protocol SASL_SSL"
             given = f"security_protocol {self.security_protocol}" if asked else f"sasl_mechanism {mechanism}"
             raise ValueError(f"{given} needs {missing}")
+        needed = {
+            "OAUTHBEARER": ("oauth_token_url", "oauth_client_id"),
+            "AWS_MSK_IAM": ("aws_region",),
+            "PLAIN": ("sasl_username",),
+            "SCRAM-SHA-256": ("sasl_username",),
+            "SCRAM-SHA-512": ("sasl_username",),
+        }.get(mechanism or "", ())
+        if lacking := [name for name in needed if getattr(self, name) is None]:
+            raise ValueError(f"sasl_mechanism {mechanism} needs {', '.join(lacking)}")
+        if mechanism == "AWS_MSK_IAM" and self.security_protocol != "SASL_SSL":
+            raise ValueError("sasl_mechanism AWS_MSK_IAM needs security_protocol SASL_SSL")
         return self
 
+    @property
+    def chooses(self) -> Callable[[str], bool] | None:
+        """Whether a topic of this name is read, where a pattern says so; None where they are named."""
+        if self.topic_pattern is None:
+            return None
+        fits = _expression(self.topic_pattern).fullmatch
+        return lambda name: fits(name) is not None
+
+    def reads(self, topic: str) -> bool:
+        """Whether a topic of this name is read."""
+        chooses = self.chooses
+        return topic in self.topics if chooses is None else chooses(topic)
+
     def client_options(self) -> dict[str, Any]:
-        """Connection options under kafka-python's names, without group or consumer options."""
+        """Connection options under kafka-python's names, without group or consumer options. Raises SettingsError.
+
+        ``token_login`` is ours: how to get a token. A password whose file may change is a function that reads it.
+        """
         options: dict[str, Any] = {
             "bootstrap_servers": list(self.bootstrap_servers),
             "security_protocol": self.security_protocol,
         }
-        if self.sasl_mechanism:
+        if token_login := self._token_login():
+            options |= {"sasl_mechanism": "OAUTHBEARER", "token_login": token_login}
+        elif self.sasl_mechanism:
             options["sasl_mechanism"] = self.sasl_mechanism
-            options["sasl_plain_username"] = self.sasl_username
-            options["sasl_plain_password"] = self.sasl_password.get_secret_value() if self.sasl_password else None
+            if self.sasl_mechanism != "GSSAPI":
+                options["sasl_plain_username"] = self.sasl_username
+                options["sasl_plain_password"] = _secret("sasl_password", self.sasl_password)
         if "SSL" in self.security_protocol:
             options["ssl_check_hostname"] = self.ssl_check_hostname
             for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
                 if path := getattr(self, name):
                     options[name] = str(path)
             if self.ssl_password:
-                options["ssl_password"] = self.ssl_password.get_secret_value()
+                options["ssl_password"] = as_it_is_now("kafka.ssl_password", self.ssl_password)
         return options
+
+    def _token_login(self) -> TokenLogin | None:
+        if self.sasl_mechanism == "AWS_MSK_IAM":
+            return AwsIam(self.aws_region or "", self.aws_role_arn, self.aws_profile)
+        if self.sasl_mechanism != "OAUTHBEARER":
+            return None
+        secret = _secret("oauth_client_secret", self.oauth_client_secret)
+        return ClientCredentials(
+            self.oauth_token_url or "",
+            self.oauth_client_id or "",
+            secret if callable(secret) else lambda: secret,
+            self.oauth_scope,
+            self.oauth_audience,
+        )
 
 
 class NewsSettings(Section):

@@ -25,6 +25,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.settings import secrets
 from sentiment_monitor.settings.alerting import DetectSettings, LogNotifierSettings, ReceiverSettings, RuleEntry
 from sentiment_monitor.settings.feed import KafkaSettings, NewsSettings
 from sentiment_monitor.settings.nearest import meant, meant_at
@@ -38,8 +39,6 @@ from sentiment_monitor.settings.service import (
 )
 
 DEFAULT_FILE = Path("monitor.toml")
-SECRETS_DIR = Path("/run/secrets")
-_PREFIX = "MONITOR_"
 _NO_SETTINGS = {"MONITOR_CONFIG", "MONITOR_VENV"}  # read here and by the launcher
 # What Kubernetes sets in every container for a service whose name begins with "monitor".
 _SERVICE_LINK = re.compile(
@@ -51,7 +50,7 @@ class Settings(BaseSettings):
     """Everything that can be set. ``load`` is how to get one."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=secrets.PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -116,8 +115,8 @@ def load(path: Path | None = None, *, isolated: bool = False, **overrides: Any) 
             if isolated:
                 return (init_settings,)
             sources: list[PydanticBaseSettingsSource] = [init_settings, env_settings]
-            if SECRETS_DIR.is_dir():
-                sources.append(NestedSecretsSettingsSource(file_secret_settings, SECRETS_DIR))
+            if secrets.SECRETS_DIR.is_dir():
+                sources.append(NestedSecretsSettingsSource(file_secret_settings, secrets.SECRETS_DIR))
             if file:
                 sources.append(TomlConfigSettingsSource(settings_cls, file))
             return tuple(sources)
@@ -165,8 +164,8 @@ def _misspelt(environment: Iterable[str]) -> Iterator[str]:
     ]
     for name in sorted(environment):
         variable = name.upper()
-        setting = variable.removeprefix(_PREFIX)
+        setting = variable.removeprefix(secrets.PREFIX)
         if variable == setting or variable in _NO_SETTINGS or setting.partition("__")[0] in known:
             continue
         if not _SERVICE_LINK.fullmatch(variable):
-            yield f"  {name}: no such setting{meant(setting, [*known, *inner], prefix=_PREFIX)}"
+            yield f"  {name}: no such setting{meant(setting, [*known, *inner], prefix=secrets.PREFIX)}"

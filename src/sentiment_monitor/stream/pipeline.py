@@ -100,6 +100,7 @@ class Pipeline:
         for stage, queue in (("prepare", self._waiting), ("score", self._prepared), ("write", self._scored)):
             self.metrics.stage_waiting_records.labels(stage).set_function(queue.__len__)
         self.metrics.oldest_waiting.set_function(self._oldest_waiting)
+        self.metrics.broker_up.set_function(lambda: source.away is None)
         self._fetched_at: deque[float] = deque()  # monotonic seconds, of each parcel that is not done with, in order
         self._stored_at = time.monotonic()
         self._now_ms = now_ms
@@ -163,6 +164,11 @@ class Pipeline:
     def queues(self) -> Mapping[str, int]:
         """Records waiting before each stage."""
         return {"prepare": len(self._waiting), "score": len(self._prepared), "write": len(self._scored)}
+
+    @property
+    def broker_away(self) -> str | None:
+        """Why no broker can be reached; None while one can."""
+        return self._source.away
 
     @property
     def trouble(self) -> str | None:

@@ -13,7 +13,8 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
     """Routes structlog and the standard library's loggers to ``stream`` (standard error by default).
 
     ``form`` is ``json``, ``console`` or ``auto`` (console on a terminal). Libraries are heard from
-    WARNING up, whatever ``level`` says, because their chatter is not ours to promise.
+    WARNING up, whatever ``level`` says, because their chatter is not ours to promise; kafka-python only at ``debug``:
+    what it says in fifty lines of one outage is said in one (``broker.away``).
     """
     out = stream or sys.stderr
     console = form == "console" or (form == "auto" and out.isatty())
@@ -43,3 +44,4 @@ def configure(level: str = "info", form: str = "auto", stream: TextIO | None = N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    logging.getLogger("kafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)

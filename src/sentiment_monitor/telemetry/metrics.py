@@ -83,6 +83,7 @@ class HotLoop(_Part):
         self.partitions = Partitions(_PREFIX)
         self.registry.register(self.partitions)
         self.newest_story = self._latest("newest_story_timestamp_seconds", "Event time stored.")
+        self.broker_up = self._gauge("broker_up", "0 while no Kafka broker can be reached.")
         self.last_write = self._latest("last_write_timestamp_seconds", "When a batch was last stored.")
         self.oldest_waiting = self._gauge(
             "oldest_waiting_seconds", "Time since the fetch of the oldest record whose outcome is not stored."

@@ -7,11 +7,13 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from sentiment_monitor.errors import BrokerAway, FatalError
+from sentiment_monitor.errors import FatalError
 from sentiment_monitor.ingest.consumer import KafkaSource
 from sentiment_monitor.ingest.publish import Publisher, ensure_topic
 
@@ -21,9 +23,13 @@ KNOWN = {0: (0, 9), 1: (4, 11), 3: (0, 9), HANDSHAKE: (0, 1), API_VERSIONS: (0, 
 
 
 class Guard:
-    """Lets nobody in. ``mechanism`` is the one that it offers; without one it hangs up at once."""
+    """Lets nobody in. ``mechanism`` is the one that it offers; without one it hangs up at once.
 
-    def __init__(self, mechanism: str) -> None:
+    When ``hasty``, it hangs up together with its refusal.
+    """
+
+    def __init__(self, mechanism: str, *, hasty: bool = False) -> None:
+        self._hasty = hasty
         self._mechanism = mechanism.encode()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
@@ -46,6 +52,8 @@ class Guard:
                 api, version, number = struct.unpack(">hhi", requests.read(struct.unpack(">i", size)[0])[:8])
                 answer = struct.pack(">i", number) + self._answer(api, version)
                 visitor.sendall(struct.pack(">i", len(answer)) + answer)
+                if api == AUTHENTICATE and self._hasty:
+                    return
 
     def _answer(self, api: int, version: int) -> bytes:
         if api == API_VERSIONS:
@@ -58,9 +66,10 @@ class Guard:
         return struct.pack(">hh", AUTHENTICATION_FAILED, len(reason)) + reason + struct.pack(">i", 0)
 
 
-@pytest.fixture(params=["PLAIN", "SCRAM-SHA-512"])
+@pytest.fixture(params=[("PLAIN", False), ("SCRAM-SHA-512", False), ("PLAIN", True)])
 def guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
-    one = Guard(request.param)
+    mechanism, hasty = request.param
+    one = Guard(mechanism, hasty=hasty)
     yield one
     one.close()
 
@@ -75,14 +84,17 @@ def _options(address: str) -> dict[str, Any]:
     }
 
 
-def _source(address: str, **options: Any) -> KafkaSource:
-    return KafkaSource({**_options(address), **options}, topics=["news"], group="g", positions=lambda starts: {})
+@contextmanager
+def _source(address: str, **options: Any) -> Iterator[KafkaSource]:
+    source = KafkaSource({**_options(address), **options}, topics=["news"], group="g", positions=lambda starts: {})
+    yield source
+    source.close()
 
 
 def test_a_refused_password_ends_at_once_and_says_what_to_check(guard: Guard) -> None:
     started = time.monotonic()
-    with pytest.raises(FatalError, match="authentication failed") as raised:
-        _source(guard.address)
+    with _source(guard.address) as source, pytest.raises(FatalError, match="authentication failed") as raised:
+        source.poll(10_000, hold=False)
     assert time.monotonic() - started < 10
     assert raised.value.exit_code == 1
     for word in ("kafka.sasl_mechanism", "kafka.sasl_username", "MONITOR_KAFKA__SASL_PASSWORD"):
@@ -102,13 +114,34 @@ def test_publishing_with_a_refused_password_ends_at_once_too(
     assert time.monotonic() - started < 10
 
 
-def test_a_broker_that_hangs_up_is_waited_for() -> None:
+def _away(source: KafkaSource) -> str:
+    deadline = time.monotonic() + 20
+    while source.away is None:
+        assert time.monotonic() < deadline, "the outage was not noticed"
+        assert source.poll(50, hold=False) == []
+    return source.away
+
+
+def test_a_broker_that_hangs_up_is_waited_for_and_said_once() -> None:
     guard = Guard("")
-    started = time.monotonic()
-    with pytest.raises(BrokerAway, match="no Kafka broker answers"):
-        _source(guard.address, bootstrap_timeout_ms=1_500)
-    assert time.monotonic() - started > 1.4
+    with capture_logs() as logs, _source(guard.address, bootstrap_timeout_ms=300) as source:
+        assert guard.address in _away(source)
+        began = time.monotonic()
+        while time.monotonic() - began < 1.5:
+            assert source.poll(100, hold=False) == []
+        assert not source.lag()
+        assert not source.caught_up()
+    (line,) = logs
+    assert (line["event"], line["address"], line["log_level"]) == ("broker.away", guard.address, "warning")
+    assert "a port without TLS" in line["error"]
     guard.close()
+
+
+def test_a_host_name_that_nobody_knows_is_waited_for_too() -> None:
+    options = {"bootstrap_timeout_ms": 300, "security_protocol": "PLAINTEXT"}
+    with capture_logs() as logs, _source("broker.invalid:9092", **options) as source:
+        assert "DNS" in _away(source)
+    assert [line["event"] for line in logs] == ["broker.away"]
 
 
 # The client's handshake keeps its socket until it is collected: nothing can take it away.
@@ -116,15 +149,11 @@ def test_a_broker_that_hangs_up_is_waited_for() -> None:
 @pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
 def test_a_tls_handshake_that_nobody_answers_is_a_broker_that_is_away(protocol: str) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
-    options = {
-        "bootstrap_servers": [f"127.0.0.1:{silent.getsockname()[1]}"],
-        "security_protocol": protocol,
-        "bootstrap_timeout_ms": 1_000,
-    }
-    if protocol == "SASL_SSL":
-        options |= {"sasl_mechanism": "PLAIN", "sasl_plain_username": "u", "sasl_plain_password": "p"}
-    began = time.monotonic()
-    with pytest.raises(BrokerAway, match="a port without TLS"):
-        KafkaSource(options, topics=["news"], group="g", positions=lambda starts: {})
-    assert time.monotonic() - began < 10
+    options: dict[str, Any] = {"security_protocol": protocol, "bootstrap_timeout_ms": 1_000}
+    if protocol == "SSL":
+        options |= {"sasl_mechanism": None, "sasl_plain_username": None, "sasl_plain_password": None}
+    address = f"127.0.0.1:{silent.getsockname()[1]}"
+    with capture_logs() as logs, _source(address, **options) as source:
+        _away(source)
+    assert "a port without TLS" in logs[0]["error"]
     silent.close()

@@ -12,7 +12,7 @@ from kafka import errors as kafka_errors
 
 from sentiment_monitor.domain.news import Partition
 from sentiment_monitor.errors import PositionLost
-from sentiment_monitor.ingest import consumer
+from sentiment_monitor.ingest import connecting, consumer, lost
 from sentiment_monitor.ingest.consumer import KafkaSource
 
 P0, P1 = TopicPartition("news", 0), TopicPartition("news", 1)
@@ -29,6 +29,7 @@ class Client:
         self.truncation: Exception | None = None  # what the client says when it is asked for a position
         self.silent: set[TopicPartition] = set()  # whose leader answers nothing
         self._coordinator = SimpleNamespace(rejoining=False)
+        self._cluster = SimpleNamespace(unauthorized_topics=set(), partitions_for_topic=lambda topic: {0, 1})
 
     def subscribe(self, topics: list[str], listener: Any) -> None:
         self.listener = listener
@@ -65,6 +66,8 @@ class Client:
 
     def highwater(self, partition: TopicPartition) -> int:
         return self.ends[partition]
+
+    stable_end = highwater
 
     def position(self, partition: TopicPartition, timeout_ms: int) -> int:
         trouble, self.truncation = self.truncation, None
@@ -104,6 +107,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(consumer, "time", clock)
+    monkeypatch.setattr(lost, "time", clock)
     return clock
 
 
@@ -113,8 +117,9 @@ def sql() -> Sql:
 
 
 def _source(sql: Sql, monkeypatch: pytest.MonkeyPatch, on_lost: Literal["stop", "latest"]) -> KafkaSource:
-    monkeypatch.setattr(consumer, "KafkaConsumer", Client)
+    monkeypatch.setattr(connecting, "Consumer", Client)
     source = KafkaSource({}, topics=["news"], group="g", positions=sql.ask, on_lost=on_lost, move_position=sql.move)
+    assert source._connect(5) is not None
     assert len(source.poll(0, hold=False)) == 2
     sql.offsets = {tuple(P0): 10, tuple(P1): 10}  # the writer has stored them
     return source
@@ -126,7 +131,7 @@ def source(sql: Sql, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> KafkaSour
 
 
 def client_of(source: KafkaSource) -> Client:
-    client = source._consumer
+    client: object = source._consumer
     assert isinstance(client, Client)
     return client
 

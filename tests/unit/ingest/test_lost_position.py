@@ -12,7 +12,7 @@ from kafka import errors as kafka_errors
 
 from sentiment_monitor.domain.news import Partition
 from sentiment_monitor.errors import DatabaseAway, PositionLost
-from sentiment_monitor.ingest import consumer
+from sentiment_monitor.ingest import connecting, consumer
 from sentiment_monitor.ingest.consumer import KafkaSource
 
 P0 = TopicPartition("news", 0)
@@ -25,8 +25,10 @@ class Client:
     def __init__(self, **options: Any) -> None:
         self.begins, self.ends, self.reached = 0, 10, 0
         self.away = 0  # so many times the broker does not answer
+        self.trouble: Exception | None = None  # at the next poll
         self._paused = False
         self._coordinator = SimpleNamespace(rejoining=False)
+        self._cluster = SimpleNamespace(unauthorized_topics=set(), partitions_for_topic=lambda topic: {0, 1})
 
     def subscribe(self, topics: list[str], listener: Any) -> None:
         listener.on_partitions_assigned({P0})
@@ -41,6 +43,9 @@ class Client:
         self.reached = offset
 
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        if self.trouble:
+            trouble, self.trouble = self.trouble, None
+            raise trouble
         if self._paused or self.reached == self.ends:
             return {}
         if not self.begins <= self.reached < self.ends:
@@ -56,6 +61,11 @@ class Client:
 
     def highwater(self, partition: TopicPartition) -> int:
         return self.ends
+
+    stable_end = highwater
+
+    def commit_async(self, offsets: Mapping[TopicPartition, Any], callback: Any) -> None:
+        pass
 
     def position(self, partition: TopicPartition, timeout_ms: int) -> int:
         return self.reached
@@ -91,13 +101,15 @@ def sql() -> Sql:
 
 @pytest.fixture
 def source(sql: Sql, monkeypatch: pytest.MonkeyPatch) -> KafkaSource:
-    monkeypatch.setattr(consumer, "KafkaConsumer", Client)
+    monkeypatch.setattr(connecting, "Consumer", Client)
     monkeypatch.setattr(consumer, "_LOST_RETRY_SECONDS", 0.0)
-    return KafkaSource({}, topics=["news"], group="g", positions=sql.ask, on_lost="earliest", move_position=sql.move)
+    source = KafkaSource({}, topics=["news"], group="g", positions=sql.ask, on_lost="earliest", move_position=sql.move)
+    assert source._connect(5) is not None
+    return source
 
 
 def client_of(source: KafkaSource) -> Client:
-    client = source._consumer
+    client: object = source._consumer
     assert isinstance(client, Client)
     return client
 
@@ -166,9 +178,40 @@ def test_placing_the_partition_anew_forgets_that_it_was_lost(source: KafkaSource
 def test_without_a_wish_of_the_operator_a_lost_position_stops_the_process(
     sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumer, "KafkaConsumer", Client)
+    monkeypatch.setattr(connecting, "Consumer", Client)
     source = KafkaSource({}, topics=["news"], group="g", positions=sql.ask)
+    assert source._connect(5) is not None
     source.poll(0, hold=False)
     retention_passes(source)
     with pytest.raises(PositionLost, match="on_lost_position"):
         source.poll(0, hold=False)
+
+
+def test_a_position_that_somebody_set_back_in_sql_is_followed_though_it_was_fetched_once(
+    source: KafkaSource, sql: Sql
+) -> None:
+    """All that was fetched is stored, so what SQL says now cannot be on its way: the partition waited for ever."""
+    (fetched,) = source.poll(0, hold=False)
+    sql.offset = fetched.next_offset
+    source.commit({WHERE: fetched.next_offset})
+    sql.offset = 5  # by hand
+    client_of(source).begins = client_of(source).reached = 5
+    client_of(source).trouble = kafka_errors.OffsetOutOfRangeError({P0: 10})
+    for _ in range(6):
+        if following := source.poll(0, hold=False):
+            break
+    assert (following[0].start_offset, following[0].next_offset) == (5, 10)
+
+
+@pytest.mark.parametrize("taken", [ValueError("Unassigned partition"), KeyError(P0), kafka_errors.IllegalStateError()])
+def test_a_partition_taken_away_while_it_is_placed_ends_nothing(
+    source: KafkaSource, taken: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seek(partition: TopicPartition, offset: int = 0) -> None:
+        raise taken
+
+    monkeypatch.setattr(client_of(source), "seek", seek)
+    source.poll(0, hold=False)
+    monkeypatch.setattr(client_of(source), "pause", seek)
+    source.reposition(WHERE)
+    source.poll(0, hold=True)

@@ -13,7 +13,7 @@ from sentiment_monitor.app.policy import watched
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import SettingsError
-from sentiment_monitor.settings import load as loading
+from sentiment_monitor.settings import secrets
 from sentiment_monitor.settings.feed import KafkaSettings
 from sentiment_monitor.settings.load import Settings, load
 from sentiment_monitor.settings.service import WebSettings
@@ -27,7 +27,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("MONITOR_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "SECRETS_DIR", tmp_path / "secrets")
+    monkeypatch.setattr(secrets, "SECRETS_DIR", tmp_path / "secrets")
 
 
 def _toml(folder: Path, text: str, name: str = "some.toml") -> Path:

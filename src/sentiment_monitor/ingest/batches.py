@@ -1,0 +1,170 @@
+"""Batches as a broker holds them: up to where they may be read, and past one that nobody can read.
+
+Reaches behind kafka-python's public names; pyproject.toml bounds its version for that.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import lz4.frame
+import zstandard
+from kafka import TopicPartition
+from kafka import codec as codecs
+from kafka import errors as kafka_errors
+from kafka.consumer.fetcher import Fetcher
+from kafka.protocol.consumer import IsolationLevel
+from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
+
+from sentiment_monitor.domain.news import UnreadableBatch
+
+_FETCHES = 3  # of a batch that cannot be read: the wire or one replica may be at fault
+_MOST_BYTES = 256 << 20  # of a batch once decompressed: a megabyte can be made to hold gigabytes
+_KEPT_BYTES = 1_000_000
+
+
+class Batches(Fetcher):  # type: ignore[misc]  # the client publishes no types
+    """kafka-python's fetcher, which also says where the records end that may be read, and which no batch stops.
+
+    A batch that fails its checksum, cannot be decompressed or holds no records is fetched again, and then becomes
+    one record whose value is an UnreadableBatch. Raises CorruptRecordError when its end cannot be told.
+    """
+
+    def __init__(self, client: Any, subscriptions: Any, **options: Any) -> None:
+        super().__init__(client, subscriptions, **{**options, "check_crcs": False})  # checked in _Readable
+        self._stable_ends: dict[TopicPartition, int] = {}
+        self._log_end = 0  # of the partition whose answer is being read
+        self._failures: Counter[tuple[TopicPartition, int]] = Counter()
+        self.PartitionRecords = partial(_Run, self)  # the fetcher makes one for each answer
+
+    def stable_end(self, partition: TopicPartition) -> int | None:
+        """The offset before which every record may be read, None while it is not known.
+
+        With read_committed that is the last stable offset: an open transaction ends what may be read.
+        """
+        end = self._subscriptions.assignment[partition].highwater  # forgotten when the partition is assigned anew
+        return None if end is None else min(end, self._stable_ends.get(partition, end))
+
+    def _parse_fetched_data(self, completed_fetch: Any) -> Any:
+        answer = completed_fetch.partition_data
+        self._log_end = answer.high_watermark
+        records = super()._parse_fetched_data(completed_fetch)
+        if records is not None and self._isolation_level == IsolationLevel.READ_COMMITTED:
+            partition = completed_fetch.topic_partition
+            if answer.last_stable_offset >= 0:
+                self._stable_ends[partition] = answer.last_stable_offset
+            else:
+                self._stable_ends.pop(partition, None)  # a broker that knows no transactions
+        return records
+
+
+class _Run(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """The records of one answer for one partition."""
+
+    def __init__(self, fetcher: Batches, fetch_offset: int, *arguments: Any, **options: Any) -> None:
+        self._readable = partial(_Readable, fetch_offset, fetcher._log_end, fetcher._failures)
+        super().__init__(fetch_offset, *arguments, **options)
+
+    def _unpack_records(self, partition: TopicPartition, records: Any, *deserializers: Any) -> Any:
+        return super()._unpack_records(partition, self._readable(partition, records), *deserializers)
+
+
+class _Readable:
+    """The batches of an answer, each read whole before it is handed on."""
+
+    def __init__(
+        self,
+        fetch_offset: int,
+        log_end: int,
+        failures: Counter[tuple[TopicPartition, int]],
+        partition: TopicPartition,
+        batches: Any,
+    ) -> None:
+        self._fetch_offset = fetch_offset
+        self._log_end = log_end
+        self._failures = failures
+        self._partition = partition
+        self._batches = batches
+
+    def next_batch(self) -> _Whole | None:
+        batch = self._batches.next_batch()
+        if batch is None:
+            return None
+        try:
+            whole = _Whole(batch, _records(batch))
+        except Exception as error:  # noqa: BLE001  # whatever the libraries say of bytes that are not what they claim
+            return self._unreadable(batch, f"{type(error).__name__}: {error}")
+        if self._failures:
+            self._failures.pop((self._partition, batch.base_offset), None)
+        return whole
+
+    def _unreadable(self, batch: Any, reason: str) -> _Whole | None:
+        key = (self._partition, batch.base_offset)
+        self._failures[key] += 1
+        if self._failures[key] < _FETCHES:
+            return None  # as if the answer ended before it: the next fetch begins here
+        del self._failures[key]
+        first = max(batch.base_offset, self._fetch_offset)
+        last = batch.last_offset if batch.magic == 2 else -1
+        if not first <= last < self._log_end:
+            raise kafka_errors.CorruptRecordError(
+                f"{self._partition.topic}/{self._partition.partition}: the batch at offset {first} cannot be read "
+                f"({reason}), nor does it say where it ends"
+            )
+        value = UnreadableBatch(bytes(batch._buffer[:_KEPT_BYTES]), f"offsets {first} to {last}: {reason}")
+        stamp = batch.max_timestamp if batch.max_timestamp > 0 else 0
+        return _Whole(batch, [DefaultRecord(len(value), first, stamp, 0, None, value, [])])
+
+
+class _Whole:
+    """A batch whose records have been read."""
+
+    __slots__ = ("_batch", "_records")
+
+    def __init__(self, batch: Any, records: list[Any]) -> None:
+        self._batch = batch
+        self._records = iter(records)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._records
+
+    def __next__(self) -> Any:  # the mark of a transaction's end is taken so
+        return next(self._records)
+
+
+def _records(batch: Any) -> list[Any]:
+    if not batch.validate_crc():
+        raise kafka_errors.CorruptRecordError("the checksum does not match")
+    if batch.magic == 2 and batch.compression_type != DefaultRecordBatch.CODEC_NONE:
+        data = bytes(memoryview(batch._buffer)[batch._pos :])
+        batch._buffer = bytearray(_decompressed(batch.compression_type, data))
+        batch._pos = 0
+        batch._decompressed = True
+    return list(batch)
+
+
+def _decompressed(codec: int, data: bytes) -> bytes:
+    """The records of a batch. Raises whatever the codec's library says, ValueError when they are too many."""
+    match codec:
+        case DefaultRecordBatch.CODEC_GZIP:
+            content = gzip.GzipFile(fileobj=io.BytesIO(data)).read(_MOST_BYTES + 1)
+        case DefaultRecordBatch.CODEC_LZ4:
+            content = lz4.frame.LZ4FrameFile(io.BytesIO(data)).read(_MOST_BYTES + 1)
+        case DefaultRecordBatch.CODEC_ZSTD:
+            with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True) as reader:
+                content = reader.read(_MOST_BYTES + 1)
+        case DefaultRecordBatch.CODEC_SNAPPY:  # holds 22 times its own size at most
+            content = codecs.snappy_decode(data)
+        case _:
+            raise ValueError(f"compressed in a way that is not known here (codec {codec})")
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"holds more than {_MOST_BYTES >> 20} MB once decompressed")
+    return bytes(content)
