@@ -138,7 +138,7 @@ class Feed:
 
     def _odd(self, at_ms: int) -> Published:
         message = self._message(at_ms)
-        key = self._tell(message)
+        key = self._tell(message, later=False)  # a copy with other tickers would count for some of them
         odd: dict[str, Any] = self._rng.choice(
             (
                 {"tickers": ["KSTR", "no ticker at all", None, 700]},
@@ -221,7 +221,7 @@ class Feed:
 
     def _hostile(self, at_ms: int) -> Published:
         message = self._message(at_ms)
-        key = self._tell(message)
+        key = self._tell(message, later=False)
         hostile: dict[str, Any] = self._rng.choice(
             (
                 {"published_at": "1" * 40_000 + "x"},
