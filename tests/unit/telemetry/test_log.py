@@ -75,3 +75,16 @@ def test_configuring_twice_writes_each_line_once() -> None:
     log.configure("info", "json", out)
     logging.getLogger("x").error("once")
     assert len(out.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_an_exception_does_not_show_what_the_variables_held(form: str) -> None:
+    out = _Terminal()
+    log.configure("info", form, out)
+    secret = "-".join(("hunter", "2"))
+    try:
+        int(secret[:0])
+    except ValueError:
+        structlog.get_logger().exception("record.prepare_failed")
+    assert "ValueError" in out.getvalue()
+    assert secret not in out.getvalue()
