@@ -105,6 +105,9 @@ class Database:
         try:
             yield
         except DatabaseAway as error:  # of the file
+            if self._file and self._reader:  # who only looks may look at what is there now: the next one does
+                self.engine.dispose()
+                self._file.forget()
             self._note_away(str(error), to_write)
             raise
         except sql_errors.TimeoutError as error:

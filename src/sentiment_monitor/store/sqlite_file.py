@@ -62,6 +62,10 @@ class SqliteFile:
         if present != self._opened:
             raise DatabaseAway(f"{self.path} is no longer the file that was opened: restart to go on with this one")
 
+    def forget(self) -> None:
+        """Whatever lies there when it is next opened is the file from then on."""
+        self._opened = None
+
     def connect(self) -> sqlite3.Connection:
         """A new connection. Raises DatabaseAway like :meth:`check`."""
         self.check()

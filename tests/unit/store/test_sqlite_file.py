@@ -11,6 +11,7 @@ import pytest
 
 from databases import migrated_sqlite
 from sentiment_monitor.errors import DatabaseAway, SettingsError
+from sentiment_monitor.store import reading
 from sentiment_monitor.store.database import Database
 from writing import Desk, scored
 
@@ -62,6 +63,31 @@ def test_another_file_in_its_place_is_not_written(database: Database, file: Path
     with pytest.raises(DatabaseAway, match="no longer the file"), database.write():
         pass
     assert file.read_bytes() == before
+
+
+def test_who_only_looks_goes_on_with_what_is_there(database: Database, file: Path, tmp_path: Path) -> None:
+    other = migrated_sqlite(tmp_path / "other.sqlite")
+    Desk(other).write(scored("1"))
+    other.close()
+    reader = Database(database.url.render_as_string(False), reader=True)
+    try:
+        assert _stories(reader) == 0
+        (tmp_path / "other.sqlite").replace(file)
+        with pytest.raises(DatabaseAway, match="no longer the file"):
+            _stories(reader)
+        assert _stories(reader) == 1
+        file.unlink()
+        for _ in range(2):
+            with pytest.raises(DatabaseAway):
+                _stories(reader)
+        assert not file.exists()
+    finally:
+        reader.close()
+
+
+def _stories(database: Database) -> int:
+    with database.read() as connection:
+        return reading.totals(connection).stories
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
