@@ -67,6 +67,12 @@ _TIME = re.compile(rf"(?:[T_ ]|, ?| AT | - ){_CLOCK}{_REST}", re.ASCII)
 _DENSE_TIME = re.compile(rf"[T ]{_DENSE_CLOCK}{_REST}", re.ASCII)
 # What date(1), ctime and Java's Date print: the year comes last.
 _CTIME = re.compile(rf"{_MONTH} {_DAY} {_CLOCK}(?: (?P<zone>[^ ]{{1,10}}))? (?P<year>\d{{4}})", re.ASCII)
+# RFC 2822 as nearly all write it: at once, since half of all feeds do.
+_RFC_2822 = re.compile(
+    r"(?:(?:MON|TUE|WED|THU|FRI|SAT|SUN), )?(\d{1,2}) ([A-Z]{3}) (\d{4}) (\d\d):(\d\d):([0-5]\d) "
+    r"(?:GMT|([+-](?:0\d|1[0-4]))([0-5]\d))",
+    re.ASCII,
+)
 # An offset with its name (+0000 UTC, GMT+0000 (…), +01:00[Europe/Paris]), or a name alone; Go adds its monotonic clock.
 _ZONE = re.compile(
     r"(?P<offset>(?:UTC?|GMT)? ?[+-]\d{1,2}(?::?\d{2})?)?(?: ?(?P<name>[A-Za-z_]+(?:/[A-Za-z0-9_+/-]+)?))?"
@@ -103,20 +109,26 @@ def _simplified(text: str) -> str:
 
 def _written_ms(plain: str, notation: Notation, record_ms: int) -> int:
     upper = plain.upper()
+    if (rfc := _RFC_2822.fullmatch(upper)) and rfc[2] in _MONTHS:
+        day, name, year, hour, minute, second, hours, minutes = rfc.groups()
+        moment = datetime(int(year), _MONTHS[name], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+        behind = (int(hours) * 60 + int(hours[0] + minutes)) * 60 if hours else 0
+        return (round(moment.timestamp()) - behind) * 1000
     weekday = _WEEKDAY.match(upper)
     start = weekday.end() if weekday else 0
     letters = upper[start : start + 1].isalpha()
     digits = upper[start : start + 4].isdigit()
     for pattern, day_of in _NAME_FORMS if letters else _YEAR_FORMS if digits else _DAY_FORMS:
         if match := pattern.match(upper, start):
-            day = day_of(match, notation)
+            date_read = day_of(match, notation)
             end = match.end()
             if end == len(upper):
-                return local_ms(datetime(day.year, day.month, day.day), notation.zone, record_ms)  # noqa: DTZ001
+                midnight = datetime(date_read.year, date_read.month, date_read.day)  # noqa: DTZ001
+                return local_ms(midnight, notation.zone, record_ms)
             time = _TIME.fullmatch(upper, end) or (_DENSE_TIME.fullmatch(upper, end) if pattern is _DENSE else None)
             if time is None:
                 raise ValueError(f"{upper[end:]!r:.40} is no time of day")
-            return _clock_ms(day, time, plain, notation, record_ms, by_rfc=pattern is _DAY_NAME)
+            return _clock_ms(date_read, time, plain, notation, record_ms, by_rfc=pattern is _DAY_NAME)
     if match := _CTIME.fullmatch(upper, start):
         return _clock_ms(_by_name(match, notation), match, plain, notation, record_ms)
     raise ValueError("no notation that is read")

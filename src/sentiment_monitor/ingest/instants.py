@@ -60,13 +60,12 @@ def instant_ms(value: object, fallback_ms: int, notation: Notation = PLAIN) -> i
         if not _NUMBER.fullmatch(text):
             return _checked(written_ms(text, notation, fallback_ms), text)
         if text.isdigit():
-            return _number_ms(int(text), text, notation, fallback_ms)
+            return _number_ms(int(text), notation, fallback_ms, text)
         value = float(text)
     if isinstance(value, bool):
         raise RecordError("bad_time", f"{value} is not a time")
     if isinstance(value, int | float):
-        whole = int(value) if isinstance(value, float) and value.is_integer() else value
-        return _number_ms(whole, str(whole) if abs(whole) < _TOO_LARGE else "", notation, fallback_ms)
+        return _number_ms(value, notation, fallback_ms)
     if isinstance(value, list):
         return _list_ms(value, notation, fallback_ms)
     if isinstance(value, dict):
@@ -74,15 +73,16 @@ def instant_ms(value: object, fallback_ms: int, notation: Notation = PLAIN) -> i
     raise RecordError("bad_time", f"{reprlib.repr(value)} is not a time")
 
 
-def _number_ms(value: float, digits: str, notation: Notation, fallback_ms: int) -> int:
+def _number_ms(value: float, notation: Notation, fallback_ms: int, text: str = "") -> int:
     if not -_TOO_LARGE < value < _TOO_LARGE:  # also NaN
         raise RecordError("bad_time", f"{value!r:.60} is out of range")
     for per_ms in _PER_MS:
         milliseconds = round(value * 1000) if per_ms < 1 else math.floor(value // per_ms)
         if _FIRST_NUMBER_MS <= milliseconds < _LAST_NUMBER_MS:
             if per_ms < 1 and milliseconds > fallback_ms + _DAY_MS and fallback_ms > _EARLIEST_MS:
-                _refuse_an_hour(digits)
+                _refuse_an_hour(str(value))
             return milliseconds
+    digits = text or str(int(value) if value == int(value) else value)
     if len(digits) in _DIGITS and digits.isdigit():
         return _digits_ms(digits, notation, fallback_ms)
     raise RecordError("bad_time", f"{value!r:.60} is no time since 1970 in any unit, nor the digits of a date")
