@@ -52,17 +52,21 @@ def map_row(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any
 def check_rows(messages: Iterable[Mapping[str, Any]], read: Reading) -> None:
     """Raises UsageError if ``read`` finds a headline in none of the first rows: the service would refuse them all."""
     first = list(islice(messages, _LOOKED_AT))
+    refusals: list[str] = []
     for message in first:
         try:
-            codes = {reading.code for reading in read(_record(message)) if isinstance(reading, DeadLetter)}
+            refused = {
+                reading.code: reading.detail for reading in read(_record(message)) if isinstance(reading, DeadLetter)
+            }
         except RecordError as error:
-            codes = {error.code}
-        if not codes & _NO_HEADLINE:
+            refused = {error.code: error.detail}
+        if _NO_HEADLINE.isdisjoint(refused):
             return
+        refusals.extend(refused.values())
     if first:
         raise UsageError(
-            f"none of its first {len(first)} rows has a headline; columns are {', '.join(map(str, first[0]))}: "
-            "say which it is with --map headline=COLUMN, or in news.mapping"
+            f"none of its first {len(first)} rows has a headline ({refusals[0]}); columns are "
+            f"{', '.join(map(str, first[0]))}: say which it is with --map headline=COLUMN, or in news.mapping"
         )
 
 
