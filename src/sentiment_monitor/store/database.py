@@ -122,7 +122,8 @@ class Database:
 
     def _raise(self, cause: BaseException, error: Exception, to_write: bool, *, disconnected: bool = False) -> None:
         """Raises our error for a driver's, unless that is about the values."""
-        text = str(cause).strip() or type(cause).__name__
+        said = str(cause).strip() or type(cause).__name__
+        text = f"{self._file.path}: {said}" if self._file else said
         match cause_of(cause, disconnected=disconnected):
             case Fault.ROW:
                 return
@@ -130,7 +131,7 @@ class Database:
                 raise DatabaseRefused(f"the database does not let us: {text}") from error
             case Fault.DAMAGED:
                 raise FatalError(
-                    f"{self.url.database} is damaged, or no SQLite file at all ({text}). Put it aside, then restore a "
+                    f"{self.url.database} is damaged, or no SQLite file at all ({said}). Put it aside, then restore a "
                     "backup or start without it: what Kafka still holds is read again"
                 ) from error
             case Fault.AWAY:

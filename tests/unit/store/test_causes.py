@@ -249,7 +249,7 @@ def test_a_full_disk_is_waited_for_and_said_and_costs_no_story(tmp_path: Path) -
 
     desk = Desk(database)
     batch = [scored(str(n), body="x" * 5_000) for n in range(40)]
-    with pytest.raises(DatabaseAway, match="full"):
+    with pytest.raises(DatabaseAway, match=r"a\.sqlite: database or disk is full"):
         desk.write(*batch)
     assert "full" in str(database.standing.trouble)
     full[0] = False
