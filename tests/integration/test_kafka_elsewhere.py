@@ -238,8 +238,8 @@ def test_a_broker_that_is_away_at_the_start_is_waited_out_in_one_line(tmp_path: 
     url = f"sqlite:///{tmp_path / 'monitor.sqlite'}"
     with service(tmp_path, address, name, name, url) as replicas, Results(url, name) as results:
         monitor = replicas.run()
-        monitor.await_event("broker.away")
-        page = monitor.await_event("web.listening")["url"]
+        monitor.await_event("broker.away", 60)
+        page = monitor.await_event("web.listening", 60)["url"]
         assert _ready(page) == (503, f"broker away: {address}: KafkaConnectionError: 111 ECONNREFUSED\n")
         time.sleep(3)
         assert monitor.alive, repr(monitor)
@@ -261,7 +261,7 @@ def test_a_service_that_waits_for_its_first_broker_stops_when_it_is_asked_to(tmp
     url = f"sqlite:///{tmp_path / 'monitor.sqlite'}"
     with service(tmp_path, f"127.0.0.1:{free_port()}", name, name, url) as replicas:
         monitor = replicas.run()
-        monitor.await_event("broker.away")
+        monitor.await_event("broker.away", 60)
         monitor.signal(signal.SIGTERM)
         assert monitor.wait(10) == 0, repr(monitor)
 

@@ -33,6 +33,7 @@ _log = structlog.get_logger()
 _LOST_RETRY_SECONDS = 1.0
 _LOST_ASK_MS = 1_000  # meanwhile nothing else is polled
 _PLACE_ASK_MS = 10_000
+_TOPIC_SECONDS = 0.02  # between two looks whether a topic is there to join for
 _SKIP_SECONDS = 1.0  # what follows a transaction's end mostly takes its position along
 _ROTATION_SECONDS = 120.0  # a login that has worked: so long a new password may be on its way
 # What the client says of a partition that was taken away meanwhile; the listener has said so or will say so.
@@ -129,6 +130,9 @@ class KafkaSource:
         if refused := self._reach.refused_for(_ROTATION_SECONDS):
             raise refusal(refused)
         self._topics.look(consumer)
+        if not self._topics.join(consumer, _Listener(self, consumer)):
+            time.sleep(min(timeout_ms / 1000, _TOPIC_SECONDS))
+            return []
         self._place_all(consumer)
         if truncated := self._signs.take_truncated():
             self._note_lost(consumer, truncated, "the log was truncated")
@@ -157,11 +161,8 @@ class KafkaSource:
         return fetched + self._look_at_ends(consumer, batches.keys())
 
     def _connect(self, timeout: float) -> Consumer | None:
-        consumer = self._connecting.consumer(timeout)
-        if consumer is not None:
-            self._topics.subscribe(consumer, _Listener(self, consumer))
-            self._consumer = consumer
-        return consumer
+        self._consumer = self._connecting.consumer(timeout)
+        return self._consumer
 
     def _fetched(self, consumer: Consumer, batches: Mapping[TopicPartition, Sequence[Any]]) -> list[Fetched]:
         fetched = []

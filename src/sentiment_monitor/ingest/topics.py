@@ -28,13 +28,24 @@ class Topics:
         self._missing: set[str] = set()  # and said so
         self._none_said = False
         self._looked = time.monotonic()
+        self._joined = False
 
-    def subscribe(self, consumer: Consumer, listener: ConsumerRebalanceListener) -> None:
-        """Joins the group for them."""
+    def join(self, consumer: Consumer, listener: ConsumerRebalanceListener) -> bool:
+        """Joins the group, as soon as one of the topics that are named exists; whether that is done.
+
+        The embedded broker gives nothing to a member that has once joined for nothing.
+        """
+        if self._joined:
+            return True
         if self._fits is not None:
             subscribe_to_fitting(consumer, self._fits, listener)
         else:
+            consumer._cluster.set_topics(self._names)
+            if not any(consumer._cluster.partitions_for_topic(name) for name in self._names):
+                return False
             consumer.subscribe(self._names, listener=listener)
+        self._joined = True
+        return True
 
     def look(self, consumer: Consumer) -> None:
         """Every two seconds: says once of each topic that it does not exist. Raises BrokerRefused."""

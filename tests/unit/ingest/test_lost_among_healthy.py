@@ -29,7 +29,9 @@ class Client:
         self.truncation: Exception | None = None  # what the client says when it is asked for a position
         self.silent: set[TopicPartition] = set()  # whose leader answers nothing
         self._coordinator = SimpleNamespace(rejoining=False)
-        self._cluster = SimpleNamespace(unauthorized_topics=set(), partitions_for_topic=lambda topic: {0, 1})
+        self._cluster = SimpleNamespace(
+            unauthorized_topics=set(), partitions_for_topic=lambda topic: {0, 1}, set_topics=lambda names: None
+        )
 
     def subscribe(self, topics: list[str], listener: Any) -> None:
         self.listener = listener

@@ -28,7 +28,9 @@ class Client:
         self.trouble: Exception | None = None  # at the next poll
         self._paused = False
         self._coordinator = SimpleNamespace(rejoining=False)
-        self._cluster = SimpleNamespace(unauthorized_topics=set(), partitions_for_topic=lambda topic: {0, 1})
+        self._cluster = SimpleNamespace(
+            unauthorized_topics=set(), partitions_for_topic=lambda topic: {0, 1}, set_topics=lambda names: None
+        )
 
     def subscribe(self, topics: list[str], listener: Any) -> None:
         listener.on_partitions_assigned({P0})
@@ -210,6 +212,8 @@ def test_a_partition_taken_away_while_it_is_placed_ends_nothing(
     def seek(partition: TopicPartition, offset: int = 0) -> None:
         raise taken
 
+    source.poll(0, hold=False)
+    source.reposition(WHERE)
     monkeypatch.setattr(client_of(source), "seek", seek)
     source.poll(0, hold=False)
     monkeypatch.setattr(client_of(source), "pause", seek)

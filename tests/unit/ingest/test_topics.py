@@ -24,6 +24,9 @@ class Cluster:
     def partitions_for_topic(self, topic: str) -> set[int] | None:
         return {0} if topic in self.existing else None
 
+    def set_topics(self, names: list[str]) -> None:
+        self.tracked = names
+
     def topics(self) -> set[str]:
         return self.existing
 
@@ -55,6 +58,18 @@ def test_a_missing_topic_is_named_once_with_the_nearest_and_again_when_it_is_the
         ("topic.missing", "zzz", "it is waited for, and read once somebody has made it"),
         ("topic.found", "zzz", None),
     ]
+
+
+def test_the_group_is_joined_once_one_of_the_topics_exists(consumer: Any, cluster: Cluster) -> None:
+    joined: list[list[str]] = []
+    consumer.subscribe = lambda names, listener: joined.append(names)
+    chosen = Topics(["later", "zzz"])
+    listener: Any = None
+    assert [chosen.join(consumer, listener) for _ in range(2)] == [False, False]
+    assert cluster.tracked == ["later", "zzz"], "or its coming would not be noticed"
+    cluster.existing.add("later")
+    assert [chosen.join(consumer, listener) for _ in range(2)] == [True, True]
+    assert joined == [["later", "zzz"]]
 
 
 def test_a_broker_that_cannot_be_asked_is_asked_again(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
