@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from sentiment_monitor.actions.dead_letters import Replay
     from sentiment_monitor.domain.alerts import Alert, AlertHistory
     from sentiment_monitor.store.buckets import TrendPoint
-    from sentiment_monitor.store.dead_letters import StoredDeadLetter
+    from sentiment_monitor.store.dead_letters import KeptRecord, StoredDeadLetter
     from sentiment_monitor.store.dropped_fields import DroppedCount
 
 COLOURS = {"negative": "red", "neutral": "dim", "positive": "green"}
 _BREAKS = re.compile(r"[\t\n\r]+")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_SHOWN_CHARACTERS, _SHOWN_LINES = 4_000, 100  # of a value
 
 
 def plain(text: object) -> str:
@@ -247,7 +249,7 @@ def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) ->
             str(letter.id),
             clock(letter.received_ms // MINUTE_MS),
             f"{letter.topic}/{letter.partition}@{letter.offset}" + ("" if letter.part is None else f"[{letter.part}]"),
-            letter.code + (" (replayed)" if letter.replayed_ms is not None else ""),
+            letter.code + _mark(letter),
             Text(plain(letter.detail[:120])),
             Text(plain(begin)),
         )
@@ -273,20 +275,95 @@ def _day(days: int) -> str:
     return iso(days * DAY_MINUTES)[:10]
 
 
-def print_not_replayed(replays: Sequence[Replay]) -> None:
-    """Those dead letters that were to be sent again and were not, with the reason."""
-    for replay in replays:
-        if replay.outcome != "replayed":
-            print(f"{replay.id}: {replay.outcome.replace('_', ' ')}: {plain(replay.detail)}", flush=True)
+def _mark(letter: StoredDeadLetter) -> str:
+    if letter.replayed_ms is not None:
+        return " (replayed)"
+    return " (waits)" if letter.requested_ms is not None else ""
 
 
-def print_replayed(replays: Sequence[Replay], asked: int, *, as_json: bool) -> None:
-    """How many of the dead letters that were to be sent again were; in JSON what became of each that was tried."""
+def letter_line(letter: KeptRecord) -> str:
+    """A whole record that was put aside, as JSON in one line of ASCII."""
+    return json.dumps(asdict(answers.DeadLetterRecordAnswer.of(letter)))
+
+
+def print_dead_letter(letter: KeptRecord, reading: str, *, as_json: bool) -> None:
+    """One record that was put aside, whole; ``reading`` is what the settings in force make of it."""
+    if as_json:
+        dump(asdict(answers.DeadLetterRecordAnswer.of(letter)) | {"reading": reading})
+        return
+    stored, record = letter.letter, letter.record
+    place = f"{stored.topic}/{stored.partition}@{stored.offset}"
+    facts = {
+        "received": f"{clock(stored.received_ms // MINUTE_MS)} UTC",
+        "position": place if stored.part is None else f"{place}, story {stored.part} of it",
+        "record's time": f"{clock(record.timestamp_ms // MINUTE_MS)} UTC",
+        "code": stored.code,
+        "detail": stored.detail,
+        "state": _state(stored),
+        "now": reading,
+        "key": "none" if record.key is None else record.key.decode("utf-8", "backslashreplace"),
+        "value": "none" if record.value is None else f"{len(record.value):,} bytes",
+    }
+    for name, text in facts.items():
+        print(f"{name:14} {plain(text)}")
+    if record.value:
+        print()
+        for line in _value_lines(record.value):
+            print(plain(line))
+
+
+def _state(letter: StoredDeadLetter) -> str:
+    if letter.replayed_ms is not None:
+        return f"replayed {clock(letter.replayed_ms // MINUTE_MS)} UTC"
+    again = f"put aside; read again {letter.attempts} times, and refused" if letter.attempts else "put aside"
+    return f"{again}; waits to be read again" if letter.requested_ms is not None else again
+
+
+def _value_lines(value: bytes) -> list[str]:
+    """A value as people read it: JSON with a field a line, other text as it is, and what is no text as a dump."""
+    try:
+        text = json.dumps(json.loads(value), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        try:
+            text = codecs.getincrementaldecoder("utf-8")().decode(value[: _SHOWN_CHARACTERS + 1])  # cut anywhere
+        except UnicodeDecodeError:
+            text = "\x00"
+        if _CONTROLS.search(_BREAKS.sub("", text)):
+            text = _hex_dump(value[: _SHOWN_CHARACTERS // 4 + 1])
+    lines = text[:_SHOWN_CHARACTERS].splitlines()
+    more = ["… (monitor dead-letters export writes all of it)"] if len(text) > _SHOWN_CHARACTERS else []
+    return lines[:_SHOWN_LINES] + more
+
+
+def _hex_dump(value: bytes) -> str:
+    return "\n".join(
+        f"{at:08x}  {row.hex(' '):47}  {''.join(chr(byte) if 32 <= byte < 127 else '.' for byte in row)}"
+        for at in range(0, len(value), 16)
+        for row in [value[at : at + 16]]
+    )
+
+
+def print_replays(replays: Sequence[Replay], *, most: int, as_json: bool) -> None:
+    """What became of the dead letters that were to be read again; the first ``most`` that were not, with the reason."""
     if as_json:
         dump([answers.ReplayAnswer.of(replay) for replay in replays])
         return
-    sent = sum(replay.outcome == "replayed" for replay in replays)
-    print(f"{sent:,} of {asked:,} dead letters replayed" if asked else "nothing to replay", flush=True)
+    if not replays:
+        print("nothing to replay")
+        return
+    wanting = [replay for replay in replays if replay.outcome not in ("replayed", "requested")]
+    for replay in wanting[:most]:
+        print(f"{replay.id}: {replay.outcome.replace('_', ' ')}: {plain(replay.detail)}")
+    if len(wanting) > most:
+        print(f"… and {len(wanting) - most:,} more; monitor dead-letters list shows their reasons")
+    stored = sum(replay.outcome == "replayed" for replay in replays)
+    print(f"{stored:,} of {len(replays):,} dead letters replayed")
+    if waiting := sum(replay.outcome == "requested" for replay in replays):
+        print(
+            f"{waiting:,} still wait: no ingest process has taken them up. Is monitor run (with the role ingest) "
+            "running on this database, and does it read their topics? They wait on for the next one that does.",
+            file=sys.stderr,
+        )
 
 
 def print_verification(buckets: int, wrong: Sequence[tuple[str, int]], *, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome
+from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome, ReplayRequest
 from sentiment_monitor.domain.alert_states import Kind, State
 from sentiment_monitor.domain.alerts import Evidence, TopStory
 from sentiment_monitor.errors import DatabaseAway
@@ -30,9 +30,10 @@ MINUTE = 27_974_000  # 2023-03-10 09:20
 TOKEN = "a-token-of-some-length"
 
 
-def _replay(actor: str, ids: Sequence[int]) -> list[Replay]:
-    outcomes = list(ReplayOutcome)
-    return [Replay(number, outcomes[number % len(outcomes)], "why") for number in ids]
+def _request(actor: str, ids: Sequence[int]) -> ReplayRequest:
+    outcomes = (ReplayOutcome.UNKNOWN, ReplayOutcome.ALREADY_REPLAYED)
+    settled = tuple(Replay(number, outcomes[number % 3 - 1], "why") for number in ids if number % 3)
+    return ReplayRequest({number: 0 for number in ids if not number % 3}, settled)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     ]
     alerts.apply(lease, MINUTE, changes, MINUTE * MINUTE_MS)
     app = site(database, Metrics(), names={"KSB": ["Kestrel"]}, now_ms=lambda: MINUTE * MINUTE_MS,
-               changes=ChangeDesk(TOKEN, _replay))  # fmt: skip
+               changes=ChangeDesk(TOKEN, _request))  # fmt: skip
     described = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
     yield described
     database.close()
@@ -81,7 +82,7 @@ def test_also_while_the_database_is_away(document: BaseSchema, monkeypatch: pyte
 
 def _operations(document: BaseSchema, mode: GenerationMode) -> list[APIOperation[Any, Any, Any, Any]]:
     described = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
-    assert len(described) == 10
+    assert len(described) == 11
     # Nothing can be wrong in a question without parameters.
     return [operation for operation in described if mode.is_positive or operation.query or operation.path_parameters]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -10,16 +11,17 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from typer.main import get_command
 
 from databases import migrated_sqlite
+from replaying import House, titled
 from sentiment_monitor import __version__, cli
-from sentiment_monitor.domain.news import Dropped, Record
-from sentiment_monitor.errors import BrokerAway
+from sentiment_monitor.domain.news import Dropped
 from sentiment_monitor.score.lexicon import LexiconClassifier
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
@@ -448,69 +450,84 @@ def test_dead_letters_are_listed(monitor: Monitor, filled: str) -> None:
     assert (found["code"], found["offset"], found["raw_value"]) == ("not_utf8", 3, "\\xff")
 
 
-def test_dead_letters_are_replayed_by_number_by_code_or_all(
-    monitor: Monitor, filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sent: list[Record] = []
-
-    def publish_again(_: object, records: Sequence[Record]) -> list[None]:
-        sent.extend(records)
-        return [None] * len(records)
-
-    monkeypatch.setattr("sentiment_monitor.app.replay.publish_again", publish_again)
-    database = Database(filled)
-    readable = b'{"headline": "Kestrel falls"}'
-    Desk(database).write(dead=[dead(4, code="bad_time", value=readable), dead(5, code="bad_time", value=readable)])
+@pytest.fixture
+def put_aside(tmp_path: Path) -> Iterator[House]:
+    """A feed of which the mapping was wrong, and an ingest process with the right one that does not run yet."""
+    database = migrated_sqlite(tmp_path / "aside.sqlite")
+    house = House(database)
+    house.read(titled("a", "Kestrel falls"), titled("b", "Norwick falls"), titled("c", "Halden falls"), b"\xff\x00")
+    house.mend()
+    yield house
     database.close()
 
+
+def test_dead_letters_are_replayed_by_number_by_code_or_all(monitor: Monitor, put_aside: House) -> None:
+    url = put_aside.database.url.render_as_string()
+
     def ran(*choice: str) -> tuple[int, str]:
-        done = monitor("dead-letters", "replay", *choice, "--database", filled)
+        done = monitor("dead-letters", "replay", *choice, "--database", url)
         return done.code, done.out.strip()
 
-    assert ran("2") == (0, "1 of 1 dead letters replayed")
-    code, said = ran("2")
-    assert code == 0
-    assert re.fullmatch("2: already replayed: at .* UTC\n0 of 1 dead letters replayed", said)
-    assert ran("--code", "bad_time") == (0, "1 of 1 dead letters replayed")
-    code, said = ran("--all")
-    assert (code, said.startswith("1: unreadable: not_utf8")) == (1, True)
-    assert ran("9")[0] == 1
-    assert ran("--code", "bad_time") == (0, "nothing to replay")
-    assert [record.position.offset for record in sent] == [4, 5]
-    assert "bad_time (replayed)" in monitor("dead-letters", "list", "--database", filled).out
+    with capture_logs(), put_aside.running():  # its log is that of another process
+        assert ran("2") == (0, "1 of 1 dead letters replayed")
+        code, said = ran("2")
+        assert code == 0
+        assert re.fullmatch("2: already replayed: at .* UTC\n0 of 1 dead letters replayed", said)
+        assert ran("--code", "no_headline") == (0, "2 of 2 dead letters replayed")
+        code, said = ran("--all")
+        assert (code, said.startswith("4: unreadable: not_utf8")) == (1, True)
+        assert ran("9") == (1, "9: unknown: there is no such dead letter\n0 of 1 dead letters replayed")
+        assert ran("--code", "no_headline") == (0, "nothing to replay")
+        done = monitor("dead-letters", "replay", "1", "4", "--json", "--database", url)
+        assert [replay["outcome"] for replay in json.loads(done.out)] == ["already_replayed", "unreadable"]
+    assert sorted(put_aside.stored()) == ["a", "b", "c"]
+    assert "no_headline (replayed)" in monitor("dead-letters", "list", "--database", url).out
     for wrong in ([], ["2", "--all"], ["--all", "--code", "x"]):
-        done = monitor("dead-letters", "replay", *wrong, "--database", filled)
+        done = monitor("dead-letters", "replay", *wrong, "--database", url)
         assert (done.code, "say which dead letters" in done.err) == (2, True)
 
 
-def test_what_was_replayed_is_said_when_a_later_portion_fails(
-    monitor: Monitor, filled: str, monkeypatch: pytest.MonkeyPatch
+def test_a_replay_that_nobody_takes_up_says_so_and_waits_in_the_database(monitor: Monitor, put_aside: House) -> None:
+    url = put_aside.database.url.render_as_string()
+    done = monitor("dead-letters", "replay", "--all", "--wait", "0s", "--database", url)
+    assert (done.code, done.out.strip()) == (1, "0 of 4 dead letters replayed")
+    assert "no ingest process has taken them up" in done.err
+    listed = monitor("dead-letters", "list", "--code", "no_headline", "--database", url).out
+    assert (listed.count("no_headline (waits)"), "not_utf8" in listed) == (3, False)
+    put_aside.replay()
+    assert len(put_aside.stored()) == 3
+
+
+def test_one_dead_letter_is_shown_with_its_bytes_and_what_the_settings_make_of_it(
+    monitor: Monitor, put_aside: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers: list[list[str | None]] = [[None, "too large"]] * 2
+    url = put_aside.database.url.render_as_string()
+    shown = monitor("dead-letters", "show", "1", "--database", url).out
+    for part in ("news/0@0", "no_headline", "put aside", '"title": "Kestrel falls"', "unreadable: no_headline"):
+        assert part in shown
+    monkeypatch.setenv("MONITOR_NEWS__MAPPING", '{"headline": "title"}')
+    assert "created unknown/a: 'Kestrel falls'" in monitor("dead-letters", "show", "1", "--database", url).out
+    assert "00000000  ff 00" in monitor("dead-letters", "show", "4", "--database", url).out
+    answer = json.loads(monitor("dead-letters", "show", "4", "--json", "--database", url).out)
+    assert (answer["value_base64"], answer["reading"].partition(":")[0]) == ("/wA=", "unreadable")
+    done = monitor("dead-letters", "show", "9", "--database", url)
+    assert (done.code, "there is no dead letter 9" in done.err) == (2, True)
 
-    def publish_again(_: object, records: Sequence[Record]) -> list[str | None]:
-        if not answers:
-            raise BrokerAway("nobody answers")
-        return answers.pop()
 
-    monkeypatch.setattr("sentiment_monitor.app.replay.publish_again", publish_again)
-    monkeypatch.setattr("sentiment_monitor.cli.dead_letters._AT_ONCE", 2)
-    readable = b'{"headline": "Kestrel falls"}'
-    database = Database(filled)
-    Desk(database).write(dead=[dead(n, code="bad_time", value=readable) for n in range(4, 12)])
-    database.close()
-    choice = ("dead-letters", "replay", "--code", "bad_time", "--database", filled)
-    done = monitor(*choice)
-    assert done.out.splitlines() == [
-        "3: refused: too large", "5: refused: too large", "2 of 8 dead letters replayed",
-    ]  # fmt: skip
-    assert (done.code, "nobody answers" in done.err) == (4, True)
-    answers.append([None, "too large"])
-    done = monitor(*choice, "--json")
-    assert [(replay["id"], replay["outcome"]) for replay in json.loads(done.out)] == [(3, "replayed"), (5, "refused")]
-    assert done.code == 4
-    answers.append([None, "too large"])
-    assert monitor("dead-letters", "replay", "5", "6", "--database", filled).code == 1
+def test_dead_letters_are_written_whole(monitor: Monitor, put_aside: House, tmp_path: Path) -> None:
+    url = put_aside.database.url.render_as_string()
+    done = monitor("dead-letters", "export", "3", "4", "--database", url)
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert [base64.b64decode(line["value_base64"]) for line in lines] == [titled("c", "Halden falls"), b"\xff\x00"]
+    assert [(line["id"], line["offset"], line["key_base64"]) for line in lines] == [(3, 2, None), (4, 3, None)]
+    assert "2 of 2 dead letters written" in done.err
+    monitor("dead-letters", "export", "--all", "-o", "aside.jsonl", "--database", url)
+    assert len((tmp_path / "aside.jsonl").read_text().splitlines()) == 4
+    monitor("dead-letters", "export", "--code", "not_utf8", "--folder", "raw", "--database", url)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "raw").iterdir()} == {"4-news-0-3.bin": b"\xff\x00"}
+    assert monitor("dead-letters", "export", "9", "--database", url).code == 1
+    done = monitor("dead-letters", "export", "--all", "-o", "missing/file", "--database", url)
+    assert (done.code, "cannot be written" in done.err) == (2, True)
 
 
 def test_a_misspelt_command_on_dead_letters_is_named(monitor: Monitor, filled: str) -> None:

@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": {"actions", "store", "telemetry"},
     "app": {"actions", "detect", "dispatch", "enrich", "ingest", "notify", "score", "settings", "store", "stream"}
     | {"telemetry", "watch", "web"},
-    "cli": {"app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry"}
+    "cli": {"actions", "app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry"}
     | {"terminal", "train"},
     "demo": {"app", "ingest", "settings", "store", "telemetry", "terminal"},
 }  # fmt: skip

@@ -1,25 +1,25 @@
-"""Replaying dead letters: once the cause is mended, their records go onto their topics again."""
+"""Replaying dead letters: once the cause is mended, an ingest process reads their records again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
-from sentiment_monitor.domain.news import Record
-from sentiment_monitor.store import audit, dead_letters
-from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.dead_letters import KeptRecord
+from sentiment_monitor.store import audit, dead_letters, replays
+from sentiment_monitor.store.database import Connection, Database
+from sentiment_monitor.store.dead_letters import LetterState
+from sentiment_monitor.store.replays import Requested
 from sentiment_monitor.times import MINUTE_MS, clock
 
 
 class ReplayOutcome(StrEnum):
     """Of one replay."""
 
-    REPLAYED = "replayed"
-    ALREADY_REPLAYED = "already_replayed"  # nothing was sent: if it failed again, that is another dead letter
-    UNREADABLE = "unreadable"  # nothing was sent: it would only come back
-    REFUSED = "refused"  # the broker did not take it
+    REQUESTED = "requested"  # it waits for an ingest process
+    REPLAYED = "replayed"  # read again, and stored
+    UNREADABLE = "unreadable"  # read again, and refused again
+    ALREADY_REPLAYED = "already_replayed"  # before this was asked
     UNKNOWN = "unknown"  # there is no such dead letter
 
 
@@ -32,66 +32,60 @@ class Replay:
     detail: str = ""  # for people
 
 
-Replayer = Callable[[str, Sequence[int]], list[Replay]]
-"""``replay`` with all but the actor and the numbers filled in."""
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """What was asked for: the letters that wait now, with how often each had been read before, and the others."""
+
+    attempts: dict[int, int]
+    settled: tuple[Replay, ...] = ()
 
 
-def replay(
-    database: Database,
-    actor: str,
-    ids: Sequence[int],
-    *,
-    refusal: Callable[[KeptRecord], str | None],
-    publish: Callable[[Sequence[Record]], Sequence[str | None]],
-    now_ms: int,
-) -> list[Replay]:
-    """Publishes the records of dead letters again; those sent are marked and audited in one transaction.
+Requester = Callable[[str, Sequence[int]], ReplayRequest]
+"""``request_replay`` with all but the actor and the numbers filled in."""
 
-    ``refusal`` says why the service would not take one now (None: it would); such a one is not sent. ``publish``
-    gets them in the order in which they came, and says for each why the broker did not take it (None: acknowledged), or
-    raises: nothing is marked then. A crash between the two leaves them unmarked; sent a second time they are duplicates
-    of the same stories, which change nothing unless a newer version without a revision came between.
+
+def request_replay(database: Database, actor: str, ids: Sequence[int], now_ms: int) -> ReplayRequest:
+    """Asks for dead letters to be read again: marks and audits them in one transaction.
+
+    Whichever ingest process sees it first reads them, in the order in which they came, by the settings it runs with.
+    It stores the stories and that the letter is replayed in one transaction, so none is stored twice. One that waits
+    already is not audited again.
     """
-    with database.read() as connection:
-        kept = {letter.id: letter for letter in dead_letters.kept(connection, ids)}
-    replay_by_id = {number: _judged(number, kept.get(number), refusal) for number in dict.fromkeys(ids)}
-    sent = [letter for letter in kept.values() if replay_by_id[letter.id].outcome is ReplayOutcome.REPLAYED]
-    if sent:
-        reasons = publish([letter.record for letter in sent])
-        acknowledged = []
-        for letter, reason in zip(sent, reasons, strict=True):
-            if reason is None:
-                acknowledged.append(letter)
-            else:
-                replay_by_id[letter.id] = Replay(letter.id, ReplayOutcome.REFUSED, reason)
-        for number in _noted(database, actor, acknowledged, now_ms):
-            detail = f"{replay_by_id[number].detail}; another replay sent it at the same time"
-            replay_by_id[number] = replace(replay_by_id[number], detail=detail)
-    return list(replay_by_id.values())
-
-
-def _noted(database: Database, actor: str, acknowledged: Sequence[KeptRecord], now_ms: int) -> list[int]:
-    """Marks and audits what was sent; returns those that another replay had marked meanwhile."""
-    if not acknowledged:
-        return []
+    numbers = list(dict.fromkeys(ids))
     with database.write() as connection:
-        marked = dead_letters.mark_replayed(connection, [letter.id for letter in acknowledged], now_ms)
-        if marked:
-            audit.note(connection, [_entry(letter, actor, now_ms) for letter in acknowledged if letter.id in marked])
-    return [letter.id for letter in acknowledged if letter.id not in marked]
+        asked = replays.request(connection, numbers, now_ms)
+        if asked:
+            audit.note(connection, [_entry(letter, actor, now_ms) for letter in asked])
+        states = dead_letters.states(connection, numbers)
+    waiting = {number: state.attempts for number, state in states.items() if state.requested}
+    return ReplayRequest(
+        waiting, tuple(_settled(number, states.get(number)) for number in numbers if number not in waiting)
+    )
 
 
-def _judged(number: int, letter: KeptRecord | None, refusal: Callable[[KeptRecord], str | None]) -> Replay:
-    if letter is None:
+def replays_of(connection: Connection, request: ReplayRequest) -> list[Replay]:
+    """What has become by now of the letters that a request left waiting, in their order."""
+    states = dead_letters.states(connection, list(request.attempts))
+    return [_judged(number, states.get(number), before) for number, before in request.attempts.items()]
+
+
+def _judged(number: int, state: LetterState | None, before: int) -> Replay:
+    if state is not None and not state.requested and state.replayed_ms is None and state.attempts > before:
+        return Replay(number, ReplayOutcome.UNREADABLE, f"{state.code}: {state.detail}")
+    if state is not None and state.replayed_ms is not None:
+        return Replay(number, ReplayOutcome.REPLAYED)
+    return _settled(number, state)
+
+
+def _settled(number: int, state: LetterState | None) -> Replay:
+    if state is None:
         return Replay(number, ReplayOutcome.UNKNOWN, "there is no such dead letter")
-    if letter.replayed_ms is not None:
-        return Replay(number, ReplayOutcome.ALREADY_REPLAYED, f"at {clock(letter.replayed_ms // MINUTE_MS)} UTC")
-    if reason := refusal(letter):
-        return Replay(number, ReplayOutcome.UNREADABLE, reason)
-    return Replay(number, ReplayOutcome.REPLAYED, f"onto topic {letter.record.position.topic}")
+    if state.replayed_ms is not None:
+        at = clock(state.replayed_ms // MINUTE_MS)
+        return Replay(number, ReplayOutcome.ALREADY_REPLAYED, f"at {at} UTC")
+    return Replay(number, ReplayOutcome.REQUESTED, "waits for an ingest process")
 
 
-def _entry(letter: KeptRecord, actor: str, now_ms: int) -> audit.Entry:
-    position = letter.record.position
-    detail = {"code": letter.code, "topic": position.topic, "partition": position.partition, "offset": position.offset}
+def _entry(letter: Requested, actor: str, now_ms: int) -> audit.Entry:
+    detail = {"code": letter.code, "topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
     return audit.Entry(now_ms, actor, "dead_letter.replay", f"dead_letter:{letter.id}", detail)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from sentiment_monitor import __version__
+from sentiment_monitor.actions.dead_letters import ReplayRequest, request_replay
 from sentiment_monitor.app.migrated import await_database
 from sentiment_monitor.app.policy import Policy, check_files
-from sentiment_monitor.app.replay import replayer
 from sentiment_monitor.app.service import Service, Web
 from sentiment_monitor.enrich.copies import wording
 from sentiment_monitor.enrich.enricher import Enricher
@@ -37,6 +38,9 @@ from sentiment_monitor.stream.ceiling import DeadLetterCeiling
 from sentiment_monitor.stream.feed_clocks import FeedClocks
 from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.pipeline import Pipeline
+from sentiment_monitor.stream.prepare import Preparing
+from sentiment_monitor.stream.replay import Replaying
+from sentiment_monitor.stream.scoring import Scoring
 from sentiment_monitor.telemetry.metrics import HotLoop, Metrics, TickLoop
 from sentiment_monitor.times import HOUR_MINUTES, MINUTE_MS
 from sentiment_monitor.watch.clocks import EventClock, LiveClock
@@ -190,6 +194,7 @@ def _pipeline(
         future_tolerance_ms=settings.news.future_tolerance_minutes * MINUTE_MS,
     )
     decoder = service.policy.decoder
+    stopping = threading.Event()
     return Pipeline(
         source=source(positions) if source else kafka_source(settings, positions),
         decode=FeedClocks(decoder.notations, metrics.feed_clocks.set).following(decoder.decode),
@@ -202,6 +207,19 @@ def _pipeline(
         exit_when_idle=exit_when_idle,
         metrics=metrics,
         journal=Journal(_state_folder(settings), f"preparing-{_work(settings)}"),
+        replaying=Replaying(
+            database=service.database,
+            preparing=Preparing(
+                service.policy.decoder.decode, enricher.enrich_all, now_ms, stopping, turns=metrics.turns["replay"]
+            ),
+            scoring=Scoring(classifier),
+            writer=writer,
+            reads=settings.kafka.reads,
+            holder=_holder(),
+            now_ms=now_ms,
+            metrics=metrics,
+            stopping=stopping,
+        ),
     )
 
 
@@ -254,7 +272,11 @@ def _web(settings: Settings, service: Service, server: WebServer, metrics: Metri
 def _changes(settings: Settings, database: Database) -> ChangeDesk | None:
     if settings.web.token is None:
         return None
-    return ChangeDesk(settings.web.token.get_secret_value(), replayer(settings, database, now_ms))
+
+    def request(actor: str, ids: Sequence[int]) -> ReplayRequest:
+        return request_replay(database, actor, ids, now_ms())
+
+    return ChangeDesk(settings.web.token.get_secret_value(), request)
 
 
 def _holder() -> str:

@@ -1,41 +1,26 @@
-"""What a replay of dead letters needs of the settings: how the service reads records, and where they go."""
+"""What the settings in force would make of a record that was put aside."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from functools import partial
-
-from sentiment_monitor.actions.dead_letters import Replay, Replayer, replay
 from sentiment_monitor.app.policy import decoder_of
-from sentiment_monitor.domain.news import DeadLetter
+from sentiment_monitor.domain.news import DeadLetter, Record
 from sentiment_monitor.errors import RecordError
-from sentiment_monitor.ingest.publish import publish_again
 from sentiment_monitor.settings.load import Settings
-from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.dead_letters import KeptRecord
+
+_SHOWN = 80  # characters of a headline
 
 
-def replayer(settings: Settings, database: Database, now_ms: Callable[[], int]) -> Replayer:
-    """Replays dead letters by their numbers, for an actor. Raises BrokerAway, BrokerRefused, DatabaseAway."""
-    decoder = decoder_of(settings.news)
-    publish = partial(publish_again, settings.kafka.client_options())
-    turn = threading.Lock()  # two at once would both find a letter unmarked, and both send it
-
-    def refusal(letter: KeptRecord) -> str | None:
-        record = letter.record
-        if not settings.kafka.reads(record.position.topic):
-            return f"topic {record.position.topic} is not read any more (kafka.topics, kafka.topic_pattern)"
-        try:
-            readings = decoder.decode(record)
-        except RecordError as error:
-            return str(error)
-        unread = (reading for reading in readings if isinstance(reading, DeadLetter))
-        # Of a letter for one of several stories that one counts: the others are stored, or have letters of their own.
-        return next((f"{other.code}: {other.detail}" for other in unread if letter.part in (None, other.part)), None)
-
-    def replay_in_turn(actor: str, ids: Sequence[int]) -> list[Replay]:
-        with turn:
-            return replay(database, actor, ids, refusal=refusal, publish=publish, now_ms=now_ms())
-
-    return replay_in_turn
+def reading_of(settings: Settings, record: Record) -> str:
+    """For people: the headlines that would come of it, or why none would."""
+    try:
+        readings = decoder_of(settings.news).decode(record)
+    except RecordError as error:
+        return f"unreadable: {error}"
+    if not readings:
+        return "nothing to store: the record would be skipped"
+    return "; ".join(
+        f"unreadable: {reading.code}: {reading.detail}"
+        if isinstance(reading, DeadLetter)
+        else f"{reading.action} {reading.source}/{reading.story_id}: {reading.headline[:_SHOWN]!r}"
+        for reading in readings
+    )

@@ -19,16 +19,6 @@ from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, Usag
 from sentiment_monitor.ingest.client import REFUSED, client_arguments, connection_error, refusal
 from sentiment_monitor.ingest.fields import FIELDS
 
-_RECORD_REFUSED = (
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.RecordListTooLargeError,
-    kafka_errors.InvalidRecordError,
-    kafka_errors.InvalidTimestampError,
-    kafka_errors.CorruptRecordError,
-    kafka_errors.PolicyViolationError,
-)
-_REQUEST_BYTES = 1 << 20  # what the client allows anyway
-_ROOM_BYTES = 1 << 16  # for what a request holds beside a record's key and value
 _LONGEST_SLEEP = 366 * 86_400.0  # seconds; the operating system refuses centuries
 _LOOKED_AT = 100  # rows of a file, before anything is sent
 _AHEAD_MS = 10 * 60_000  # a broker refuses records stamped an hour ahead, and with them their batch
@@ -187,64 +177,6 @@ class Publisher:
     def close(self) -> None:
         """Closes the connection without waiting for what was not flushed."""
         self._producer.close(timeout=5)
-
-
-def publish_again(client_options: Mapping[str, Any], records: Sequence[Record]) -> list[str | None]:
-    """Sends records once more, in their order, with key, bytes, time and, where there still is one, partition.
-
-    Returns for each why the broker did not take it, None once it has acknowledged it. Raises BrokerAway or
-    BrokerRefused if it took none, for a reason that lies in no record.
-    """
-    # Whether a record is too large the settings and the broker say, not the client's own limit of a megabyte.
-    longest = max((len(record.key or b"") + len(record.value or b"") for record in records), default=0)
-    # One record a batch: a broker refuses a batch as a whole.
-    producer = _producer(client_options, batch_size=0, max_request_size=max(_REQUEST_BYTES, longest + _ROOM_BYTES))
-    try:
-        failures = _sent_again(producer, records)
-    finally:
-        producer.close(timeout=5)
-    if None not in failures:
-        for failure in failures:
-            if failure is not None and not isinstance(failure, _RECORD_REFUSED):
-                raise _unsent(failure, "nothing was acknowledged") from failure
-    return [None if failure is None else str(_unsent(failure, "not acknowledged")) for failure in failures]
-
-
-def _sent_again(producer: KafkaProducer, records: Sequence[Record]) -> list[Exception | None]:
-    partitions_by_topic: dict[str, Any] = {}
-    for topic in dict.fromkeys(record.position.topic for record in records):
-        try:
-            partitions_by_topic[topic] = producer.partitions_for(topic) or ()
-        except kafka_errors.KafkaError as error:
-            partitions_by_topic[topic] = error
-    sendings: list[Any] = []
-    for record in records:
-        known = partitions_by_topic[record.position.topic]
-        if isinstance(known, Exception):
-            sendings.append(known)
-            continue
-        place = record.position.partition if record.position.partition in known else None
-        try:
-            sendings.append(
-                producer.send(
-                    record.position.topic,
-                    key=record.key,
-                    value=record.value,
-                    partition=place,
-                    timestamp_ms=record.timestamp_ms,
-                )
-            )
-        except kafka_errors.KafkaError as error:
-            sendings.append(error)
-    silence: Exception = kafka_errors.KafkaTimeoutError("no answer")
-    try:
-        producer.flush(timeout=120)
-    except kafka_errors.KafkaError as error:
-        silence = error
-    return [
-        sending if isinstance(sending, Exception) else sending.exception if sending.is_done else silence
-        for sending in sendings
-    ]
 
 
 def _producer(client_options: Mapping[str, Any], **more: Any) -> KafkaProducer:

@@ -144,9 +144,13 @@ dead_letters = Table(
     Column("raw_value", LargeBinary),
     Column("received_ms", BigInteger, nullable=False),
     Column("timestamp_ms", BigInteger, comment="the record's own time; null where it is not known"),
-    Column("replayed_ms", BigInteger, comment="sent again; null: never"),
+    Column("replayed_ms", BigInteger, comment="read again and stored; null: not yet"),
+    Column("requested_ms", BigInteger, comment="asked to be read again, and not yet; null: nobody waits"),
+    Column("taken", Integer, nullable=False, server_default="0", comment="readings begun since it was asked for"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="how often it was read again"),
     Column("kafka_part", Integer, comment="place of the story within the record, from 0; null: the record"),
     Index(None, "kafka_topic", "kafka_partition", "kafka_offset"),
+    Index(None, "requested_ms"),
 )
 
 dropped_fields = Table(

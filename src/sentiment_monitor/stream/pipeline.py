@@ -28,6 +28,7 @@ from sentiment_monitor.stream.handoff import Closed, Handoff
 from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.parcel import Parcel
 from sentiment_monitor.stream.prepare import Preparing
+from sentiment_monitor.stream.replay import Replaying
 from sentiment_monitor.stream.scoring import Scoring
 from sentiment_monitor.stream.write import WriteOutcome, Writer, Writing
 from sentiment_monitor.telemetry.metrics import OUTCOMES, HotLoop
@@ -68,7 +69,8 @@ class Pipeline:
     ``decode`` answers with a record's stories, of which there may be none, and with a dead letter for each that cannot
     be read. It and ``enrich`` may raise RecordError; ``enrich`` answers in the order of its stories. ``now_ms`` is
     the wall clock. ``on_stored(minute)`` is called by the writing thread after each transaction with the event-time
-    minute up to which (exclusive) every partition has been stored; None means that nothing is known yet.
+    minute up to which (exclusive) every partition has been stored; None means that nothing is known yet. ``replaying``
+    reads dead letters again beside the stages, in a thread of its own.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class Pipeline:
         exit_when_idle: float | None = None,
         metrics: HotLoop | None = None,
         journal: Journal | None = None,
+        replaying: Replaying | None = None,
     ) -> None:
         self._source = source
+        self._replaying = replaying
         self._limits = limits or Limits()
         self._on_stored = on_stored
         self._exit_when_idle = exit_when_idle
@@ -131,6 +135,7 @@ class Pipeline:
                 ("write", self._write, self._scored, None),
             )
         ]
+        stages.append(threading.Thread(target=self._replay, name="replay", daemon=True))
         for thread in stages:
             thread.start()
         try:
@@ -139,6 +144,8 @@ class Pipeline:
             self._fail(error)
         finally:
             self._turns["poll"].rest()
+            if self._replaying is not None:
+                self._replaying.stop()
             self._waiting.close(drop=self._aborting.is_set())
             for thread in stages:
                 while thread.is_alive():
@@ -218,6 +225,13 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001  # a stage that dies takes the process with it
             self._fail(error)
 
+    def _replay(self) -> None:
+        try:
+            if self._replaying is not None:
+                self._replaying.run()
+        except BaseException as error:  # noqa: BLE001  # as in a stage
+            self._fail(error)
+
     # -- poll -------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
@@ -242,7 +256,8 @@ class Pipeline:
             for run in fetched:
                 self._accept(run, now)
             assigned_once = assigned_once or bool(lag)
-            if in_flight or to_read_again or not self._source.caught_up():
+            replaying = self._replaying is not None and not self._replaying.idle
+            if in_flight or to_read_again or replaying or not self._source.caught_up():
                 last_record = now
             elif self._exit_when_idle is not None and now - last_record >= self._exit_when_idle:
                 _log.info("source.idle", seconds=self._exit_when_idle)

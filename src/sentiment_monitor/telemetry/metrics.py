@@ -26,6 +26,7 @@ from sentiment_monitor.telemetry.collectors import Ages, Latest, LatestBy, Parti
 from sentiment_monitor.telemetry.turns import Turns
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LOOPS = ("poll", "prepare", "score", "write", "replay")  # of the hot loop, each a thread
 OUTCOMES = ("created", "copies", "updated", "deleted", "duplicates")
 _PREFIX = "sentiment_monitor"
 _WORK_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -70,6 +71,9 @@ class HotLoop(_Part):
         self.records = self._counter("records", "Records of which the outcome is stored.")
         self.stories = self._counter("stories", "Messages by what they did to the stories.", "outcome")
         self.dead_letters = self._counter("dead_letters", "Records, or stories of one, that were put aside.")
+        self.replayed = self._counter(
+            "replayed_dead_letters", "Dead letters read again, by what came of it.", "outcome"
+        )
         self.dropped_fields = self._counter(
             "dropped_fields", "Stories read without a field, or with part of it.", "field", "reason"
         )
@@ -101,9 +105,11 @@ class HotLoop(_Part):
             "received_to_stored_seconds", "Time from the fetch of each story to its being stored."
         )
         # A classifier's own threads compute while the stage waits.
-        self.turns = {name: Turns(name, computes=name != "score") for name in ("poll", "prepare", "score", "write")}
+        self.turns = {name: Turns(name, computes=name not in ("score", "replay")) for name in LOOPS}
         for outcome in OUTCOMES:
             self.stories.labels(outcome)
+        for outcome in ("stored", "unreadable"):
+            self.replayed.labels(outcome)
 
     @contextmanager
     def turn(self, stage: str) -> Iterator[None]:

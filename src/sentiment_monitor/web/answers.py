@@ -5,6 +5,7 @@ Field names and their order are those of docs/data-contract.md. Nothing of the w
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,7 @@ from sentiment_monitor.times import iso
 if TYPE_CHECKING:
     from sentiment_monitor.actions.dead_letters import Replay
     from sentiment_monitor.store.buckets import SeriesChange, TrendPoint
-    from sentiment_monitor.store.dead_letters import StoredDeadLetter
+    from sentiment_monitor.store.dead_letters import KeptRecord, StoredDeadLetter
     from sentiment_monitor.store.reading import StoryFact
 
 
@@ -140,6 +141,8 @@ class DeadLetterAnswer:
     value_bytes: int | None
     received_ms: int
     replayed_ms: int | None
+    requested_ms: int | None
+    attempts: int
     part: int | None
 
     @classmethod
@@ -157,16 +160,63 @@ class DeadLetterAnswer:
             value_bytes=letter.value_bytes,
             received_ms=letter.received_ms,
             replayed_ms=letter.replayed_ms,
+            requested_ms=letter.requested_ms,
+            attempts=letter.attempts,
             part=letter.part,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayAnswer:
-    """What became of one dead letter that was to be sent again; ``detail`` is for people."""
+class DeadLetterRecordAnswer:
+    """One record that was put aside, whole: key and value in base64, since they may be any bytes."""
 
     id: int
-    outcome: Literal["replayed", "already_replayed", "unreadable", "refused", "unknown"]
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    code: str
+    detail: str
+    received_ms: int
+    replayed_ms: int | None
+    requested_ms: int | None
+    attempts: int
+    part: int | None
+    key_base64: str | None
+    value_base64: str | None
+
+    @classmethod
+    def of(cls, kept: KeptRecord) -> DeadLetterRecordAnswer:
+        """One dead letter of the store with its record."""
+        letter, record = kept.letter, kept.record
+        return cls(
+            id=letter.id,
+            topic=letter.topic,
+            partition=letter.partition,
+            offset=letter.offset,
+            timestamp_ms=record.timestamp_ms,
+            code=letter.code,
+            detail=letter.detail,
+            received_ms=letter.received_ms,
+            replayed_ms=letter.replayed_ms,
+            requested_ms=letter.requested_ms,
+            attempts=letter.attempts,
+            part=letter.part,
+            key_base64=_base64(record.key),
+            value_base64=_base64(record.value),
+        )
+
+
+def _base64(raw: bytes | None) -> str | None:
+    return None if raw is None else b64encode(raw).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayAnswer:
+    """What became of one dead letter that was to be read again; ``detail`` is for people."""
+
+    id: int
+    outcome: Literal["requested", "replayed", "already_replayed", "unreadable", "unknown"]
     detail: str
 
     @classmethod

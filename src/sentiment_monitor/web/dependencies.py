@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from sentiment_monitor.actions.dead_letters import Replayer
+from sentiment_monitor.actions.dead_letters import Requester
 from sentiment_monitor.store import buckets
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection, Database
@@ -26,7 +26,7 @@ class ChangeDesk:
     """What may be changed over HTTP, by whoever knows the token."""
 
     token: str
-    replay: Replayer
+    request_replay: Requester
 
 
 @dataclass(frozen=True, slots=True)

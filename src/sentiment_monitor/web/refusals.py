@@ -9,7 +9,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
-from sentiment_monitor.errors import BrokerAway, BrokerRefused, DatabaseAway, FatalError, UsageError
+from sentiment_monitor.errors import DatabaseAway, FatalError, UsageError
 from sentiment_monitor.web.dependencies import resources_of
 
 
@@ -40,22 +40,12 @@ async def _away(request: Request, error: Exception) -> Response:
     return _refusal(request, 503, f"The database is away ({error}). Try again in a moment.")
 
 
-async def _broker_away(request: Request, error: BrokerAway) -> Response:
-    return _refusal(request, 503, f"The broker is away ({error}). Try again in a moment.")
-
-
-async def _broker_refused(request: Request, error: BrokerRefused) -> Response:
-    return _refusal(request, 503, f"Nothing was sent. {error}")
-
-
 REFUSALS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
     404: _refused,
     405: _refused,
     UsageError: _wrong,
     RequestValidationError: _invalid,
     DatabaseAway: _away,
-    BrokerAway: _broker_away,
-    BrokerRefused: _broker_refused,
     FatalError: _away,  # it is damaged
 }
 """How each error that an endpoint raises is answered."""

@@ -9,10 +9,9 @@ import pytest
 from kafka import errors as kafka_errors
 from kafka.future import Future
 
-from sentiment_monitor.domain.news import Position, Record
 from sentiment_monitor.errors import BrokerAway, BrokerRefused, MonitorError, UsageError
 from sentiment_monitor.ingest.decode import Decoder
-from sentiment_monitor.ingest.publish import Published, Publisher, check_rows, map_row, publish, publish_again
+from sentiment_monitor.ingest.publish import Published, Publisher, check_rows, map_row, publish
 
 READ = Decoder().decode
 
@@ -147,63 +146,19 @@ def test_a_pause_of_centuries_is_not_asked_of_the_operating_system() -> None:
 
 
 class _Producer:
-    """Kafka's client to a broker that fails values as ``failure_by_value`` says; topics have two partitions."""
+    """Kafka's client to a broker that fails whatever is sent."""
 
-    def __init__(self, failure_by_value: Mapping[bytes, Exception]) -> None:
-        self.failure_by_value = failure_by_value
-        self.options: dict[str, Any] = {}
-        self.sent: list[tuple[str, bytes, int | None]] = []
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
 
-    def open(self, **options: Any) -> _Producer:
-        self.options = options
-        return self
-
-    def partitions_for(self, topic: str) -> set[int]:
-        if topic == "closed":
-            raise kafka_errors.TopicAuthorizationFailedError("closed")
-        return {0, 1}
-
-    def send(self, topic: str, *, value: bytes, partition: int | None = None, **_: Any) -> Future:
-        if len(value) > self.options.get("max_request_size", 1 << 20):
-            raise kafka_errors.MessageSizeTooLargeError("too large for the client")
-        self.sent.append((topic, value, partition))
-        failure = self.failure_by_value.get(value)
-        return Future().failure(failure) if failure else Future().success(None)
+    def send(self, *_: Any, **__: Any) -> Future:
+        return Future().failure(self._failure)
 
     def flush(self, timeout: float) -> None:
         pass
 
     def close(self, timeout: float) -> None:
         pass
-
-
-def _producer(monkeypatch: pytest.MonkeyPatch, failure_by_value: Mapping[bytes, Exception]) -> _Producer:
-    producer = _Producer(failure_by_value)
-    monkeypatch.setattr("sentiment_monitor.ingest.publish.KafkaProducer", producer.open)
-    return producer
-
-
-def _records(*values: bytes, topic: str = "news", partition: int = 0) -> list[Record]:
-    return [Record(Position(topic, partition, n), b"key", value, 1) for n, value in enumerate(values)]
-
-
-def test_a_record_that_is_refused_keeps_no_other_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    producer = _producer(monkeypatch, {b"long": kafka_errors.MessageSizeTooLargeError("over the topic's limit")})
-    first, second, third = publish_again({}, _records(b"a", b"long", b"b"))
-    assert (first, "over the topic's limit" in (second or ""), third) == (None, True, None)
-    assert producer.options["batch_size"] == 0, "a broker refuses a batch as a whole"
-    assert ["over" in (reason or "") for reason in publish_again({}, _records(b"long"))] == [True]
-
-
-def test_the_client_sets_no_limit_below_that_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    _producer(monkeypatch, {})
-    assert publish_again({}, _records(b"a", b"x" * 5_000_000)) == [None, None]
-
-
-def test_a_partition_that_is_gone_is_chosen_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    producer = _producer(monkeypatch, {})
-    publish_again({}, _records(b"a", partition=1) + _records(b"b", partition=7))
-    assert producer.sent == [("news", b"a", 1), ("news", b"b", None)]
 
 
 @pytest.mark.parametrize(
@@ -216,17 +171,7 @@ def test_a_partition_that_is_gone_is_chosen_anew(monkeypatch: pytest.MonkeyPatch
 def test_a_broker_that_refuses_us_is_not_away(
     monkeypatch: pytest.MonkeyPatch, failure: Exception, raised: type[MonitorError]
 ) -> None:
-    _producer(monkeypatch, {b"a": failure, b'{"id": 1}': failure})
-    with pytest.raises(raised):
-        publish_again({}, _records(b"a", b"a"))
+    monkeypatch.setattr("sentiment_monitor.ingest.publish.KafkaProducer", lambda **_: _Producer(failure))
     publisher = Publisher({}, "news")
     with pytest.raises(raised):
         publisher.send({"id": 1})
-
-
-def test_a_topic_that_is_closed_to_us_keeps_no_other_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    _producer(monkeypatch, {})
-    refused, sent = publish_again({}, _records(b"a", topic="closed") + _records(b"b"))
-    assert ("Kafka refused us" in (refused or ""), sent) == (True, None)
-    with pytest.raises(BrokerRefused):
-        publish_again({}, _records(b"a", topic="closed"))

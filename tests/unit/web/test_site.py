@@ -16,12 +16,14 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 
 from databases import copy_migrated
-from sentiment_monitor.actions.dead_letters import Replay, ReplayOutcome
+from sentiment_monitor.actions.dead_letters import ReplayRequest, request_replay
 from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
-from sentiment_monitor.errors import BrokerAway, BrokerRefused, DatabaseAway
+from sentiment_monitor.errors import DatabaseAway
+from sentiment_monitor.store import schema
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.telemetry.metrics import Metrics
@@ -298,7 +300,16 @@ def test_the_api_gives_what_the_commands_print(client: TestClient) -> None:
 
 def test_the_openapi_document_has_a_schema_for_every_answer(client: TestClient) -> None:
     document = client.get("/api/v1/openapi.json").json()
-    themes = ("trend", "series", "stories", "alerts", "alerts/{number}", "dead-letters", "dead-letters/{number}/replay")
+    themes = (
+        "trend",
+        "series",
+        "stories",
+        "alerts",
+        "alerts/{number}",
+        "dead-letters",
+        "dead-letters/{number}",
+        "dead-letters/{number}/replay",
+    )
     assert set(document["paths"]) == {f"/api/v1/{theme}" for theme in themes} | {"/healthz", "/metrics", "/readyz"}
     for address, operations in document["paths"].items():
         for operation in operations.values():
@@ -321,23 +332,15 @@ def test_without_a_token_nothing_can_be_changed(alerted: Database) -> None:
     assert (refused.status_code, "MONITOR_WEB__TOKEN" in refused.json()["detail"]) == (403, True)
 
 
-def test_who_knows_the_token_replays_a_dead_letter(alerted: Database) -> None:
+def test_who_knows_the_token_has_a_dead_letter_read_again(alerted: Database) -> None:
+    Desk(alerted).write(dead=[dead(20)])
     asked: list[tuple[str, tuple[int, ...]]] = []
 
-    def replay(actor: str, ids: Sequence[int]) -> list[Replay]:
+    def request(actor: str, ids: Sequence[int]) -> ReplayRequest:
         asked.append((actor, tuple(ids)))
-        outcome = {1: ReplayOutcome.REPLAYED, 2: ReplayOutcome.UNREADABLE, 4: ReplayOutcome.ALREADY_REPLAYED}.get(
-            ids[0], ReplayOutcome.UNKNOWN
-        )
-        if ids[0] == 5:
-            raise BrokerAway("nobody answers")
-        if ids[0] == 6:
-            raise BrokerRefused("Kafka refused us: news")
-        if ids[0] == 7:
-            return [Replay(7, ReplayOutcome.REFUSED, "too large")]
-        return [Replay(ids[0], outcome, "why")]
+        return request_replay(alerted, actor, ids, NOW_MS)
 
-    with _client(alerted, changes=ChangeDesk(TOKEN, replay)) as client:
+    with _client(alerted, changes=ChangeDesk(TOKEN, request)) as client:
 
         def post(number: int, authorization: str | None = f"Bearer {TOKEN}") -> tuple[int, Any]:
             headers = {"Authorization": authorization} if authorization else {}
@@ -353,14 +356,17 @@ def test_who_knows_the_token_replays_a_dead_letter(alerted: Database) -> None:
         ):
             assert post(1, wrong) == (401, {"detail": "the bearer token is missing or wrong"})
         assert asked == []
-        assert post(1) == (200, {"id": 1, "outcome": "replayed", "detail": "why"})
-        assert post(4) == (200, {"id": 4, "outcome": "already_replayed", "detail": "why"})
-        assert post(2) == (409, {"detail": "why"})
+        for _ in range(2):
+            assert post(1) == (202, {"id": 1, "outcome": "requested", "detail": "waits for an ingest process"})
+        assert client.get("/api/v1/dead-letters/1").json()["requested_ms"] == NOW_MS
+        assert "waits to be read again" in client.get("/dead-letters").text
+        with alerted.write() as connection:
+            connection.execute(update(schema.dead_letters).values(replayed_ms=NOW_MS, requested_ms=None))
+        status, answer = post(2)
+        assert (status, answer["outcome"]) == (200, "already_replayed")
         assert [post(number)[0] for number in (3, 0, 2**63)] == [404, 404, 404]
-        assert post(5) == (503, {"detail": "The broker is away (nobody answers). Try again in a moment."})
-        assert post(6) == (503, {"detail": "Nothing was sent. Kafka refused us: news"})
-        assert post(7) == (409, {"detail": "too large"})
-        assert asked == [("api", (number,)) for number in (1, 4, 2, 3, 5, 6, 7)]
+        assert [client.get(f"/api/v1/dead-letters/{number}").status_code for number in (3, 0, 2**63)] == [404] * 3
+        assert asked == [("api", (number,)) for number in (1, 1, 2, 3)]
         assert client.get("/api/v1/dead-letters/1/replay").status_code == 405
 
 

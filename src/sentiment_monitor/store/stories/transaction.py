@@ -11,10 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from sentiment_monitor.domain.news import DeadLetter, Partition, ScoredStory, Scorer
-from sentiment_monitor.store import classifiers, dead_letters, dropped_fields
-from sentiment_monitor.store.database import Database
+from sentiment_monitor.store import classifiers, dead_letters, dropped_fields, replays
+from sentiment_monitor.store.database import Connection, Database
 from sentiment_monitor.store.positions import PositionStore
-from sentiment_monitor.store.stories.bulk import bulk_of
+from sentiment_monitor.store.replays import Reread
+from sentiment_monitor.store.stories.bulk import Bulk, bulk_of
 from sentiment_monitor.store.stories.changes import Changes, Written
 from sentiment_monitor.store.stories.originals import Copying, HeadlineWords
 from sentiment_monitor.times import HOUR_MINUTES
@@ -60,12 +61,29 @@ class StoryWriter:
                 bulk.take_turn()
                 classifiers.register(connection, scorers, now_ms)
                 dead_letters.put_aside(connection, batch.dead, now_ms)
-                dropped_fields.count(connection, batch.scored, now_ms)
-                changes = Changes(bulk, Copying(self.wording, self.copy_window_minutes))
-                changes.apply(batch.scored)
-                changes.write(now_ms)
+                written = self._apply(connection, bulk, batch.scored, now_ms)
         self._registered.update(scorer.classifier for scorer in scorers)
-        changes.written.dead = len(batch.dead)
+        written.dead = len(batch.dead)
+        return written
+
+    def reread(self, rereads: Sequence[Reread], now_ms: int) -> Written:
+        """Stores what dead letters have become, and that they have; what somebody else has settled is left out.
+
+        Raises as :meth:`commit` does, but never Fenced.
+        """
+        scorers = self._unregistered(story for reread in rereads for story in reread.stories)
+        with self.database.write() as connection, closing(bulk_of(connection)) as bulk:
+            bulk.take_turn()
+            classifiers.register(connection, scorers, now_ms)
+            written = self._apply(connection, bulk, replays.settle(connection, rereads, now_ms), now_ms)
+        self._registered.update(scorer.classifier for scorer in scorers)
+        return written
+
+    def _apply(self, connection: Connection, bulk: Bulk, scored: Sequence[ScoredStory], now_ms: int) -> Written:
+        dropped_fields.count(connection, scored, now_ms)
+        changes = Changes(bulk, Copying(self.wording, self.copy_window_minutes))
+        changes.apply(scored)
+        changes.write(now_ms)
         return changes.written
 
     def _unregistered(self, scored: Iterable[ScoredStory]) -> list[Scorer]:
