@@ -26,11 +26,11 @@ MAX_CASHTAGS = 100  # of one text: every ticker is a series, and spam lists them
 
 # A ticker in place: (T), [T], (NYSE: T), NYSE:T. Not "(C) 2023", which is a copyright.
 _BEFORE = re.compile(
-    r"(?:[(\[]|\b(?:NYSE|NASDAQ|AMEX|OTC|OTCQX|OTCMKTS|LSE|LON|AIM|TSX|TSXV|ASX|NZX|HKEX|HKG|SGX|TYO|TSE|KRX|NSE|BSE|JSE"
+    r"(?:\b(?:NYSE|NASDAQ|AMEX|OTC|OTCQX|OTCMKTS|LSE|LON|AIM|TSX|TSXV|ASX|NZX|HKEX|HKG|SGX|TYO|TSE|KRX|NSE|BSE|JSE"
     r"|FRA|ETR|XETRA|EPA|AMS|BIT|BME|SWX|SIX|STO|CPH|HEL|OSL)(?: (?:American|Arca|GS|GM|CM))? ?: ?)$",
     re.IGNORECASE,
 )
-_OPENING = re.compile(r"[(\[]|: ?")  # what every notation has right before the ticker
+_OPENING = r"(?:[(\[]|: ?)"  # what every notation has right before the ticker
 _AFTER_BRACKET = re.compile(r"[.:][A-Za-z]{1,3}[)\]]|[)\]](?! ?(?:19|20)\d\d)|, ")
 _MARKET_IN_BRACKET = re.compile(r"[.:][A-Za-z]{1,3}[)\]]")
 _SHORT = 2  # characters of a ticker that counts in notation only
@@ -87,7 +87,7 @@ class Watchlist:
 
     def __init__(self, companies: Iterable[Company]) -> None:
         by_folded: dict[str, list[_Alias]] = {}
-        self._short: set[str] = set()  # tickers; in the automaton each "t" of a text would match
+        short: set[str] = set()  # tickers; in the automaton each "t" of a text would match
         self.spoken: dict[str, list[str]] = {}  # ticker -> every name it is known by
         self.groups: dict[str, list[str]] = {}  # group -> tickers
         self._by_symbol: dict[str, str] = {}  # canonical symbol -> ticker
@@ -103,12 +103,14 @@ class Watchlist:
             for symbol in company.symbols:
                 self._by_symbol.setdefault(canonical(symbol), ticker)
             if len(ticker) <= _SHORT:
-                self._short.add(ticker)
+                short.add(ticker)
             for alias in _aliases(company):
                 by_folded.setdefault(fold(plain(alias.text)), []).append(alias)
         self._automaton = ahocorasick.Automaton()
         for folded, aliases in by_folded.items():
             self._automaton.add_word(folded, (len(folded), aliases))
+        longest_first = "|".join(map(re.escape, sorted(short, key=lambda ticker: (-len(ticker), ticker))))
+        self._short = re.compile(f"{_OPENING}({longest_first})") if short else None
         self._named = bool(by_folded)
         if self._named:
             self._automaton.make_automaton()
@@ -169,13 +171,9 @@ class Watchlist:
 
     def _short_tickers(self, text: str, folded: str) -> list[tuple[int, int, str]]:
         return [
-            (start, stop, ticker)
-            for opening in _OPENING.finditer(text)
-            for start in [opening.end()]
-            for stop in range(start + 1, min(start + _SHORT, len(text)) + 1)
-            if (ticker := text[start:stop]) in self._short
-            and _is_word(folded, start, stop)
-            and _is_notation(text, start, stop, ticker in _not_tickers())
+            (*match.span(1), match[1])
+            for match in (self._short.finditer(text) if self._short else ())
+            if _is_word(folded, *match.span(1)) and _is_notation(text, *match.span(1), match[1] in _not_tickers())
         ]
 
 
@@ -216,11 +214,12 @@ def _not_tickers() -> frozenset[str]:
 
 def _is_notation(text: str, start: int, stop: int, word: bool) -> bool:
     """Whether a ticker is written as one. Of a ``word`` brackets say nothing: "the Markets Authority (CMA)"."""
-    before = _BEFORE.search(text[max(0, start - _NOTATION) : start])
-    if before is None:
+    # A hostile text has an opening at every other place: most are answered by one character.
+    if text[start - 1 : start] in ("(", "["):
+        return (_MARKET_IN_BRACKET if word else _AFTER_BRACKET).match(text, stop) is not None
+    if ":" not in text[max(0, start - 2) : start]:
         return False
-    bracket = before[0].startswith(("(", "["))
-    return not bracket or (_MARKET_IN_BRACKET if word else _AFTER_BRACKET).match(text, stop) is not None
+    return _BEFORE.search(text[max(0, start - _NOTATION) : start]) is not None
 
 
 def _is_amount(text: str, start: int, stop: int) -> bool:
