@@ -41,7 +41,8 @@ from sentiment_monitor.store.stories.transaction import Batch, StoryWriter
 from sentiment_monitor.stream.parcel import Parcel
 from sentiment_monitor.stream.prepare import Preparing
 
-SLOW_SECONDS = 0.05
+SLOW_SECONDS = 0.05  # of a record; of a larger one, of so many of its stories or bytes
+STORIES, BYTES_OF_A_RECORD = 100, 200_000
 FAULTS = ("prepare_failed", "score_failed", "store_failed")  # codes of a fault of ours
 
 
@@ -294,7 +295,7 @@ def fuzz(
         seconds = cpu_seconds(work)
         if seconds > slow / 2:  # perhaps the machine was: it is asked again
             seconds = min(seconds, cpu_seconds(work, 3))
-        if seconds > slow:
+        if seconds > slow * max(1, len(parcel.items) / STORIES, len(value) / BYTES_OF_A_RECORD):
             outcome.fault(f"took {1e3 * seconds:.0f} ms", shape, value)
         outcome.slowest = max(outcome.slowest, (seconds, value), key=lambda pair: pair[0])
         for item in parcel.items:
