@@ -488,7 +488,7 @@ def faults(database: rig.Postgres, world: World) -> dict[str, int]:
         " c.label, c.topic FROM stories s LEFT JOIN scores c ON c.story_id = s.id",
     )
     stored = {(row[1], row[2]): row for row in rows}
-    wrong = Counter[str]()
+    wrong = dict.fromkeys(("lost", "outdated"), 0)
     for key, expected in world.stories.items():
         row = stored.get(key)
         if row is None:
@@ -507,7 +507,7 @@ def faults(database: rig.Postgres, world: World) -> dict[str, int]:
     alive = {row[3] for row in rows if not row[5]}
     wrong["headlines without an original"] = len(alive - originals.keys())
     wrong["buckets"] = _buckets_wrong(database, rows)
-    return dict(wrong)
+    return wrong
 
 
 _DEAD = "SELECT raw_value, kafka_part FROM dead_letters"
