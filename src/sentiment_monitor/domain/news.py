@@ -30,6 +30,9 @@ class Sentiment(StrEnum):
 SENTIMENTS = (Sentiment.NEGATIVE, Sentiment.NEUTRAL, Sentiment.POSITIVE)
 
 
+MAX_BODY_CHARACTERS = 50_000
+"""Of a story's body: thirty pages, more than a classifier reads. A megabyte of some letters would cost seconds."""
+
 Partition = tuple[str, int]
 """Topic and partition number."""
 

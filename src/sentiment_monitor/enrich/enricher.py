@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sentiment_monitor.domain.news import EnrichedStory, Story
+from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS, EnrichedStory, Story
 from sentiment_monitor.enrich.copies import copy_keys_of
 from sentiment_monitor.enrich.language import LanguageDetector
 from sentiment_monitor.enrich.names import Watchlist, cashtags
@@ -39,7 +39,8 @@ class Enricher:
         """:meth:`enrich` for each story, in their order; hundreds together cost less."""
         # One kind of work after the other: each finds its tables still in the processor's cache.
         texts = [without_publisher(self._clean(story.headline), story.source) for story in stories]
-        bodies = [self._clean(story.body) for story in stories]
+        # Some letters become eighteen when they are cleaned: what is read stays as long as what was sent may be.
+        bodies = [self._clean(story.body)[:MAX_BODY_CHARACTERS] for story in stories]
         keys = copy_keys_of([text or story.headline for text, story in zip(texts, stories, strict=True)])
         languages = [story.language or self._languages.detect(text) for text, story in zip(texts, stories, strict=True)]
         tickers = [self._tickers(*fields) for fields in zip(stories, texts, bodies, strict=True)]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jmespath
 from jmespath.functions import Functions
 
-from sentiment_monitor.domain.news import Action, DeadLetter, Record, Story, UnreadableBatch
+from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS, Action, DeadLetter, Record, Story, UnreadableBatch
 from sentiment_monitor.errors import RecordError, SettingsError
 from sentiment_monitor.ingest import fields
 from sentiment_monitor.ingest.dates import DateOrder, Notations
@@ -59,7 +59,6 @@ class Decoder:
         self._with_envelope, self._with_record = ENVELOPE in used, RECORD in used
         self._deletes, self._key_paths = tombstones == "delete", _paths("key", key or {}, KEY_FIELDS)
         self._default_source = default_source.strip().lower()
-        self._max_bytes = max_bytes
         self._framing = Framing(max_bytes, schemas)
         self.notations = Notations.of(time_zone, time_zones or {}, date_order)
 
@@ -162,7 +161,7 @@ class Decoder:
             action=action,
             revision=fields.read_revision(message.get("revision"), action, losses),
             headline=fields.cut(headline, "headline", fields.MAX_HEADLINE_CHARACTERS, losses),
-            body=fields.cut(fields.read_text(message, "body", losses), "body", self._max_bytes, losses),
+            body=fields.cut(fields.read_text(message, "body", losses), "body", MAX_BODY_CHARACTERS, losses),
             url=fields.whole_url(url, losses),
             published_ms=published_ms,
             tickers=fields.read_tickers(message.get("tickers"), losses),

@@ -263,6 +263,7 @@ def _value(story: Story, field: str) -> object:
         ("url", {"href": "u"}, "wrong_type", ""),
         ("url", "u" * 4_001, "too_long", ""),
         ("headline", "h" * 10_001, "too_long", "h" * 10_000),
+        ("body", "b" * 50_001, "too_long", "b" * 50_000),
         ("body", [], "wrong_type", ""),
         ("body", "None", "placeholder", ""),
         ("id", False, "wrong_type", None),
