@@ -73,7 +73,7 @@ BROKEN = 'headline,body\nBank fails,"quoted, twice ""so"""\n"Mill closes,\nstays
         ("a.csv", "headline\nBank fails\n".encode("utf-16-be"), "UTF-16 text"),
         ("a.jsonl", '{"headline": "x"}\n'.encode("utf-16"), "UTF-16 text"),
         ("a.csv", b"PAR1\x15\x04", "a.csv: a Parquet file, whatever its name says; write its rows as CSV"),
-        ("a.jsonl", gzip.compress(b"{}"), "compressed by gzip"),
+        ("a.jsonl", gzip.compress(b"{}", mtime=0), "compressed by gzip"),
         ("a.csv", b"PK\x03\x04 [Content_Types].xml xl/workbook.xml", "an Excel workbook"),
         ("a.csv", b"PK\x03\x04 news.csv", "a zip archive"),
         ("a.csv", b"headline\nBank\0fails\n", "no text: it holds NUL bytes"),
