@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sentiment_monitor.domain.news import DeadLetter
+from sentiment_monitor.domain.news import DeadLetter, Position, ScoredStory
 from sentiment_monitor.errors import FatalError
+from sentiment_monitor.stream.parcel import Item
 
 _REASONS = 3  # named when the process stops
 _MOST_DETAIL = 200  # characters of each
@@ -23,18 +24,21 @@ class DeadLetterCeiling:
 
 
 class CeilingGuard:
-    """Counts dead letters among the stories and unreadable records that pass, of which there may be any number."""
+    """Counts the records that pass, each once: as broken if nothing in it could be read.
+
+    A tombstone that deletes nothing is no broken record, and is not counted at all.
+    """
 
     def __init__(self, ceiling: DeadLetterCeiling) -> None:
         self._ceiling = ceiling
-        self._recent: deque[str | None] = deque(maxlen=ceiling.window)  # the code of a dead letter
+        self._recent: deque[str | None] = deque(maxlen=ceiling.window)  # the code of a broken record
         self._dead: Counter[str] = Counter()  # of the recent ones, by code
         self._latest: dict[str, DeadLetter] = {}  # by code
         self._consecutive = 0
 
-    def check(self, items: Sequence[object]) -> None:
-        """Counts what became of the next ones. Raises FatalError when dead letters are too many."""
-        for item in items:
+    def check(self, items: Sequence[Item]) -> None:
+        """Counts what became of the next records, whose items stand together. Raises FatalError when too many broke."""
+        for item in _one_a_record(items):
             if len(self._recent) == self._recent.maxlen and (oldest := self._recent[0]) is not None:
                 self._dead[oldest] -= 1
             if not isinstance(item, DeadLetter):
@@ -66,6 +70,28 @@ class CeilingGuard:
             f" {number} {code}, such as {_place(self._latest[code])}: {self._latest[code].detail[:_MOST_DETAIL]};"
             for code, number in reasons
         )
+
+
+def _one_a_record(items: Sequence[Item]) -> Iterator[Item]:
+    """Of each record the first item, or the first that is no dead letter; none of a tombstone's dead letters."""
+    chosen: Item | None = None
+    place: Position | None = None
+    for item in items:
+        if isinstance(item, DeadLetter):
+            if item.record.value is None or item.record.position == place:
+                continue
+            following = item.record.position
+        else:
+            following = (item.enriched if isinstance(item, ScoredStory) else item).story.position
+            if following == place:
+                if isinstance(chosen, DeadLetter):
+                    chosen = item
+                continue
+        if chosen is not None:
+            yield chosen
+        chosen, place = item, following
+    if chosen is not None:
+        yield chosen
 
 
 def _place(letter: DeadLetter) -> str:

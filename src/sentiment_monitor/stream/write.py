@@ -105,9 +105,11 @@ class Writing:
     def _commit(self, batch: Batch, partitions: Collection[Sequence[Parcel]]) -> Written:
         """Stores a batch, whole or, where the database refuses something in it, without that."""
         try:
-            return self._store_whole(batch)
+            result = self._store_whole(batch)
         except _Refused as refusal:
             return self._isolate(batch, partitions, refusal.error)
+        self._store_ceiling.check(batch.scored)
+        return result
 
     def _store_whole(self, batch: Batch) -> Written:
         """Stores a batch; waits for a database that is away. Raises _Refused when it refuses the batch repeatedly."""
@@ -129,7 +131,6 @@ class Writing:
                 if refused >= _ISOLATE_ATTEMPTS:
                     raise _Refused(error) from error  # whatever a driver raises about one value
             else:
-                self._store_ceiling.check(batch.scored)
                 return result
 
     def _isolate(self, batch: Batch, partitions: Collection[Sequence[Parcel]], error: Exception) -> Written:
@@ -148,6 +149,7 @@ class Writing:
             # record were read again, its dead letters, goes with it; a story stored twice is a duplicate.
             standing = {partition: (start, start) for partition, (start, _) in batch.offsets.items()}
             letters = self._sift(batch.scored, standing, partitions, total)
+        self._store_ceiling.check(letters if len(letters) == len(batch.scored) else batch.scored[:1])
         total += self._commit(Batch(batch.offsets, dead=[*batch.dead, *letters]), partitions)
         return total
 
@@ -173,13 +175,11 @@ class Writing:
         return letters
 
     def _letter(self, scored: ScoredStory, partitions: Collection[Sequence[Parcel]], error: Exception) -> DeadLetter:
-        """The dead letter of a story that the database refuses. Raises FatalError when they are too many."""
+        """The dead letter of a story that the database refuses."""
         story = scored.enriched.story
         record = record_at([parcel for parcels in partitions for parcel in parcels], story.position)
         _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", **place_of(record))
-        letter = DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}", story.part)
-        self._store_ceiling.check([letter])
-        return letter
+        return DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}", story.part)
 
 
 class _Refused(Exception):  # not an error of ours: it never leaves this file
