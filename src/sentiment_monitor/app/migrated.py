@@ -28,7 +28,7 @@ def bring_up_to_date(database: Database, migrate: bool) -> None:
     """Migrates the schema, or where that is not allowed refuses an old one. Raises DatabaseAway, FatalError."""
     if migrate:
         if database.migrate():
-            _log.info("database.migrated", url=database.url.render_as_string(hide_password=True))
+            _log.info("database.migrated", url=database.shown_url)
     else:
         current, head = database.revisions()
         if current != head:

@@ -93,7 +93,7 @@ class Service:
         _log.info(
             "monitor.ready",
             classifier=self.classifier.id if self.classifier else None,
-            database=self.database.url.render_as_string(hide_password=True),
+            database=self.database.shown_url,
         )
         # Libraries and classifier stay until the end; to look through them for garbage again and again would cost a
         # sixth of the CPU under load.

@@ -17,7 +17,7 @@ from pydantic_settings import NoDecode
 from sentiment_monitor.domain.logins import AwsIam, ClientCredentials, TokenLogin
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings.secrets import as_it_is_now
-from sentiment_monitor.settings.section import Section
+from sentiment_monitor.settings.section import Section, without_login
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -101,6 +101,8 @@ class KafkaSettings(Section):
     @classmethod
     def _addresses(cls, value: list[str]) -> list[str]:
         for address in value:
+            if "@" in address:  # not repeated: what stands before it may be a password
+                raise ValueError("an address is host:port; who we are is said by sasl_username and sasl_password")
             port = address.rpartition(":")[2]
             if ":" in address and not address.endswith("]") and not (port.isascii() and port.isdigit()):
                 raise ValueError(f"{address!r} is not host:port")
@@ -139,7 +141,7 @@ class KafkaSettings(Section):
     def _secret_travels_hidden(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith("https://"):
             raise ValueError("must begin with https://: the client's secret is sent there")
-        return value
+        return value and without_login(value, "use oauth_client_id and oauth_client_secret")
 
     @model_validator(mode="after")
     def _topics_by_name_or_by_pattern(self) -> KafkaSettings:
@@ -264,6 +266,11 @@ class NewsSettings(Section):
         10, ge=0, le=525_600, description="A story dated further ahead than this counts at the time it was received."
     )
     copy_window_hours: int = Field(72, ge=1, le=8_784, description="Copies are looked for this far back.")
+
+    @field_validator("schema_registry")
+    @classmethod
+    def _may_be_printed(cls, value: str | None) -> str | None:
+        return value and without_login(value, "use schema_registry_username and schema_registry_password")
 
     @field_validator("time_zone")
     @classmethod

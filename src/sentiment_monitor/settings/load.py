@@ -29,6 +29,7 @@ from sentiment_monitor.settings import secrets
 from sentiment_monitor.settings.alerting import DetectSettings, LogNotifierSettings, ReceiverSettings, RuleEntry
 from sentiment_monitor.settings.feed import KafkaSettings, NewsSettings
 from sentiment_monitor.settings.nearest import meant, meant_at
+from sentiment_monitor.settings.section import without_login
 from sentiment_monitor.settings.service import (
     ClassifierSettings,
     DatabaseSettings,
@@ -79,7 +80,7 @@ class Settings(BaseSettings):
     @classmethod
     def _web_address(cls, value: str) -> str:
         AnyHttpUrl(value)  # raises ValidationError
-        return value
+        return without_login(value, "links in alerts begin so")
 
     @model_validator(mode="after")
     def _names_are_known_and_unique(self) -> Settings:

@@ -76,6 +76,12 @@ class Database:
         elif reader:
             event.listen(self.engine, "connect", _read_only)
 
+    @property
+    def shown_url(self) -> str:
+        """Its address as it may be printed: without passwords, which may also stand behind the question mark."""
+        hidden = {name: "***" for name in self.url.query if "password" in name.casefold()}
+        return self.url.update_query_dict(hidden).render_as_string(hide_password=True)
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write: committed at the end of the block, rolled back on any error.

@@ -13,6 +13,7 @@ import mmap
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -121,6 +122,16 @@ class Journal:
     def rest(self) -> None:
         """Nothing is in hand."""
         self._cells[_FIRST] = _NONE
+
+    @contextmanager
+    def put_down(self) -> Iterator[None]:
+        """Within, nothing is in hand; afterwards again what was."""
+        in_hand = self._cells[_FIRST]
+        self.rest()
+        try:
+            yield
+        finally:
+            self._cells[_FIRST] = in_hand
 
     # -- who is suspected -------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Record, Story
+from sentiment_monitor.domain.waits import put_down_by
 from sentiment_monitor.errors import FatalError, RecordError, RegistryAway
 from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.parcel import Item, Parcel, isolating, place_of, record_at
@@ -74,7 +75,8 @@ class Preparing:
         while True:
             self.journal.take(record.position.offset)
             try:
-                readings = self.decode(record)
+                with put_down_by(self.journal.put_down):  # to ask a schema registry may take long
+                    readings = self.decode(record)
             except RegistryAway as error:
                 self.journal.rest()
                 self.turns.rest()

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +21,7 @@ import pytest
 
 from sentiment_monitor.app.policy import decoder_of
 from sentiment_monitor.domain.news import Position, Record, Story
+from sentiment_monitor.domain.waits import put_down_by
 from sentiment_monitor.errors import RecordError, RegistryAway, RegistryRefused, SettingsError
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.registry import SchemaRegistry
@@ -120,6 +122,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.trouble: int | None = None
+        self.statuses: dict[str, int] = {}
         self.asked: list[str] = []
         self.authorization: str | None = None
         self.answers: dict[str, Any] = {
@@ -133,6 +136,7 @@ class Registry:
             "/subjects/news%2Fvalue/versions/1": {"schema": json.dumps(SCHEMA)},
             "/schemas/ids/5": {"schema": "no schema"},
             "/schemas/ids/6": ["a page of something else"],
+            "/schemas/types": ["JSON", "AVRO"],
         }
         registry = self
 
@@ -141,7 +145,8 @@ class Registry:
                 registry.asked.append(self.path)
                 registry.authorization = self.headers.get("Authorization")
                 answer = registry.answers.get(self.path)
-                self.send_response(registry.trouble or (200 if answer is not None else 404))
+                status = registry.trouble or registry.statuses.get(self.path)
+                self.send_response(status or (200 if answer is not None else 404))
                 self.end_headers()
                 self.wfile.write(json.dumps(answer).encode())
 
@@ -165,7 +170,7 @@ def served() -> Iterator[Registry]:
 
 @pytest.fixture
 def registry(served: Registry) -> Registry:
-    served.trouble, served.asked = None, []
+    served.trouble, served.statuses, served.asked = None, {}, []
     return served
 
 
@@ -208,6 +213,7 @@ def test_a_schema_of_json_is_read_as_json(schemas: SchemaRegistry) -> None:
         (framed(99, b"\x00"), "unknown_schema", "no schema 99"),
         (framed(1, b"\x14Bank"), "bad_frame", "not Avro of schema 1"),
         (framed(1, avro(SCHEMA, VALUE) + b"!"), "bad_frame", "more bytes"),
+        (framed(5, b""), "bad_frame", "schema 5 cannot be used"),
     ],
 )
 def test_what_the_registry_does_not_help_with_is_a_coded_reason(
@@ -235,10 +241,62 @@ def test_a_registry_that_does_not_answer_is_away(registry: Registry) -> None:
     schemas.close()
 
 
-@pytest.mark.parametrize("schema", [5, 6])
-def test_what_is_no_registry_stops_the_process(schemas: SchemaRegistry, schema: int) -> None:
+def test_what_is_no_registry_stops_the_process(schemas: SchemaRegistry) -> None:
     with pytest.raises(RegistryRefused):
-        decode(framed(schema, b""), schemas=schemas)
+        decode(framed(6, b""), schemas=schemas)
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 406, 409, 410, 413, 422])
+def test_an_id_that_the_registry_does_not_like_ends_no_process(
+    registry: Registry, schemas: SchemaRegistry, status: int
+) -> None:
+    registry.statuses["/schemas/ids/4294967295"] = status
+    error = refusal(framed(0xFFFFFFFF, b"x"), schemas=schemas)
+    assert error.code == "unknown_schema"
+    assert str(status) in error.detail
+    assert decode(framed(1, avro(SCHEMA, VALUE)), mapping=MAPPING, schemas=schemas).story_id == "4711"
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 407])
+def test_a_registry_that_gives_us_nothing_at_all_ends_the_process_and_names_only_its_host(
+    registry: Registry, status: int
+) -> None:
+    registry.trouble = status
+    schemas = SchemaRegistry(registry.url.replace("//", "//monitor:s3cret@"))
+    with pytest.raises(RegistryRefused) as raised:
+        decode(framed(1, b""), schemas=schemas)
+    schemas.close()
+    assert f"127.0.0.1:{registry.server.server_port}: status {status}" in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_schema_that_cannot_be_had_is_asked_for_once_in_some_seconds(
+    registry: Registry, schemas: SchemaRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for schema in (99, 3):
+        assert len({str(refusal(framed(schema, b"x"), schemas=schemas)) for _ in range(5)}) == 1
+    assert registry.asked == ["/schemas/ids/99", "/schemas/ids/3"]
+    monkeypatch.setattr("sentiment_monitor.ingest.registry._UNREADABLE_SECONDS", 0.0)
+    later = SchemaRegistry(registry.url)
+    for _ in range(2):
+        refusal(framed(99, b"x"), schemas=later)
+    later.close()
+    assert registry.asked[2:] == ["/schemas/ids/99"] * 2
+
+
+def test_while_the_registry_is_asked_the_record_is_put_down(schemas: SchemaRegistry, registry: Registry) -> None:
+    steps: list[str] = []
+
+    @contextmanager
+    def putting_down() -> Iterator[None]:
+        steps.append(f"down {len(registry.asked)}")
+        yield
+        steps.append(f"up {len(registry.asked)}")
+
+    for _ in range(2):
+        with put_down_by(putting_down):
+            decode(framed(2, PLAIN), schemas=schemas)
+    assert steps == ["down 0", "up 1"]
 
 
 def test_the_registry_is_told_who_asks(registry: Registry) -> None:

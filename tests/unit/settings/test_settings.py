@@ -429,3 +429,19 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(token: str) -
     assert "ASCII" in problems
     assert token not in problems
     assert load(web={"token": "a-token-of-some-length"}).web.token is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "instead"),
+    [
+        ({"news": {"schema_registry": "https://monitor:s3cret@host"}}, "use schema_registry_username and"),
+        ({"news": {"schema_registry": "https://host:s3cret"}}, "is no address"),
+        ({"kafka": {"oauth_token_url": "https://monitor:s3cret@host/token"}}, "use oauth_client_id and"),
+        ({"kafka": {"bootstrap_servers": ["monitor:s3cret@host:9092"]}}, "sasl_password"),
+        ({"external_url": "https://monitor:s3cret@host"}, "links in alerts"),
+    ],
+)
+def test_an_address_that_is_printed_may_hold_no_password(given: dict[str, Any], instead: str) -> None:
+    problems = _problems(**given)
+    assert instead in problems
+    assert "s3cret" not in problems

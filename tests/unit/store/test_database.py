@@ -364,3 +364,13 @@ def test_states_that_may_pass_are_temporary(state: str | None, temporary: bool, 
 def test_a_database_that_cannot_work_is_refused_with_the_reason(url: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         Database(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:s3cret@h/d", "postgresql://h/d?password=s3cret", "postgresql://u@h/d?sslpassword=s3cret"]
+)
+def test_no_password_of_an_address_is_shown_wherever_it_stands(url: str) -> None:
+    database = Database(url)
+    assert "h/d" in database.shown_url
+    assert "s3cret" not in database.shown_url
+    database.close()

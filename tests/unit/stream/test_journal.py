@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Partition, Position, Record, Story
+from sentiment_monitor.domain.waits import waiting
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.score.text import clean
@@ -179,3 +181,19 @@ def test_however_many_are_suspected_the_newest_are_kept(tmp_path: Path, monkeypa
     journal = Journal(tmp_path)
     assert journal.suspects(PLACE, 40, 40)
     assert not journal.suspects(PLACE, 0, 0)
+
+
+def test_a_death_while_a_schema_registry_is_asked_accuses_nobody(tmp_path: Path) -> None:
+    killed = {name: tmp_path / name for name in ("asking", "reading")}
+
+    class Asking(Process):
+        def _decode(self, given: Record) -> Sequence[Story | DeadLetter]:
+            if given.position.offset == 4:
+                with waiting():
+                    shutil.copytree(tmp_path / "state", killed["asking"])  # what a kill would leave
+                shutil.copytree(tmp_path / "state", killed["reading"])
+            return super()._decode(given)
+
+    assert Asking(tmp_path / "state").lives(parcel()) == ["story"] * 10
+    assert not Journal(killed["asking"]).suspects(PLACE, 0, 100)
+    assert Journal(killed["reading"]).suspects(PLACE, 4, 4)
