@@ -26,6 +26,7 @@ from sentiment_monitor.domain.news import UnreadableBatch
 _FETCHES = 3  # of a batch that cannot be read: the wire or one replica may be at fault
 _MOST_BYTES = 256 << 20  # of a batch once decompressed: a megabyte can be made to hold gigabytes
 _KEPT_BYTES = 1_000_000
+_OFFSET_BYTES = 8
 
 
 class Batches(Fetcher):  # type: ignore[misc]  # the client publishes no types
@@ -91,10 +92,15 @@ class _Readable:
         self._partition = partition
         self._batches = batches
 
-    def next_batch(self) -> _Whole | None:
+    def next_batch(self) -> _Whole | _Dead | None:
         batch = self._batches.next_batch()
         if batch is None:
             return None
+        if not batch.validate_crc():
+            following = _first_offset_behind(self._batches)
+            if following is not None and following <= self._fetch_offset:
+                return self.next_batch()  # all of it lies before what is wanted
+            return self._damaged(batch, following)
         try:
             whole = _Whole(batch, _records(batch))
         except Exception as error:  # noqa: BLE001  # whatever the libraries say of bytes that are not what they claim
@@ -104,21 +110,73 @@ class _Readable:
         return whole
 
     def _unreadable(self, batch: Any, reason: str) -> _Whole | None:
+        if not self._is_given_up(batch):
+            return None
+        first = max(batch.base_offset, self._fetch_offset)
+        last = batch.last_offset if batch.magic == 2 else -1
+        stamp = batch.max_timestamp if batch.max_timestamp > 0 else 0
+        return _Whole(batch, [self._instead(batch, first, last, reason, stamp)])
+
+    def _damaged(self, batch: Any, following: int | None) -> _Dead | None:
+        """Whatever such a batch says of itself may be wrong, also where it ends; ``following`` begins the next one."""
+        if not self._is_given_up(batch):
+            return None
+        first, last = max(batch.base_offset, self._fetch_offset), -1
+        if following is not None and following <= first:
+            following = None
+        if batch.magic == 2:
+            last = batch.last_offset
+            agrees = last == batch.base_offset + batch.records_count - 1 and first <= last < (
+                following or self._log_end
+            )
+            if not agrees:  # one step, and the broker says what comes then
+                last = first if following is None else following - 1
+        elif following is not None:
+            last = following - 1
+        record = self._instead(batch, first, last, "CorruptRecordError: the checksum does not match", 0)
+        return _Dead(batch.leader_epoch if batch.magic == 2 else -1, record, last + 1)
+
+    def _is_given_up(self, batch: Any) -> bool:
+        """Whether it was fetched often enough; until then it is as if the answer ended before it."""
         key = (self._partition, batch.base_offset)
         self._failures[key] += 1
         if self._failures[key] < _FETCHES:
-            return None  # as if the answer ended before it: the next fetch begins here
+            return False
         del self._failures[key]
-        first = max(batch.base_offset, self._fetch_offset)
-        last = batch.last_offset if batch.magic == 2 else -1
+        return True
+
+    def _instead(self, batch: Any, first: int, last: int, reason: str, stamp: int) -> DefaultRecord:
         if not first <= last < self._log_end:
             raise kafka_errors.CorruptRecordError(
                 f"{self._partition.topic}/{self._partition.partition}: the batch at offset {first} cannot be read "
                 f"({reason}), nor does it say where it ends"
             )
         value = UnreadableBatch(bytes(batch._buffer[:_KEPT_BYTES]), f"offsets {first} to {last}: {reason}")
-        stamp = batch.max_timestamp if batch.max_timestamp > 0 else 0
-        return _Whole(batch, [DefaultRecord(len(value), first, stamp, 0, None, value, [])])
+        return DefaultRecord(len(value), first, stamp, 0, None, value, [])
+
+
+def _first_offset_behind(batches: Any) -> int | None:
+    """The first offset of the batch that comes next in an answer, which may end within that batch."""
+    ahead = batches._next_slice if batches._next_slice is not None else memoryview(batches._buffer)[batches._pos :]
+    return int.from_bytes(ahead[:_OFFSET_BYTES], "big") if len(ahead) >= _OFFSET_BYTES else None
+
+
+class _Dead:
+    """Stands for a damaged batch: one record, and where the next fetch begins."""
+
+    magic = 2
+    is_control_batch = False
+
+    def __init__(self, leader_epoch: int, record: DefaultRecord, next_offset: int) -> None:
+        self.leader_epoch = leader_epoch
+        self.next_offset = next_offset
+        self._record = record
+
+    def has_producer_id(self) -> bool:
+        return False
+
+    def __iter__(self) -> Iterator[DefaultRecord]:
+        return iter([self._record])
 
 
 class _Whole:
@@ -141,8 +199,6 @@ class _Whole:
 
 
 def _records(batch: Any) -> list[Any]:
-    if not batch.validate_crc():
-        raise kafka_errors.CorruptRecordError("the checksum does not match")
     if batch.magic == 2 and batch.compression_type != DefaultRecordBatch.CODEC_NONE:
         data = bytes(memoryview(batch._buffer)[batch._pos :])
         batch._buffer = bytearray(_decompressed(batch.compression_type, data))

@@ -12,6 +12,7 @@ from kafka import TopicPartition
 from kafka import errors as kafka_errors
 from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from kafka.record.legacy_records import LegacyRecordBatchBuilder
 from kafka.record.util import calc_crc32c
 
 from sentiment_monitor.domain.news import Position, Record, UnreadableBatch
@@ -122,10 +123,47 @@ def test_a_small_batch_that_holds_a_flood_costs_no_more_than_the_limit(monkeypat
         assert "once decompressed" in unreadable.value.reason
 
 
-@pytest.mark.parametrize("claimed", [-5, 1_000_000])
-def test_a_batch_that_does_not_say_where_it_ends_stops_loudly(claimed: int) -> None:
-    content = batch(0, 3)
-    content[LAST_OFFSET_DELTA_AT : LAST_OFFSET_DELTA_AT + 4] = struct.pack(">i", claimed)
+def claiming(content: bytearray, last_delta: int, count: int | None = None, attributes: int = 0) -> bytearray:
+    content[LAST_OFFSET_DELTA_AT : LAST_OFFSET_DELTA_AT + 4] = struct.pack(">i", last_delta)
+    content[21:23] = struct.pack(">h", attributes)
+    if count is not None:
+        content[HEADER_BYTES - 4 : HEADER_BYTES] = struct.pack(">i", count)
+    return content
+
+
+@pytest.mark.parametrize("attributes", [0, 0x20, 0x10])  # control, transactional: not believed either
+@pytest.mark.parametrize("content", [(20, None), (20, 21), (1_000_000, None), (-5, None), (1, 2), (0, None)])
+def test_where_a_damaged_batch_ends_is_believed_to_nobody_but_the_batch_behind_it(
+    content: tuple[int, int | None], attributes: int
+) -> None:
+    damaged = claiming(batch(0, 3), *content, attributes=attributes)
+    reading = Reading(damaged, batch(3, 18))
+    reading.fetch(0)
+    reading.fetch(0)
+    unreadable, *good = reading.fetch(0)
+    assert [record.offset for record in good] == list(range(3, 21))
+    assert isinstance(unreadable.value, UnreadableBatch)
+    again = [record.offset for record in reading.fetch(3)]
+    assert again == list(range(3, 21)), "a broker that believes the damaged end sends the batch once more"
+    answer = MemoryRecords(bytes(damaged) + bytes(batch(3, 1))[:20])  # cut within the batch behind
+    readable = batches._Readable(0, 100, Counter({(P0, 0): 2}), P0, answer)
+    dead = readable.next_batch()
+    assert dead is not None
+    assert dead.next_offset <= 3
+
+
+def test_a_damaged_batch_with_nothing_behind_it_costs_one_offset_at_a_time() -> None:
+    reading = Reading(claiming(batch(0, 3), 20))
+    for offset in (0, 1):
+        (unreadable,) = [record for _ in range(3) for record in reading.fetch(offset)]
+        assert unreadable.value.reason.startswith(f"offsets {offset} to {offset}: ")
+
+
+def test_a_batch_of_the_old_format_that_is_damaged_stops_loudly() -> None:
+    builder = LegacyRecordBatchBuilder(1, 0, 1 << 20)
+    builder.append(0, 1_000, None, b"x" * 100)
+    content = bytearray(builder.build())
+    content[-1] ^= 0xFF
     reading = Reading(content)
     reading.fetch(0)
     reading.fetch(0)
