@@ -11,6 +11,7 @@ import structlog
 _log = structlog.get_logger()
 
 _REMIND_SECONDS = 300.0
+_RENEWED_SECONDS = 30.0  # a broker that is needed is tried every few seconds
 
 
 @dataclass(slots=True)
@@ -20,9 +21,11 @@ class _Outage:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Refusal:
     began: float
+    insisted: float  # since when we have tried without a pause
+    renewed: float
     error: Exception
 
 
@@ -65,20 +68,33 @@ class Reach:
 
     def refused(self, address: str, error: Exception) -> None:
         """The broker is there, and does not let us in."""
+        now = time.monotonic()
         with self._lock:
-            first = address not in self._refusals
-            if first:
-                self._refusals[address] = _Refusal(time.monotonic(), error)
+            refusal = self._refusals.get(address)
+            first = refusal is None
+            if refusal is None:
+                refusal = self._refusals[address] = _Refusal(now, now, now, error)
+            if now - refusal.renewed > _RENEWED_SECONDS:
+                refusal.insisted = now
+            refusal.renewed = now
             self._outages.pop(address, None)
             self._answering.discard(address)
         if first:
             _log.warning("broker.refuses", address=address, error=str(error))
 
     def refused_for(self, seconds: float) -> Exception | None:
-        """The refusal of a broker that has let us in no more for so long."""
-        longest = time.monotonic() - seconds
+        """The refusal of a broker that has let us in no more for so long.
+
+        While others answer only one that is tried all the time counts: nobody is in need of another.
+        """
+        now = time.monotonic()
         with self._lock:
-            return next((refusal.error for refusal in self._refusals.values() if refusal.began <= longest), None)
+            for refusal in self._refusals.values():
+                if self._answering and now - refusal.renewed > _RENEWED_SECONDS:
+                    continue
+                if now - (refusal.insisted if self._answering else refusal.began) >= seconds:
+                    return refusal.error
+        return None
 
     @property
     def away(self) -> str | None:

@@ -58,3 +58,22 @@ def test_a_refusal_counts_from_its_first_time_until_somebody_lets_us_in(clock: S
     brokers.answered("a:9092")
     assert brokers.refused_for(0) is None
     assert brokers.away is None
+
+
+def test_one_broker_that_refused_once_is_no_reason_to_stop_while_another_answers(clock: SimpleNamespace) -> None:
+    brokers = Reach()
+    error = RuntimeError("wrong password")
+    brokers.answered("a:9092")
+    brokers.refused("b:9092", error)
+    clock.now += 121
+    assert brokers.refused_for(120) is None, "it was not tried again"
+    brokers.refused("b:9092", error)
+    assert brokers.refused_for(120) is None, "twice in two minutes"
+    for _ in range(40):
+        clock.now += 3
+        brokers.refused("b:9092", error)
+    assert brokers.refused_for(120) is error, "what it holds is not read"
+    clock.now += 31
+    assert brokers.refused_for(120) is None
+    brokers.failed("a:9092", "reset")
+    assert brokers.refused_for(120) is error, "nobody answers"
