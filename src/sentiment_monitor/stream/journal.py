@@ -150,9 +150,15 @@ class Journal:
         )
 
     def acquit(self, partition: Partition, first: int, last: int) -> None:
-        """These were worked on and nobody died: who was suspected by chance no longer is."""
-        kept = [s for s in self._suspects if s.deaths >= DEADLY or not s.is_within(partition, first, last)]
-        if len(kept) != len(self._suspects):
+        """These were worked on and nobody died: who was suspected by chance no longer is, but for what comes after."""
+        kept = [
+            replace(suspect, first=last + 1)
+            if suspect.last > last and suspect.is_within(partition, first, last)
+            else suspect
+            for suspect in self._suspects
+            if suspect.deaths >= DEADLY or suspect.last > last or not suspect.is_within(partition, first, last)
+        ]
+        if kept != self._suspects:
             self._suspects = kept
             self._keep_suspects()
 

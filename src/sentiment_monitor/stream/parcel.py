@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Partition, Position, Record, ScoredStory
@@ -11,6 +11,8 @@ from sentiment_monitor.errors import FatalError
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
+
+_HEAVY = 65_536  # bytes that count as one record; hand-offs bound the memory too
 
 Item = EnrichedStory | ScoredStory | DeadLetter
 """What a story, or a record that is none, has become on its way."""
@@ -27,10 +29,15 @@ class Parcel:
     fetched_at: float  # monotonic seconds
     records: Sequence[Record]
     items: list[Item] = field(default_factory=list)  # once prepared: any number a record, in the records' order
+    ends_fetch: bool = True  # no part of what was fetched with it comes after it
+    _weight: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._weight = sum(len(record.value) for record in self.records if record.value) // _HEAVY
 
     def __len__(self) -> int:
-        """How much work it is: its records, or its stories where a record holds several."""
-        return max(len(self.records), len(self.items))
+        """How much work it is: its records, its stories where a record holds several, or more where they are large."""
+        return max(len(self.records), len(self.items), self._weight)
 
     @property
     def minutes(self) -> list[int]:
@@ -44,6 +51,15 @@ class Parcel:
 
     def _scored(self) -> Iterator[EnrichedStory]:
         return (item.enriched for item in self.items if isinstance(item, ScoredStory) and item.score is not None)
+
+
+def cut(parcel: Parcel, number: int) -> tuple[Parcel, Parcel | None]:
+    """The first ``number`` records of one that is not prepared yet, and the others, if there are any."""
+    if number >= len(parcel.records):
+        return parcel, None
+    middle = parcel.records[number - 1].position.offset + 1
+    first = replace(parcel, records=parcel.records[:number], next_offset=middle, items=[], ends_fetch=False)
+    return first, replace(parcel, records=parcel.records[number:], start_offset=middle, items=[])
 
 
 def isolating(

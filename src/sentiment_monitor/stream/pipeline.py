@@ -43,7 +43,10 @@ _STALLED_SECONDS = 60.0  # nothing stored for so long, though a record has waite
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in records, in stories where a record holds several. Memory: their sum times the largest message."""
+    """Sizes in records, in stories where a record holds several, in 64 KB where those are larger.
+
+    Each may be exceeded by one record's stories, and ``waiting`` by one fetch.
+    """
 
     waiting: int = 2_000  # fetched, not yet prepared
     prepared: int = 1_000
@@ -105,7 +108,7 @@ class Pipeline:
             self.metrics.stage_waiting_records.labels(stage).set_function(queue.__len__)
         self.metrics.oldest_waiting.set_function(self._oldest_waiting)
         self.metrics.broker_up.set_function(lambda: source.away is None)
-        self._fetched_at: deque[float] = deque()  # monotonic seconds, of each parcel that is not done with, in order
+        self._fetched_at: deque[float] = deque()  # monotonic seconds, of each fetch that is not done with, in order
         self._stored_at = time.monotonic()
         self._now_ms = now_ms
         self._journal = journal or Journal()
@@ -119,7 +122,7 @@ class Pipeline:
         self._to_reposition: set[Partition] = set()
         self._event_time = EventTime()
         self._dropped = DroppedFields(self.metrics)
-        self._in_flight: Counter[Partition] = Counter()  # parcels fetched and not yet done with
+        self._in_flight: Counter[Partition] = Counter()  # fetches that are not yet done with
         self.progress = Progress()
         self.read_out = False  # run() ended because nothing was left, not because it was told to
 
@@ -130,7 +133,7 @@ class Pipeline:
         stages = [
             threading.Thread(target=self._guard, args=(stage, feed, following), name=name, daemon=True)
             for name, stage, feed, following in (
-                ("prepare", self._preparing.prepare, self._waiting, self._prepared),
+                ("prepare", self._prepare, self._waiting, self._prepared),
                 ("score", self._score, self._prepared, self._scored),
                 ("write", self._write, self._scored, None),
             )
@@ -205,7 +208,7 @@ class Pipeline:
 
     def _guard(
         self,
-        stage: Callable[[list[Parcel]], None],
+        stage: Callable[[list[Parcel]], tuple[list[Parcel], list[Parcel]]],
         feed: Handoff[Parcel],
         following: Handoff[Parcel] | None,
     ) -> None:
@@ -213,12 +216,13 @@ class Pipeline:
         name = threading.current_thread().name
         try:
             while not self._aborting.is_set():
-                parcels = feed.take(most)
-                with self.metrics.turn(name):
-                    stage(parcels)
-                if following is not None:
-                    for parcel in parcels:
-                        following.put(parcel)
+                left = feed.take(most)
+                while left and not self._aborting.is_set():
+                    with self.metrics.turn(name):
+                        done, left = stage(left)
+                    if following is not None:
+                        for parcel in done:
+                            following.put(parcel)
         except Closed:
             if following is not None:
                 following.close()
@@ -296,14 +300,24 @@ class Pipeline:
         """Those whose partition has not been taken away, nor placed anew, since they were fetched."""
         return [parcel for parcel in parcels if self._source.epoch(parcel.partition) == parcel.epoch]
 
-    # -- score ------------------------------------------------------------------------------------
+    # -- the stages: each answers with what it has done, and with what is left ----------------------
 
-    def _score(self, parcels: list[Parcel]) -> None:
+    def _prepare(self, parcels: list[Parcel]) -> tuple[list[Parcel], list[Parcel]]:
+        """As many as hand on some thousand stories: how many a record holds nobody knows before."""
+        done, stories = [], 0
+        for index, parcel in enumerate(parcels):
+            portion, rest = self._preparing.portion(parcel)
+            done.append(portion)
+            stories += len(portion)
+            if rest is not None or stories >= self._limits.prepared:
+                return done, [*([] if rest is None else [rest]), *parcels[index + 1 :]]
+        return done, []
+
+    def _score(self, parcels: list[Parcel]) -> tuple[list[Parcel], list[Parcel]]:
         self._scoring.score(self._ours(parcels))  # what the writing thread will drop is not worth the time
+        return parcels, []
 
-    # -- write ------------------------------------------------------------------------------------
-
-    def _write(self, parcels: list[Parcel]) -> None:
+    def _write(self, parcels: list[Parcel]) -> tuple[list[Parcel], list[Parcel]]:
         started = time.monotonic()
         outcome = self._writing.write(self._ours(parcels))
         for partition, stored in outcome.stored.items():
@@ -311,15 +325,17 @@ class Pipeline:
         with self._lock:
             self._to_commit |= {partition: stored[-1].next_offset for partition, stored in outcome.stored.items()}
             self._to_reposition |= outcome.fenced
-            self._in_flight.subtract(parcel.partition for parcel in parcels)
-        for _ in parcels:  # every stage keeps the order, so these are the oldest
-            self._fetched_at.popleft()
+            self._in_flight.subtract(parcel.partition for parcel in parcels if parcel.ends_fetch)
+        for parcel in parcels:  # every stage keeps the order, so these are the oldest
+            if parcel.ends_fetch:
+                self._fetched_at.popleft()
         self.progress.fenced += len(outcome.fenced)
         self.metrics.fenced.inc(len(outcome.fenced))
         if outcome.stored:
             self._report(outcome, started)
             self._turns["write"].rest()  # what follows accounts for itself
             self._on_stored(self._event_time.complete_before())
+        return parcels, []
 
     def _report(self, outcome: WriteOutcome, started: float) -> None:
         self._stored_at = now = time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -13,10 +13,14 @@ from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Record, Sto
 from sentiment_monitor.domain.waits import put_down_by
 from sentiment_monitor.errors import FatalError, RecordError, RegistryAway
 from sentiment_monitor.stream.journal import Journal
-from sentiment_monitor.stream.parcel import Item, Parcel, isolating, place_of, record_at
+from sentiment_monitor.stream.parcel import Item, Parcel, cut, isolating, place_of, record_at
 from sentiment_monitor.telemetry.turns import Turns
 
 _log = structlog.get_logger()
+
+_ENOUGH = 1_000  # stories, after which a parcel is cut
+_AT_ONCE = 250  # stories enriched in a call
+_MOVES = 20  # records between two moves: to ask for the time costs as much as a field, and the worst record 0.25 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,8 @@ class Preparing:
     """Records to enriched stories.
 
     ``decode`` and ``enrich`` may raise RecordError, ``decode`` also RegistryAway; ``now_ms`` is the wall clock;
-    ``aborting`` ends the wait for a schema registry that is away, in which ``turns`` rest. ``journal`` knows at which
+    ``aborting`` ends the wait for a schema registry that is away, in which ``turns`` rest; they move on with some
+    records, and between the calls of ``enrich``. ``journal`` knows at which
     records processes have died: those are worked on one by one, and one that has ended two is not looked into again.
     """
 
@@ -41,34 +46,65 @@ class Preparing:
         Raises RegistryAway when the wait for the registry was aborted, and FatalError.
         """
         for parcel in parcels:
-            self.journal.enter(parcel.partition)
-            place = parcel.partition, parcel.start_offset, parcel.next_offset - 1
-            if self.journal.suspects(*place):
-                parcel.items = [item for record in parcel.records for item in self._examined(record, parcel)]
-                self.journal.acquit(*place)
-            else:
-                parcel.items = self._prepared(parcel, self.now_ms())
-            self.journal.rest()
+            items: list[Item] = []
+            rest: Parcel | None = parcel
+            while rest is not None:
+                portion, rest = self.portion(rest)
+                items += portion.items
+            parcel.items = items
 
-    def _examined(self, record: Record, parcel: Parcel) -> list[Item]:
+    def portion(self, parcel: Parcel) -> tuple[Parcel, Parcel | None]:
+        """Prepares a parcel up to the record with which it has a thousand stories: that part of it, and what is left.
+
+        Raises as :meth:`prepare` does.
+        """
+        self.journal.enter(parcel.partition)
+        if self.journal.suspects(parcel.partition, parcel.start_offset, parcel.next_offset - 1):
+            items: list[Item] = []
+            number = 0
+            while number < len(parcel.records) and len(items) < _ENOUGH:
+                items += self._examined(replace(parcel, records=[parcel.records[number]]))
+                number += 1
+            portion, rest = cut(parcel, number)
+            self.journal.acquit(portion.partition, portion.start_offset, portion.next_offset - 1)
+        else:
+            readings: list[Story | DeadLetter] = []
+            number = 0
+            while number < len(parcel.records) and len(readings) < _ENOUGH:
+                if number % _MOVES == 0:
+                    self.turns.moved()
+                readings += self._read(parcel.records[number])
+                number += 1
+            portion, rest = cut(parcel, number)
+            items = self._enriched(readings, portion)
+        self.journal.rest()
+        portion.items = items
+        return portion, rest
+
+    def _examined(self, parcel: Parcel) -> list[Item]:
+        (record,) = parcel.records
         if self.journal.has_killed(record):
             _log.error("record.killed_process", **place_of(record))
             return [DeadLetter(record, "killed_process", "two processes have died while they prepared it")]
+        self.turns.moved()
         self.journal.examine(record)
-        return self._prepared(replace(parcel, records=[record]), self.now_ms())
+        return self._enriched(self._read(record), parcel)
 
-    def _prepared(self, parcel: Parcel, received_ms: int) -> list[Item]:
-        readings = [reading for record in parcel.records for reading in self._read(record)]
+    def _enriched(self, readings: Sequence[Story | DeadLetter], parcel: Parcel) -> list[Item]:
         if len(parcel.records) > 1:
             self.journal.take_run(parcel.start_offset, parcel.next_offset - 1)
-        enriched = iter(
-            isolating(
-                [reading for reading in readings if isinstance(reading, Story)],
+        enriched = self._stories([reading for reading in readings if isinstance(reading, Story)], parcel)
+        return [next(enriched) if isinstance(reading, Story) else reading for reading in readings]
+
+    def _stories(self, stories: Sequence[Story], parcel: Parcel) -> Iterator[EnrichedStory | DeadLetter]:
+        received_ms = self.now_ms()
+        for start in range(0, len(stories), _AT_ONCE):
+            self.turns.moved()
+            yield from isolating(
+                stories[start : start + _AT_ONCE],
                 lambda batch: self.enrich(batch, received_ms),
                 lambda story, error: _dead(record_at([parcel], story.position), error, story.part),
             )
-        )
-        return [next(enriched) if isinstance(reading, Story) else reading for reading in readings]
 
     def _read(self, record: Record) -> Sequence[Story | DeadLetter]:
         pause, away_since = 0.05, None

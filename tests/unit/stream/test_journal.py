@@ -15,6 +15,7 @@ from sentiment_monitor.domain.waits import waiting
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.score.text import clean
+from sentiment_monitor.stream import prepare
 from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.parcel import Parcel
 from sentiment_monitor.stream.prepare import Preparing
@@ -197,3 +198,13 @@ def test_a_death_while_a_schema_registry_is_asked_accuses_nobody(tmp_path: Path)
     assert Asking(tmp_path / "state").lives(parcel()) == ["story"] * 10
     assert not Journal(killed["asking"]).suspects(PLACE, 0, 100)
     assert Journal(killed["reading"]).suspects(PLACE, 4, 4)
+
+
+def test_a_record_that_kills_is_found_also_when_its_parcel_is_prepared_in_portions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Process(tmp_path, enriching=8).dies(parcel())  # all ten are suspected
+    monkeypatch.setattr(prepare, "_ENOUGH", 3)
+    for _ in range(2):
+        Process(tmp_path, enriching=8).dies(parcel())
+    assert Process(tmp_path, enriching=8).lives(parcel()) == ["story"] * 8 + ["killed_process"] + ["story"]
