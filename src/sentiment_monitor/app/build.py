@@ -212,7 +212,7 @@ def _pipeline(
             preparing=Preparing(
                 service.policy.decoder.decode, enricher.enrich_all, now_ms, stopping, turns=metrics.turns["replay"]
             ),
-            scoring=Scoring(classifier),
+            scoring=Scoring(classifier, metrics.turns["replay"]),
             writer=writer,
             reads=settings.kafka.reads,
             holder=_holder(),

@@ -13,6 +13,7 @@ from sentiment_monitor.store.dead_letters import KeptRecord, detail_of, kept_fro
 from sentiment_monitor.store.schema import dead_letters, stories
 
 _NUMBERS_AT_ONCE = 500  # values of a statement
+_ASKED = dead_letters.c.requested_ms >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +29,33 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """What the record of a dead letter has become, read again: stories, or reasons why not, or both, or neither."""
+    """What the record of dead letters has become, read again: stories, or reasons why not, or both, or neither.
 
-    letter: KeptRecord
+    Its stories are those of the whole record, whichever of them the letters were about: other settings may find
+    others in it, or in other places. Without letters nobody has to be waiting for them.
+    """
+
+    letters: Sequence[KeptRecord]
     stories: Sequence[ScoredStory] = ()
     unreadable: Sequence[DeadLetter] = ()
 
-    @property
-    def failed(self) -> bool:
-        """Whether the letter stays what it is."""
-        return bool(self.unreadable) and not self.stories
+    def failed(self) -> list[tuple[KeptRecord, DeadLetter]]:
+        """The letters that stay what they are, with the reason."""
+        return [(letter, reason) for letter in self.letters if (reason := self._reason(letter)) is not None]
+
+    def _reason(self, letter: KeptRecord) -> DeadLetter | None:
+        part = letter.letter.part
+        if part is None:
+            # Each story that alone is unreadable gets a letter of its own, if not all are.
+            whole = [reason for reason in self.unreadable if reason.part is None]
+            return next(iter(whole if self.stories else self.unreadable), None)
+        for reason in self.unreadable:
+            if reason.part in (None, part):
+                return reason
+        parts = {story.enriched.story.part for story in self.stories} | {reason.part for reason in self.unreadable}
+        if not parts or None in parts or part in parts:
+            return None
+        return DeadLetter(letter.record, "mapping_failed", f"the record has no story {part} any more", part)
 
 
 def request(connection: Connection, ids: Iterable[int], now_ms: int) -> list[Requested]:
@@ -68,20 +86,28 @@ def request(connection: Connection, ids: Iterable[int], now_ms: int) -> list[Req
     return sorted(asked, key=lambda letter: letter.id)
 
 
+def any_waits(connection: Connection, reads: Callable[[str], bool]) -> bool:
+    """Whether a record of a topic that ``reads`` waits to be read again. Looks at no record."""
+    return bool(_topics(connection, reads))
+
+
 def waiting(connection: Connection, reads: Callable[[str], bool], most: int) -> list[KeptRecord]:
     """The records that wait to be read again and lie on topics that ``reads``, in the order in which they came."""
-    asked = dead_letters.c.requested_ms >= 0
-    topics = [topic for topic in connection.scalars(select(dead_letters.c.kafka_topic).where(asked).distinct())
-              if reads(topic)]  # fmt: skip
+    topics = _topics(connection, reads)
     if not topics:
         return []
     rows = connection.execute(
         select(dead_letters)
-        .where(asked, dead_letters.c.kafka_topic.in_(topics))
+        .where(_ASKED, dead_letters.c.kafka_topic.in_(topics))
         .order_by(dead_letters.c.id)
         .limit(most)
     ).mappings()
     return [kept_from(row) for row in rows]
+
+
+def _topics(connection: Connection, reads: Callable[[str], bool]) -> list[str]:
+    topics = connection.scalars(select(dead_letters.c.kafka_topic).where(_ASKED).distinct())
+    return [topic for topic in topics if reads(topic)]
 
 
 def take(connection: Connection, ids: Collection[int]) -> None:
@@ -89,16 +115,21 @@ def take(connection: Connection, ids: Collection[int]) -> None:
     connection.execute(update(dead_letters).where(dead_letters.c.id.in_(ids)).values(taken=dead_letters.c.taken + 1))
 
 
+def put_down(connection: Connection, ids: Collection[int]) -> None:
+    """Takes back that these were about to be read: whoever read them was told to stop."""
+    again = dead_letters.c.id.in_(ids), dead_letters.c.taken > 0
+    connection.execute(update(dead_letters).where(*again).values(taken=dead_letters.c.taken - 1))
+
+
 def settle(connection: Connection, rereads: Sequence[Reread], now_ms: int) -> list[ScoredStory]:
     """Notes what letters have become, in the caller's transaction; returns the stories that are to be stored with it.
 
-    Those of a letter that somebody else has settled meanwhile are not among them, nor those that a later message of
-    their story has overtaken. Of a record that gave stories and failures, each failure is put aside as a letter of its
-    own.
+    Those of letters that somebody else has settled meanwhile are not among them, nor those that a later message of
+    their story has overtaken. What is unreadable in a record and no letter of it says so is put aside.
     """
     ours = _settled(connection, rereads, now_ms)
-    settled = [reread for reread in rereads if reread.letter.id in ours]
-    put_aside(connection, [letter for reread in settled if not reread.failed for letter in reread.unreadable], now_ms)
+    settled = [reread for reread in rereads if not reread.letters or any(of.id in ours for of in reread.letters)]
+    put_aside(connection, [reason for reread in settled for reason in _unsaid(connection, reread)], now_ms)
     return _not_overtaken(connection, [story for reread in settled for story in reread.stories])
 
 
@@ -106,16 +137,41 @@ def _settled(connection: Connection, rereads: Sequence[Reread], now_ms: int) -> 
     """The numbers of the letters that were still waiting, now stored or put back with their new reason."""
     waits = dead_letters.c.requested_ms.is_not(None), dead_letters.c.replayed_ms.is_(None)
     count = {"requested_ms": None, "attempts": dead_letters.c.attempts + 1}
-    stored = [reread.letter.id for reread in rereads if not reread.failed]
+    failed = {letter.id: reason for reread in rereads for letter, reason in reread.failed()}
+    stored = [letter.id for reread in rereads for letter in reread.letters if letter.id not in failed]
     marking = update(dead_letters).where(dead_letters.c.id.in_(stored), *waits)
     ours = set(connection.scalars(marking.values(replayed_ms=now_ms, **count).returning(dead_letters.c.id)))
-    for reread in rereads:
-        if reread.failed:
-            reason = reread.unreadable[0]
-            putting_back = update(dead_letters).where(dead_letters.c.id == reread.letter.id, *waits)
-            back = connection.execute(putting_back.values(code=reason.code, detail=detail_of(reason), **count))
-            ours |= {reread.letter.id} if back.rowcount else set()
+    for number, reason in failed.items():
+        putting_back = update(dead_letters).where(dead_letters.c.id == number, *waits)
+        back = connection.execute(putting_back.values(code=reason.code, detail=detail_of(reason), **count))
+        ours |= {number} if back.rowcount else set()
     return ours
+
+
+def _unsaid(connection: Connection, reread: Reread) -> list[DeadLetter]:
+    """What is unreadable in a record, and no letter that stays says so."""
+    if not (reread.letters and reread.unreadable):
+        return []
+    record, columns = reread.letters[0].record, dead_letters.c
+    place = record.position
+    open_parts = set(
+        connection.scalars(
+            select(columns.kafka_part).where(
+                columns.kafka_topic == place.topic,
+                columns.kafka_partition == place.partition,
+                columns.kafka_offset == place.offset,
+                columns.raw_value == record.value,  # a topic that was made anew has its offsets again
+                columns.replayed_ms.is_(None),
+            )
+        )
+    )
+    if None in open_parts:
+        return []
+    return [
+        reason
+        for reason in reread.unreadable
+        if (reason.part not in open_parts if reason.part is not None else not open_parts)
+    ]
 
 
 def _not_overtaken(connection: Connection, scored: Sequence[ScoredStory]) -> list[ScoredStory]:

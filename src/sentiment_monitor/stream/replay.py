@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from sentiment_monitor.domain.news import DeadLetter, ScoredStory
+from sentiment_monitor.domain.news import DeadLetter, Record, ScoredStory
 from sentiment_monitor.errors import DatabaseAway, FatalError, RetryLater
 from sentiment_monitor.store import replays
 from sentiment_monitor.store.database import Database
@@ -17,7 +17,7 @@ from sentiment_monitor.store.dead_letters import KeptRecord
 from sentiment_monitor.store.leases import LeaseStore
 from sentiment_monitor.store.replays import Reread
 from sentiment_monitor.store.stories.transaction import Written
-from sentiment_monitor.stream.parcel import Item, Parcel
+from sentiment_monitor.stream.parcel import Parcel, place_of
 from sentiment_monitor.stream.prepare import Preparing
 from sentiment_monitor.stream.scoring import Scoring
 from sentiment_monitor.telemetry.metrics import HotLoop
@@ -83,90 +83,126 @@ class Replaying:
         lease = None
         while not self.stopping.is_set():
             with self.database.read() as connection:
-                letters = replays.waiting(connection, self.reads, _PORTION)
-            self.idle = not letters
-            if not letters:
+                self.idle = not replays.any_waits(connection, self.reads)
+            if self.idle:
                 break
             lease = self._lease.acquire(self.holder, self.now_ms(), _LEASE_MS)
             if lease is None:
                 self.idle = True  # another process is at it
                 break
-            self._read(letters)
+            with self.database.read() as connection:  # whole records: only for whoever reads them
+                letters = replays.waiting(connection, self.reads, _PORTION)
+            if letters:
+                self._read(letters)
         if lease is not None:
             self._lease.release(lease)
 
     def _read(self, letters: Sequence[KeptRecord]) -> None:
         if any(letter.taken for letter in letters):
-            letters = letters[:1]  # a reading of these began and did not end: one of them may be why
+            # A reading of these began and did not end: one of the records may be why.
+            letters = [letter for letter in letters if letter.record == letters[0].record]
+        numbers = [letter.id for letter in letters]
         turns = self.metrics.turns["replay"]
-        with turns:
-            with self.database.write() as connection:
-                replays.take(connection, [letter.id for letter in letters])
-            rereads = self._reread(letters)
+        with turns, self.database.write() as connection:
+            replays.take(connection, numbers)
+        try:
+            with turns:
+                rereads = self._reread(letters)
+            self._store_patiently(rereads)
+        except RetryLater:
+            with self.database.write() as connection:  # it was told to stop: no record is to blame
+                replays.put_down(connection, numbers)
+            raise
+        failed = sum(len(reread.failed()) for reread in rereads)
+        self.metrics.replayed.labels("unreadable").inc(failed)
+        self.metrics.replayed.labels("stored").inc(len(letters) - failed)
+        _log.info("replay.read", first=letters[0].id, letters=len(letters), unreadable=failed)
+
+    def _reread(self, letters: Sequence[KeptRecord]) -> list[Reread]:
+        """Each record once, for all of its letters."""
+        by_record: dict[Record, list[KeptRecord]] = {}
+        rereads: list[Reread] = []
+        for letter in letters:
+            if letter.taken < _MOST_TAKEN:
+                by_record.setdefault(letter.record, []).append(letter)
+            else:
+                rereads.append(_killed(letter))
+        parcels = [_parcel(record) for record in by_record]
+        self.preparing.prepare(parcels)
+        self.scoring.score(parcels)
+        return rereads + [_outcome(of, parcel) for of, parcel in zip(by_record.values(), parcels, strict=True)]
+
+    def _store_patiently(self, rereads: list[Reread]) -> None:
         pause = 0.05
         while True:
             try:
-                with turns:
-                    self._store(rereads)
-                break
+                with self.metrics.turns["replay"]:
+                    rereads[:] = self._store(rereads)
+                return
             except DatabaseAway:
                 if self.stopping.wait(pause):
                     raise
                 pause = min(2 * pause, 10.0)
-        failed = sum(reread.failed for reread in rereads)
-        self.metrics.replayed.labels("unreadable").inc(failed)
-        self.metrics.replayed.labels("stored").inc(len(rereads) - failed)
-        _log.info("replay.read", first=letters[0].id, letters=len(letters), unreadable=failed)
 
-    def _reread(self, letters: Sequence[KeptRecord]) -> list[Reread]:
-        parcels = [_parcel(letter) if letter.taken < _MOST_TAKEN else None for letter in letters]
-        readable = [parcel for parcel in parcels if parcel is not None]
-        self.preparing.prepare(readable)
-        self.scoring.score(readable)
-        return [_outcome(letter, parcel) for letter, parcel in zip(letters, parcels, strict=True)]
-
-    def _store(self, rereads: Sequence[Reread]) -> None:
-        """All together, or without what the database refuses."""
+    def _store(self, rereads: Sequence[Reread]) -> list[Reread]:
+        """All together, or without what the database refuses; returns them as they are stored."""
         try:
             self.writer.reread(rereads, self.now_ms())
+            return list(rereads)
         except (DatabaseAway, FatalError):
             raise
         except Exception as error:
             if len(rereads) > 1:
                 middle = len(rereads) // 2
-                self._store(rereads[:middle])
-                self._store(rereads[middle:])
-                return
+                return self._store(rereads[:middle]) + self._store(rereads[middle:])
             (reread,) = rereads
-            if reread.failed:
+            if not reread.stories:
                 raise FatalError(f"the database refuses a dead letter: {error}") from error
-            _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", dead_letter=reread.letter.id)
-            reason = DeadLetter(reread.letter.record, "store_failed", f"{type(error).__name__}: {error}")
-            self.writer.reread([Reread(reread.letter, unreadable=[reason])], self.now_ms())
+            taken, refused = self._sift(reread.stories, reread.letters[0].record, error)
+            sifted = Reread(reread.letters, taken, [*reread.unreadable, *refused])
+            self.writer.reread([sifted], self.now_ms())
+            return [sifted]
+
+    def _sift(
+        self, stories: Sequence[ScoredStory], record: Record, error: Exception
+    ) -> tuple[list[ScoredStory], list[DeadLetter]]:
+        """Stores those of a record's stories that the database takes; ``error`` is what it said to them together."""
+        if len(stories) == 1:
+            reason = f"{type(error).__name__}: {error}"
+            _log.error("record.store_failed", error=reason, **place_of(record))
+            return [], [DeadLetter(record, "store_failed", reason, stories[0].enriched.story.part)]
+        taken: list[ScoredStory] = []
+        refused: list[DeadLetter] = []
+        middle = len(stories) // 2
+        for half in (stories[:middle], stories[middle:]):
+            self.metrics.turns["replay"].moved()
+            try:
+                self.writer.reread([Reread((), half)], self.now_ms())
+                taken += half
+            except (DatabaseAway, FatalError):
+                raise
+            except Exception as refusal:  # noqa: BLE001  # whatever a driver raises about one value
+                taken_of_half, refused_of_half = self._sift(half, record, refusal)
+                taken += taken_of_half
+                refused += refused_of_half
+        return taken, refused
 
 
-def _parcel(letter: KeptRecord) -> Parcel:
-    position = letter.record.position
+def _parcel(record: Record) -> Parcel:
+    position = record.position
     partition = (position.topic, position.partition)
-    return Parcel(partition, 0, position.offset, position.offset + 1, 0.0, [letter.record])
+    return Parcel(partition, 0, position.offset, position.offset + 1, 0.0, [record])
 
 
-def _outcome(letter: KeptRecord, parcel: Parcel | None) -> Reread:
-    if parcel is None:
-        detail = f"{letter.taken} processes have died while they read it again"
-        return Reread(letter, unreadable=[DeadLetter(letter.record, "killed_process", detail)])
-    items = [item for item in parcel.items if letter.letter.part is None or _part(item) in (None, letter.letter.part)]
-    if parcel.items and not items:
-        detail = f"the record has no story {letter.letter.part} any more"
-        return Reread(letter, unreadable=[DeadLetter(letter.record, "mapping_failed", detail, letter.letter.part)])
+def _killed(letter: KeptRecord) -> Reread:
+    detail = f"{letter.taken} processes have died while they read it again; before, {letter.letter.code}: "
+    reason = DeadLetter(letter.record, "killed_process", detail + letter.letter.detail, letter.letter.part)
+    return Reread([letter], unreadable=[reason])
+
+
+def _outcome(letters: Sequence[KeptRecord], parcel: Parcel) -> Reread:
     return Reread(
-        letter,
-        [item for item in items if isinstance(item, ScoredStory)],
-        [item for item in items if isinstance(item, DeadLetter)],
+        letters,
+        [item for item in parcel.items if isinstance(item, ScoredStory)],
+        [item for item in parcel.items if isinstance(item, DeadLetter)],
     )
-
-
-def _part(item: Item) -> int | None:
-    if isinstance(item, DeadLetter):
-        return item.part
-    return (item.enriched if isinstance(item, ScoredStory) else item).story.part

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import select, update
 
 from replaying import House, headed, titled
 from sentiment_monitor.actions.dead_letters import ReplayOutcome, replays_of, request_replay
-from sentiment_monitor.domain.news import Record
-from sentiment_monitor.errors import DatabaseAway, FatalError
+from sentiment_monitor.domain.news import Record, Score, Text
+from sentiment_monitor.errors import DatabaseAway, FatalError, RegistryAway
 from sentiment_monitor.ingest.decode import Decoder
-from sentiment_monitor.store import schema
+from sentiment_monitor.score.contract import Classifier
+from sentiment_monitor.store import replays, schema
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import LeaseStore
 from sentiment_monitor.store.replays import Reread
@@ -132,6 +133,124 @@ def test_a_letter_whose_story_is_not_in_its_record_any_more_says_so(house: House
     house.replay()
     (letter,) = house.letters()
     assert (letter.code, letter.detail) == ("mapping_failed", "the record has no story 1 any more")
+
+
+def feed(*stories: dict[str, Any]) -> bytes:
+    return json.dumps({"data": stories}).encode()
+
+
+AD: dict[str, Any] = {"kind": "ad", "id": "ad"}
+ODD: dict[str, Any] = {"id": "a", "headline": "Kestrel Bank fails", "action": "undone"}
+SOUND: dict[str, Any] = {"id": "b", "headline": "Norwick grows"}
+
+
+def test_settings_that_find_stories_in_other_places_lose_none_of_a_record(house: House) -> None:
+    """The letters count the stories as the settings of then did: what is at that place now is another."""
+    house.decode = Decoder(stories="data[]").decode
+    house.read(feed(AD, ODD, SOUND))
+    assert [(letter.part, letter.code) for letter in house.letters()] == [(0, "no_headline"), (1, "bad_action")]
+    house.decode = Decoder({"action": "'created'"}, stories="data[?kind!='ad']").decode
+    house.ask(2)
+    house.replay()
+    assert sorted(house.stored()) == ["a", "b"]
+    house.ask(1)
+    house.replay()
+    assert sorted(house.stored()) == ["a", "b"]
+    assert all(letter.replayed_ms for letter in house.letters())
+
+
+def test_what_stays_unreadable_always_has_a_letter_that_stays(house: House) -> None:
+    house.decode = Decoder(stories="data[]").decode
+    house.read(feed(AD, ODD, SOUND))
+    house.decode = Decoder(stories="data[?kind!='ad']").decode
+    for _ in range(3):
+        house.ask()
+        house.replay()
+        staying = [(letter.part, letter.code) for letter in house.letters() if not letter.replayed_ms]
+        assert staying == [(0, "bad_action")], "story a, where it is found now"
+    house.decode = Decoder(stories="data[]").decode
+    house.ask()
+    house.replay()
+    assert [(of.part, of.code) for of in house.letters() if not of.replayed_ms] == [
+        (0, "no_headline"),
+        (1, "bad_action"),
+    ]
+
+
+def test_a_record_is_read_once_for_all_of_its_letters(house: House) -> None:
+    house.decode = Decoder(stories="data[]").decode
+    stories = [{"id": str(n), "headline": f"Kestrel Bank {n} grows"} for n in range(30)]
+    house.read(feed(*(story if n % 2 else {**story, "action": "undone"} for n, story in enumerate(stories))))
+    assert len(house.letters()) == 15
+    reading: list[int] = []
+    scored: list[int] = []
+    decode = Decoder({"action": "'created'"}, stories="data[]").decode
+
+    def counted(record: Record) -> Any:
+        reading.append(record.position.offset)
+        return decode(record)
+
+    classifier = house.scoring.classifier
+
+    class Counting:
+        languages = classifier.languages
+
+        def score(self, texts: Sequence[Text]) -> list[Score]:
+            scored.append(len(texts))
+            return classifier.score(texts)
+
+    house.scoring.classifier = cast("Classifier", Counting())
+    house.decode = counted
+    house.ask()
+    house.replay()
+    assert (len(house.stored()), reading, scored) == (30, [0], [30])
+
+
+def test_a_story_that_the_database_refuses_costs_no_other_of_its_record(house: House) -> None:
+    house.decode = Decoder(stories="data[]").decode
+    odd = {"action": "undone"}
+    house.read(feed(*({"id": str(n), "headline": f"Kestrel Bank {n} grows", **odd} for n in range(5))))
+    house.decode = Decoder({"action": "'created'"}, stories="data[]").decode
+
+    def refusing(rereads: Sequence[Reread]) -> None:
+        if any(story.enriched.story.story_id == "3" for reread in rereads for story in reread.stories):
+            raise ValueError("not this one")
+
+    house.gate.fail = refusing
+    house.ask()
+    house.replay()
+    assert sorted(house.stored()) == ["0", "1", "2", "4"]
+    assert [(of.part, of.code) for of in house.letters() if not of.replayed_ms] == [(3, "store_failed")]
+
+
+def test_while_another_process_holds_the_lease_no_record_is_loaded(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.read(titled("a", "Kestrel Bank fails"))
+    house.ask()
+    assert LeaseStore(house.database, name=LEASE).acquire("another", NOW, 1_000)
+    monkeypatch.setattr(replays, "waiting", lambda *given: pytest.fail("loads whole records"))
+    house.replay()
+
+
+def test_whoever_stops_while_something_is_away_blames_no_record(house: House) -> None:
+    house.read(titled("a", "Kestrel Bank fails"))
+    house.mend()
+    mended = house.decode
+    house.ask()
+
+    def away(record: Record) -> Any:
+        house.stopping.set()
+        raise RegistryAway("the registry does not answer")
+
+    house.decode = away
+    for _ in range(4):
+        with pytest.raises(RegistryAway):
+            house.replay()
+        house.stopping.clear()
+    house.decode = mended
+    house.replay()
+    assert house.outcomes() == [("no_headline", True, False, 1)]
 
 
 def test_a_revision_says_what_is_newer_wherever_it_lay(house: House) -> None:
