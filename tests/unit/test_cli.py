@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 from typer.main import get_command
 
@@ -23,6 +24,7 @@ from replaying import House, titled
 from sentiment_monitor import __version__, cli
 from sentiment_monitor.domain.news import Dropped
 from sentiment_monitor.score.lexicon import LexiconClassifier
+from sentiment_monitor.store import schema
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.times import MINUTE_MS
@@ -510,6 +512,13 @@ def test_one_dead_letter_is_shown_with_its_bytes_and_what_the_settings_make_of_i
     assert "00000000  ff 00" in monitor("dead-letters", "show", "4", "--database", url).out
     answer = json.loads(monitor("dead-letters", "show", "4", "--json", "--database", url).out)
     assert (answer["value_base64"], answer["reading"].partition(":")[0]) == ("/wA=", "unreadable")
+    with put_aside.database.write() as connection:
+        connection.execute(
+            update(schema.dead_letters).where(schema.dead_letters.c.id == 4).values(code="unreadable_batch")
+        )
+    assert "no settings make a message of it" in monitor("dead-letters", "show", "4", "--database", url).out
+    done = monitor("dead-letters", "replay", "4", "--database", url)
+    assert (done.code, "4: no message: a batch" in done.out) == (1, True)
     done = monitor("dead-letters", "show", "9", "--database", url)
     assert (done.code, "there is no dead letter 9" in done.err) == (2, True)
 

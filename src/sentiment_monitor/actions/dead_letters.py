@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sentiment_monitor.domain.news import UNREADABLE_BATCH
 from sentiment_monitor.store import audit, dead_letters, replays
 from sentiment_monitor.store.database import Connection, Database
 from sentiment_monitor.store.dead_letters import LetterState
@@ -20,6 +21,7 @@ class ReplayOutcome(StrEnum):
     REPLAYED = "replayed"  # read again, and stored
     UNREADABLE = "unreadable"  # read again, and refused again
     ALREADY_REPLAYED = "already_replayed"  # before this was asked
+    NO_MESSAGE = "no_message"  # its bytes are a batch that nobody can read
     UNKNOWN = "unknown"  # there is no such dead letter
 
 
@@ -83,6 +85,8 @@ def _settled(number: int, state: LetterState | None) -> Replay:
     if state.replayed_ms is not None:
         at = clock(state.replayed_ms // MINUTE_MS)
         return Replay(number, ReplayOutcome.ALREADY_REPLAYED, f"at {at} UTC")
+    if state.code == UNREADABLE_BATCH:
+        return Replay(number, ReplayOutcome.NO_MESSAGE, "a batch that cannot be read has no message to read again")
     return Replay(number, ReplayOutcome.REQUESTED, "waits for an ingest process")
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from sentiment_monitor.app.policy import decoder_of
-from sentiment_monitor.domain.news import DeadLetter, Record
+from sentiment_monitor.domain.news import UNREADABLE_BATCH, DeadLetter
 from sentiment_monitor.errors import RecordError
 from sentiment_monitor.settings.load import Settings
+from sentiment_monitor.store.dead_letters import KeptRecord
 
 _SHOWN = 80  # characters of a headline
 
 
-def reading_of(settings: Settings, record: Record) -> str:
+def reading_of(settings: Settings, letter: KeptRecord) -> str:
     """For people: the headlines that would come of it, or why none would."""
+    if letter.letter.code == UNREADABLE_BATCH:
+        return "its bytes are a batch that nobody can read: no settings make a message of it"
     try:
-        readings = decoder_of(settings.news).decode(record)
+        readings = decoder_of(settings.news).decode(letter.record)
     except RecordError as error:
         return f"unreadable: {error}"
     if not readings:

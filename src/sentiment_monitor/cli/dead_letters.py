@@ -84,7 +84,7 @@ def show(
         letter = dead_letters.kept(connection, number)
     if letter is None:
         raise UsageError(f"there is no dead letter {number}")
-    terminal.print_dead_letter(letter, reading_of(settings, letter.record), as_json=as_json)
+    terminal.print_dead_letter(letter, reading_of(settings, letter), as_json=as_json)
 
 
 @app.command("replay")
@@ -118,7 +118,7 @@ def replay(
         replays = [*request.settled, *_await(opened, request, patience)]
     replays.sort(key=lambda outcome: outcome.id)
     terminal.print_replays(replays, most=_DESCRIBED, as_json=as_json)
-    if any(outcome.outcome in ("unreadable", "unknown", "requested") for outcome in replays):
+    if any(outcome.outcome in ("unreadable", "no_message", "unknown", "requested") for outcome in replays):
         raise typer.Exit(1)
 
 

@@ -56,6 +56,10 @@ class Record:
     timestamp_ms: int  # the broker's or the producer's, as the topic is configured
 
 
+UNREADABLE_BATCH = "unreadable_batch"
+"""The code of a dead letter whose bytes are a batch, and no message: nothing makes one of them."""
+
+
 class UnreadableBatch(bytes):
     """The value of the one record that stands for a batch which nobody can read; ``reason`` says which, and why."""
 

@@ -8,7 +8,15 @@ from typing import Any, Literal
 import jmespath
 from jmespath.functions import Functions
 
-from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS, Action, DeadLetter, Record, Story, UnreadableBatch
+from sentiment_monitor.domain.news import (
+    MAX_BODY_CHARACTERS,
+    UNREADABLE_BATCH,
+    Action,
+    DeadLetter,
+    Record,
+    Story,
+    UnreadableBatch,
+)
 from sentiment_monitor.errors import RecordError, SettingsError
 from sentiment_monitor.ingest import fields
 from sentiment_monitor.ingest.dates import DateOrder, Notations
@@ -73,7 +81,7 @@ class Decoder:
         if record.value is None:
             return self._tombstone(record)
         if isinstance(record.value, UnreadableBatch):
-            raise RecordError("unreadable_batch", record.value.reason)
+            raise RecordError(UNREADABLE_BATCH, record.value.reason)
         message = self._framing.open(record.value)
         if self._stories is not None:
             return self._within(message, record)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select, update
 
-from sentiment_monitor.domain.news import Action, DeadLetter, ScoredStory
+from sentiment_monitor.domain.news import UNREADABLE_BATCH, Action, DeadLetter, ScoredStory
 from sentiment_monitor.store.dead_letters import KeptRecord, detail_of, kept_from, put_aside
 from sentiment_monitor.store.schema import dead_letters, stories
 
@@ -61,7 +61,7 @@ class Reread:
 def request(connection: Connection, ids: Iterable[int], now_ms: int) -> list[Requested]:
     """Asks, in the caller's transaction, for dead letters to be read again; returns those that nobody had asked for.
 
-    One that is stored, or waits already, is left alone.
+    One that is stored, waits already, or holds no message is left alone.
     """
     numbers = sorted(set(ids))
     asked: list[Requested] = []
@@ -72,6 +72,7 @@ def request(connection: Connection, ids: Iterable[int], now_ms: int) -> list[Req
                 dead_letters.c.id.in_(numbers[first : first + _NUMBERS_AT_ONCE]),
                 dead_letters.c.replayed_ms.is_(None),
                 dead_letters.c.requested_ms.is_(None),
+                dead_letters.c.code != UNREADABLE_BATCH,
             )
             .values(requested_ms=now_ms, taken=0)
             .returning(

@@ -216,7 +216,7 @@ class ReplayAnswer:
     """What became of one dead letter that was to be read again; ``detail`` is for people."""
 
     id: int
-    outcome: Literal["requested", "replayed", "already_replayed", "unreadable", "unknown"]
+    outcome: Literal["requested", "replayed", "already_replayed", "unreadable", "no_message", "unknown"]
     detail: str
 
     @classmethod

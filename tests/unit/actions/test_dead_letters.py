@@ -68,6 +68,14 @@ def test_one_that_is_stored_is_not_asked_for_again(filled: Database) -> None:
     assert (request.attempts, _waiting(filled), _audited(filled)) == ({}, [], [])
 
 
+def test_a_batch_that_nobody_can_read_is_not_asked_for(filled: Database) -> None:
+    """Its bytes are no message: what they would be called instead says less than what is known."""
+    _set(filled, 1, code="unreadable_batch", detail="offsets 42 to 51: the checksum does not match")
+    request = request_replay(filled, "ann", [1], LATER)
+    assert [(replay.id, replay.outcome) for replay in request.settled] == [(1, ReplayOutcome.NO_MESSAGE)]
+    assert (request.attempts, _waiting(filled), _audited(filled)) == ({}, [], [])
+
+
 def test_an_earlier_failure_is_not_taken_for_the_outcome(filled: Database) -> None:
     _set(filled, 1, attempts=4, code="bad_time", detail="long ago")
     request = request_replay(filled, "ann", [1], LATER)

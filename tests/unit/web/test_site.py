@@ -367,6 +367,9 @@ def test_who_knows_the_token_has_a_dead_letter_read_again(alerted: Database) -> 
         assert [post(number)[0] for number in (3, 0, 2**63)] == [404, 404, 404]
         assert [client.get(f"/api/v1/dead-letters/{number}").status_code for number in (3, 0, 2**63)] == [404] * 3
         assert asked == [("api", (number,)) for number in (1, 1, 2, 3)]
+        with alerted.write() as connection:
+            connection.execute(update(schema.dead_letters).values(replayed_ms=None, code="unreadable_batch"))
+        assert post(1)[0] == 409
         assert client.get("/api/v1/dead-letters/1/replay").status_code == 405
 
 

@@ -44,6 +44,7 @@ def letter(database: ReadDatabase, number: int) -> DeadLetterAnswer:
         401: {"model": ErrorAnswer, "description": "The bearer token is missing or wrong."},
         403: {"model": ErrorAnswer, "description": "No token is configured, so nothing can be changed."},
         404: {"model": ErrorAnswer, "description": "There is no such dead letter."},
+        409: {"model": ErrorAnswer, "description": "It is a batch that nobody can read, and holds no message."},
     },
 )
 def replay(changes: Permitted, number: int, response: Response) -> ReplayAnswer:
@@ -56,5 +57,7 @@ def replay(changes: Permitted, number: int, response: Response) -> ReplayAnswer:
     (settled,) = request.settled
     if settled.outcome is ReplayOutcome.UNKNOWN:
         raise HTTPException(404, settled.detail)
+    if settled.outcome is ReplayOutcome.NO_MESSAGE:
+        raise HTTPException(409, settled.detail)
     response.status_code = 200
     return ReplayAnswer.of(settled)
