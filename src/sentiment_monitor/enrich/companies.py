@@ -19,7 +19,7 @@ from sentiment_monitor.errors import UsageError
 
 MAX_GROUP_CHARACTERS = 64
 
-_SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-:=^]{0,19}")
+_SYMBOL = re.compile(r"[\^.]?[A-Z0-9][A-Z0-9.\-:=^/&_]{0,30}")  # as in messages, see docs/data-contract.md
 _IDENTIFIER = re.compile(rf"({'|'.join((*KINDS, 'GROUP'))}) ?: ?(.*)", re.IGNORECASE)
 _IS_VALID: dict[str, Callable[[str], bool]] = {
     "ISIN": isin.is_valid,

@@ -8,7 +8,7 @@ from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS, EnrichedStory, St
 from sentiment_monitor.enrich.copies import copy_keys_of
 from sentiment_monitor.enrich.language import LanguageDetector
 from sentiment_monitor.enrich.names import Watchlist, cashtags
-from sentiment_monitor.enrich.publishers import without_publisher
+from sentiment_monitor.enrich.publishers import parted
 from sentiment_monitor.times import MINUTE_MS
 
 
@@ -38,12 +38,13 @@ class Enricher:
     def enrich_all(self, stories: Sequence[Story], received_ms: int) -> list[EnrichedStory]:
         """:meth:`enrich` for each story, in their order; hundreds together cost less."""
         # One kind of work after the other: each finds its tables still in the processor's cache.
-        texts = [without_publisher(self._clean(story.headline), story.source) for story in stories]
+        headlines = [parted(self._clean(story.headline), story.source) for story in stories]
+        texts = [text for text, _ in headlines]
         # Some letters become eighteen when they are cleaned: what is read stays as long as what was sent may be.
         bodies = [self._clean(story.body)[:MAX_BODY_CHARACTERS] for story in stories]
         keys = copy_keys_of([text or story.headline for text, story in zip(texts, stories, strict=True)])
         languages = [story.language or self._languages.detect(text) for text, story in zip(texts, stories, strict=True)]
-        tickers = [self._tickers(*fields) for fields in zip(stories, texts, bodies, strict=True)]
+        tickers = [self._tickers(*fields) for fields in zip(stories, headlines, bodies, strict=True)]
         return [
             EnrichedStory(
                 story=story,
@@ -59,9 +60,12 @@ class Enricher:
             )
         ]
 
-    def _tickers(self, story: Story, text: str, body: str) -> tuple[str, ...]:
+    def _tickers(self, story: Story, headline: tuple[str, tuple[str, ...]], body: str) -> tuple[str, ...]:
+        text, ends = headline
         # One after the other: a headline in capitals is one, whatever its body looks like.
         named = self._watchlist.find(text) | self._watchlist.find(body)
+        for end in ends:
+            named |= self._watchlist.called(end)
         return tuple(sorted(self._watchlist.meant_by({*story.tickers, *cashtags(f"{text}\n{body}")}) | named))
 
     def _instant(self, story: Story, received_ms: int) -> int:

@@ -152,6 +152,14 @@ class Watchlist:
                 tickers.add(ticker)
         return tickers
 
+    def called(self, name: str) -> set[str]:
+        """Tickers of the companies of which ``name`` is a name as a whole."""
+        if not self._named:
+            return set()
+        text = straight(name)
+        spelt = plain(text)
+        return {ticker for *span, ticker in self._matches(text, spelt, fold(spelt)) if span == [0, len(text)]}
+
     def _matches(self, text: str, spelt: str, folded: str) -> list[tuple[int, int, str]]:
         shouting = text.isupper()
         matches = []

@@ -31,14 +31,27 @@ def without_publisher(text: str, source: str) -> str:
     What follows a dash names the publisher if it is the story's own ``source``, is on the list (publishers.txt), is the
     address of a site, or calls itself a newspaper. Anything else is news: "- stocks tumble", "- Sept 16".
     """
+    return parted(text, source)[0]
+
+
+def parted(text: str, source: str) -> tuple[str, tuple[str, ...]]:
+    """:func:`without_publisher`, and which of the names taken off may be those of companies that the news is about.
+
+    A company that sends its own news, and one that is called like a site, stand behind a headline as publishers do. A
+    name that is listed or calls itself a newspaper, and a site that is the source, publish news about others.
+    """
+    ambiguous: tuple[str, ...] = ()
     for _ in range(_MOST_NAMES):
         end = _last_dash(text)
         if end <= 0 or len(text) - end - 3 > _MOST_CHARACTERS:
             break
-        if not is_publisher(text[end + 3 :], source) or not _WORD.search(text, 0, end):
+        name = text[end + 3 :]
+        if not is_publisher(name, source) or not _WORD.search(text, 0, end):
             break
         text = text[:end].rstrip()
-    return text
+        if not _is_press(name, source):
+            ambiguous += (name,)
+    return text, ambiguous
 
 
 def _last_dash(text: str) -> int:
@@ -50,13 +63,18 @@ def _last_dash(text: str) -> int:
 def is_publisher(name: str, source: str) -> bool:
     """Whether a few words at the end of a headline of ``source`` are a publisher's name."""
     called = _called(name)
-    return bool(called) and (
-        called == _called(source) or called in _listed() or _SITE.fullmatch(name) is not None or _is_paper(name)
-    )
+    return bool(called) and (called == _called(source) or _SITE.fullmatch(name) is not None or _is_press(name, source))
+
+
+@lru_cache(maxsize=4_096)
+def _is_press(name: str, source: str) -> bool:
+    """Whether it is nothing but a publisher's name, whoever is watched."""
+    is_own_site = name.casefold() == source.casefold() and _SITE.fullmatch(name) is not None
+    return is_own_site or _called(name) in _listed() or _is_paper(name)
 
 
 def _is_paper(name: str) -> bool:
-    words = name.split()
+    words = name.replace("-", " ").split()
     return (
         2 <= len(words) <= _MOST_WORDS
         and words[-1].casefold() in _PAPERS

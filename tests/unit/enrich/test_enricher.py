@@ -45,6 +45,45 @@ def test_the_publisher_behind_a_headline_is_neither_scored_nor_searched_for_comp
     assert enriched.story.headline.endswith("Times")
 
 
+WATCHED = Watchlist(
+    [
+        Company("KSTR", ("Kestrel Bank",)),
+        Company("AMZN", ("Amazon", "Amazon.com")),
+        Company("NYT", ("New York Times",)),
+        Company("TRI", ("Reuters",)),
+        Company("TST", ("Tradelane.com", "Inland-Herald")),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("headline", "source", "tickers"),
+    [
+        ("Regulator halts withdrawals at lender - Kestrel Bank", "kestrel bank", ("KSTR",)),  # its own news
+        ("Regulator halts withdrawals at lender - Kestrel Bank", "wire", ("KSTR",)),
+        ("Strike hits warehouses of retailer - Amazon.com", "wire", ("AMZN",)),  # a company called like a site
+        ("Strike hits warehouses of retailer - Amazon", "amazon", ("AMZN",)),
+        ("Strike hits warehouses - Amazon.com - Reuters", "wire", ("AMZN",)),
+        ("Storm hits the coast - Tradelane.com", "tradelane.com", ()),  # a site that publishes
+        ("Storm hits the coast - New York Times", "wire", ()),
+        ("Storm hits the coast - New York Times", "new york times", ()),
+        ("Publisher cuts 500 jobs - New York Times", "wire", ()),  # it cannot be told from the line above
+        ("New York Times cuts 500 jobs - Reuters", "reuters", ("NYT",)),
+        ("Storm hits the coast - Reuters", "reuters", ()),
+        ("Storm hits the coast - Inland-Herald", "aggregator", ()),
+        ("Storm hits the coast - Inland-Herald", "inland-herald", ()),
+        ("Storm hits the coast - Kestrel Bank Weekly", "kestrel bank weekly", ()),
+        ("Storm hits the coast - amazon.example.com", "wire", ()),
+    ],
+)
+def test_a_company_behind_a_headline_is_found_unless_it_is_nothing_but_the_publisher(
+    headline: str, source: str, tickers: tuple[str, ...]
+) -> None:
+    enricher = Enricher(clean, watchlist=WATCHED)
+    (story,) = enricher.enrich_all([replace(STORY, headline=headline, source=source)], NOW)
+    assert story.tickers == tickers
+
+
 def test_every_wording_of_the_demo_has_the_exact_key_of_the_headline_that_it_repeats() -> None:
     messages = [sent.value for sent in week(NOW // MINUTE_MS, 0) if isinstance(sent.value, dict)]
     trouble = {str(value["id"]): value for value in messages if str(value["id"]).startswith("t")}

@@ -259,6 +259,14 @@ def test_a_ticker_of_the_list_is_never_taken_for_another_symbol_of_a_company() -
     assert watching().meant_by(["NYSE:NWK"]) == {"NYSE:NWK"}
 
 
+@pytest.mark.parametrize("ticker", ["^GSPC", ".DJI", "BTC/USD", "M&M.NS", "BRK/B", "EURUSD=X", "BTC_USD", "0700.HK"])
+def test_whatever_a_message_may_call_a_ticker_a_watchlist_may_too(tmp_path: Path, ticker: str) -> None:
+    watched = _load(tmp_path, f"{ticker.lower()}, Halden Index\n")
+    assert watched.meant_by([ticker]) == {ticker}
+    assert watched.find(f"Trading in {ticker} is halted") == {ticker}
+    assert watched.find("Halden Index falls") == {ticker}
+
+
 def test_identifiers_are_found_in_texts_too(tmp_path: Path) -> None:
     watched = _load(tmp_path, _LISTED)
     assert watched.find("Kestrel notes (ISIN: US0378331005) fall") == {"KSTR"}
@@ -369,6 +377,8 @@ def test_a_company_whose_ticker_is_a_title_is_still_one(tmp_path: Path) -> None:
         ("", "names no company"),
         ("# only\n", "names no company"),
         ("A B, Name\n", "watchlist.csv:1: 'A B' is not a ticker"),
+        ("/AB, Name\n", "watchlist.csv:1: '/AB' is not a ticker"),
+        ("A" * 33 + ", Name\n", "is not a ticker"),
         ("AAPL, Apple\nMSFT, x\n", "watchlist.csv:2: the name 'x' is too short"),
         ("AAPL, Börse".encode("latin-1"), "not readable as UTF-8"),
     ],

@@ -28,6 +28,7 @@ NEWS = "Regulator halts withdrawals at Norwick Savings Bank"
         (" – marketwatch.com", "aggregator"),
         (" - 新华社", "aggregator"),
         (" - Ostrava Evening Courier", "aggregator"),
+        (" - Ostrava Post-Dispatch", "aggregator"),
         (" - 24/7 Wall St.", "aggregator"),
     ],
 )
