@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jmespath
+import msgspec
 from jmespath.functions import Functions
 
 from sentiment_monitor.domain.news import (
@@ -22,7 +23,7 @@ from sentiment_monitor.ingest import fields
 from sentiment_monitor.ingest.dates import DateOrder, Notations
 from sentiment_monitor.ingest.fields import FIELDS, Losses
 from sentiment_monitor.ingest.framing import Framing, Schemas
-from sentiment_monitor.ingest.recognise import object_looks_like
+from sentiment_monitor.ingest.recognise import bytes_look_like, object_looks_like
 
 MAX_STORIES = 10_000  # of one record
 ENVELOPE = "_envelope"
@@ -127,7 +128,7 @@ class Decoder:
             key = self._framing.open(record.key)
             named = {field: _searched(path, key, field, losses) for field, path in self._key_paths.items()}
         else:
-            named = {"id": record.key.decode("utf-8", "replace")}
+            named = {"id": _whole_key(record.key)}
         story_id = fields.read_id(named, losses)
         if not story_id:
             raise RecordError("bad_key", "a tombstone whose key gives no id: see [news.key]")
@@ -189,6 +190,26 @@ class Decoder:
         for field, path in self._paths.items():
             mapped[field] = _searched(path, scope, field, losses)
         return mapped
+
+
+def _whole_key(key: bytes) -> str:
+    """The id that a key is: its text, also as JSON. Raises RecordError ``bad_key`` for what is more than an id."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        looks = bytes_look_like(key) or "binary data"
+        raise RecordError("bad_key", f"a tombstone whose key is no text; see [news.key]. It looks like {looks}")
+    if text.startswith(('"', "{", "[")):
+        try:
+            named = msgspec.json.decode(key)
+        except (msgspec.DecodeError, RecursionError):
+            return text
+        if not isinstance(named, str):
+            raise RecordError("bad_key", "a tombstone whose key is JSON: say in [news.key] which field is the id")
+        return named
+    return text
 
 
 def _searched(path: Any, message: Any, field: str, losses: Losses) -> Any:

@@ -36,6 +36,7 @@ MAX_ID_CHARACTERS = 512
 MAX_SOURCE_CHARACTERS = 128
 MAX_URL_CHARACTERS = 4_000
 MAX_TICKERS = 100
+_MOST_LISTED = 500  # items looked at, whatever they are
 MAX_REVISION = 2**62
 
 _MAX_EXAMPLE = 80
@@ -197,15 +198,19 @@ def read_published_ms(value: object, record_ms: int, losses: Losses, notation: N
 
 
 def read_tickers(value: object, losses: Losses) -> tuple[str, ...]:
-    """The companies that the message names, sorted, in capitals; the first hundred. What is none is left out."""
+    """The companies that the message names, sorted, in capitals; the first hundred. What is none is left out.
+
+    Of a list of more than five hundred items, whatever they are, the others are not looked at. Notes ``wrong_type``,
+    ``placeholder``, ``not_a_ticker`` and ``too_many``.
+    """
     if value is None or value == "":
         return ()
     if isinstance(value, str):
-        value = _BETWEEN_TICKERS.split(value)
+        value = _BETWEEN_TICKERS.split(value, maxsplit=_MOST_LISTED)
     elif not isinstance(value, list):
         value = [value]
     tickers: dict[str, None] = {}
-    for item in value:
+    for item in value[:_MOST_LISTED]:
         if item is None:
             continue
         if isinstance(item, bool) or not isinstance(item, str | int):
@@ -223,6 +228,8 @@ def read_tickers(value: object, losses: Losses) -> tuple[str, ...]:
         else:
             note(losses, "tickers", "too_many", item)
             break
+    if len(value) > _MOST_LISTED:
+        note(losses, "tickers", "too_many", value[_MOST_LISTED])
     return tuple(sorted(tickers))
 
 

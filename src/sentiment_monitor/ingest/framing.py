@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ _CONFLUENT_HEADER = 5  # a zero byte, then the schema's id in four
 _LONGEST_NUMBER = 40  # digits; a longer one is kept as text
 _FIRST_OF_TEXT = 0x20
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_MOST_MEMBERS = 1_000  # of gzip in one value
+_PIECE = 16_384  # bytes given to the library at once
+_ZEROS = re.compile(rb"\x00*")
 
 
 class Schemas(Protocol):
@@ -87,21 +91,29 @@ class Framing:
             raise RecordError("not_utf8", _with_looks(str(error), value)) from None
 
     def _inflated(self, value: bytes) -> bytes:
-        """What gzip has compressed, in any number of members."""
-        parts, room = [], self._max_bytes
+        """What gzip has compressed, in a thousand members at most."""
+        parts, room, place, view = [], self._max_bytes, 0, memoryview(value)
         try:
-            while value:
+            for _ in range(_MOST_MEMBERS):
                 member = zlib.decompressobj(_GZIP_WINDOW)
-                parts.append(member.decompress(value, room + 1))
-                room -= len(parts[-1])
-                if room < 0:
-                    raise RecordError("too_large", f"gzip of more than {self._max_bytes} bytes, which are read at most")
-                if not member.eof:
-                    raise RecordError("bad_frame", "gzip that is cut off")
-                value = member.unused_data.lstrip(b"\x00")  # some writers fill up with zeros
+                while not member.eof:
+                    # The library copies what lies behind a member: of a piece, not of everything for each.
+                    piece = view[place : place + _PIECE]
+                    if not piece:
+                        raise RecordError("bad_frame", "gzip that is cut off")
+                    parts.append(member.decompress(piece, room + 1))
+                    room -= len(parts[-1])
+                    if room < 0:
+                        raise RecordError(
+                            "too_large", f"gzip of more than {self._max_bytes} bytes, which are read at most"
+                        )
+                    place += len(piece) - len(member.unused_data)
+                place = _ZEROS.match(value, place).end()  # type: ignore[union-attr]  # some writers fill up with them
+                if place == len(value):
+                    return b"".join(parts)
         except zlib.error as error:
             raise RecordError("bad_frame", f"gzip that is damaged: {error}") from None
-        return b"".join(parts)
+        raise RecordError("bad_frame", f"gzip of more than {_MOST_MEMBERS} members")
 
     def _unframed(self, value: bytes) -> Any:
         """The JSON bytes, or already what an Avro value says, of Confluent's wire format."""

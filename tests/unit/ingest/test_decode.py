@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sentiment_monitor.domain.news import Action, Position, Record, Story
 from sentiment_monitor.errors import RecordError, SettingsError
 from sentiment_monitor.ingest.decode import Decoder
-from sentiment_monitor.ingest.fields import FIELDS, MAX_REVISION
+from sentiment_monitor.ingest.fields import FIELDS, MAX_REVISION, Losses, read_tickers
 
 STAMP = 1_678_468_860_000  # 2023-03-10T17:21:00Z
 CODES = {
@@ -389,6 +390,17 @@ def test_a_ticker_that_is_none_costs_itself_and_nothing_else(junk: object, reaso
     assert dropped(odd) == [("tickers", reason)]
 
 
+@pytest.mark.parametrize(
+    "many", ["-," * 480_000, ["-"] * 150_000, [None] * 150_000, [[]] * 200_000, "," * 900_000, ["KSTR"] * 120_000]
+)
+def test_no_more_than_some_hundred_tickers_are_looked_at_whatever_they_are(many: Any) -> None:
+    losses: Losses = []
+    began = time.thread_time()
+    read_tickers(many, losses)
+    assert time.thread_time() - began < 0.05
+    assert ("tickers", "too_many") in [(loss.field, loss.reason) for loss in losses]
+
+
 def test_of_very_many_tickers_the_first_hundred_count() -> None:
     odd = story(tickers=[f"T{number}" for number in range(150)])
     assert set(odd.tickers) == {f"T{number}" for number in range(100)}
@@ -546,6 +558,10 @@ def test_a_tombstone_is_no_story_and_no_dead_letter() -> None:
     ("key", "paths", "read"),
     [
         (b"4711", {}, ("unknown", "4711")),
+        (b'"abc-1"', {}, ("unknown", "abc-1")),
+        (b'"abc-1', {}, ("unknown", '"abc-1')),
+        (b"[wire] 4", {}, ("unknown", "[wire] 4")),
+        (b'"abc-1"', {"id": "@"}, ("unknown", "abc-1")),
         (b'{"id": 4711}', {"id": "id"}, ("unknown", "4711")),
         (
             b'{"payload": {"id": "a", "feed": "Ridgewire"}}',
@@ -560,7 +576,10 @@ def test_a_tombstone_deletes_the_story_that_its_key_names(
     assert tombstone(key, tombstones="delete", key=paths) == [(*read, Action.DELETED)]
 
 
-@pytest.mark.parametrize("key", [b"", b" ", b"null"])
+@pytest.mark.parametrize(
+    "key",
+    [b"", b" ", b"null", b"\x00\x00\x00\x00\x07\x06abc", (4711).to_bytes(8), b"abc\x00", b"\xff", b'{"id": 1}', b"[1]"],
+)
 def test_a_tombstone_whose_key_names_nothing_is_a_coded_reason(key: bytes) -> None:
     with pytest.raises(RecordError, match="bad_key"):
         tombstone(key, tombstones="delete")

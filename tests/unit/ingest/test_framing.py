@@ -55,6 +55,15 @@ def test_gzip_is_opened_in_any_number_of_members() -> None:
     assert decode(gzip.compress(PLAIN[:10]) + gzip.compress(PLAIN[10:]) + b"\x00\x00").story_id == "1"
 
 
+def test_gzip_of_many_members_costs_no_more_than_its_length_says() -> None:
+    filled = gzip.compress(b"") + b"\x00" * 40_000  # more than is given to the library at once
+    assert decode(filled + gzip.compress(PLAIN[:10]) + filled * 3 + gzip.compress(PLAIN[10:])).story_id == "1"
+    began = time.process_time()
+    error = refusal(gzip.compress(b"") * 49_000)
+    assert (error.code, error.detail) == ("bad_frame", "gzip of more than 1000 members")
+    assert time.process_time() - began < 0.25
+
+
 def test_gzip_that_would_fill_the_memory_is_stopped_at_the_limit() -> None:
     bomb = gzip.compress(b'{"headline": "' + b"x" * 100_000_000)
     began = time.process_time()
