@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 
-from sentiment_monitor.domain.news import UNREADABLE_BATCH, Action, DeadLetter, ScoredStory
+from sentiment_monitor.domain.news import UNREADABLE_BATCH, Action, DeadLetter, Position, ScoredStory, Story
 from sentiment_monitor.store.dead_letters import KeptRecord, detail_of, kept_from, put_aside
 from sentiment_monitor.store.schema import dead_letters, stories
 
@@ -32,12 +32,13 @@ class Reread:
     """What the record of dead letters has become, read again: stories, or reasons why not, or both, or neither.
 
     Its stories are those of the whole record, whichever of them the letters were about: other settings may find
-    others in it, or in other places. Without letters nobody has to be waiting for them.
+    others in it, or in other places. What does not settle its letters only stores the stories.
     """
 
     letters: Sequence[KeptRecord]
     stories: Sequence[ScoredStory] = ()
     unreadable: Sequence[DeadLetter] = ()
+    settles: bool = True
 
     def failed(self) -> list[tuple[KeptRecord, DeadLetter]]:
         """The letters that stay what they are, with the reason."""
@@ -128,10 +129,10 @@ def settle(connection: Connection, rereads: Sequence[Reread], now_ms: int) -> li
     Those of letters that somebody else has settled meanwhile are not among them, nor those that a later message of
     their story has overtaken. What is unreadable in a record and no letter of it says so is put aside.
     """
-    ours = _settled(connection, rereads, now_ms)
-    settled = [reread for reread in rereads if not reread.letters or any(of.id in ours for of in reread.letters)]
+    ours = _settled(connection, [reread for reread in rereads if reread.settles], now_ms)
+    settled = [reread for reread in rereads if not reread.settles or any(of.id in ours for of in reread.letters)]
     put_aside(connection, [reason for reread in settled for reason in _unsaid(connection, reread)], now_ms)
-    return _not_overtaken(connection, [story for reread in settled for story in reread.stories])
+    return _not_overtaken(connection, settled)
 
 
 def _settled(connection: Connection, rereads: Sequence[Reread], now_ms: int) -> set[int]:
@@ -151,7 +152,7 @@ def _settled(connection: Connection, rereads: Sequence[Reread], now_ms: int) -> 
 
 def _unsaid(connection: Connection, reread: Reread) -> list[DeadLetter]:
     """What is unreadable in a record, and no letter that stays says so."""
-    if not (reread.letters and reread.unreadable):
+    if not (reread.settles and reread.unreadable):
         return []
     record, columns = reread.letters[0].record, dead_letters.c
     place = record.position
@@ -175,39 +176,64 @@ def _unsaid(connection: Connection, reread: Reread) -> list[DeadLetter]:
     ]
 
 
-def _not_overtaken(connection: Connection, scored: Sequence[ScoredStory]) -> list[ScoredStory]:
-    """Without those of whose story SQL holds a later message of the same partition: it would be a step back in time.
+def _not_overtaken(connection: Connection, rereads: Sequence[Reread]) -> list[ScoredStory]:
+    """Without the stories of which SQL holds a later message: it would be a step back in time.
 
     A revision says by itself what is newer; this is for feeds that number none. The same text told for another symbol
     is no step back, whenever it comes.
     """
-    columns = stories.c
-    unnumbered = {item.enriched.story.story_id for item in scored if item.enriched.story.revision is None}
-    latest: dict[tuple[str, str], _Latest] = {}
-    numbers = sorted(unnumbered)
-    for first in range(0, len(numbers), _NUMBERS_AT_ONCE):
-        rows = connection.execute(
-            select(columns.source, columns.story_id, columns.kafka_topic, columns.kafka_partition,
-                   columns.kafka_offset, columns.headline, columns.body, columns.url)
-            .where(columns.story_id.in_(numbers[first : first + _NUMBERS_AT_ONCE]))
-        )  # fmt: skip
-        latest |= {(row[0], row[1]): _Latest(row[2:5], row[5:8]) for row in rows}
-    return [item for item in scored if not _is_overtaken(item, latest)]
+    told = [item.enriched.story for reread in rereads for item in reread.stories]
+    latest = _latest(connection, {story.story_id for story in told if story.revision is None})
+    timely = []
+    for reread in rereads:
+        about = {letter.letter.part for letter in reread.letters}
+        put_aside_ms = min(letter.letter.received_ms for letter in reread.letters)
+        for item in reread.stories:
+            story = item.enriched.story
+            stored = latest.get((story.source, story.story_id))
+            if stored is None or story.revision is not None:
+                timely.append(item)
+                continue
+            beside = not about & {None, story.part}  # in its record, but no letter is about it
+            later = stored.is_later_than(story, put_aside_ms if beside else None)
+            if later and story.action is Action.CREATED and stored.text == (story.headline, story.body, story.url):
+                timely.append(stored.keeping_its_place(item))
+            elif not later:
+                timely.append(item)
+    return timely
 
 
 class _Latest(NamedTuple):
     """The last message of a stored story."""
 
-    place: Sequence[Any]  # topic, partition, offset
-    text: Sequence[str]  # headline, body, url
+    position: Position
+    part: int | None
+    received_ms: int
+    text: tuple[str, str, str]  # headline, body, url
+
+    def is_later_than(self, story: Story, put_aside_ms: int | None) -> bool:
+        """By the places in their partition; in different ones not, or by the time at which ``story`` was put aside."""
+        ours, its = self.position, story.position
+        if (ours.topic, ours.partition) == (its.topic, its.partition):
+            return ours.offset > its.offset
+        return put_aside_ms is not None and self.received_ms > put_aside_ms
+
+    def keeping_its_place(self, item: ScoredStory) -> ScoredStory:
+        """A message that may add to the story, at the place that the story has reached."""
+        story = replace(item.enriched.story, position=self.position, part=self.part)
+        return replace(item, enriched=replace(item.enriched, story=story))
 
 
-def _is_overtaken(item: ScoredStory, latest: Mapping[tuple[str, str], _Latest]) -> bool:
-    story = item.enriched.story
-    stored = latest.get((story.source, story.story_id))
-    if stored is None or story.revision is not None:
-        return False
-    if story.action is Action.CREATED and tuple(stored.text) == (story.headline, story.body, story.url):
-        return False
-    topic, partition, offset = stored.place
-    return (topic, partition) == (story.position.topic, story.position.partition) and offset > story.position.offset
+def _latest(connection: Connection, story_ids: Collection[str]) -> dict[tuple[str, str], _Latest]:
+    columns, numbers = stories.c, sorted(story_ids)
+    latest: dict[tuple[str, str], _Latest] = {}
+    for first in range(0, len(numbers), _NUMBERS_AT_ONCE):
+        rows = connection.execute(
+            select(columns.source, columns.story_id, columns.kafka_topic, columns.kafka_partition,
+                   columns.kafka_offset, columns.kafka_part, columns.received_ms, columns.headline, columns.body,
+                   columns.url).where(columns.story_id.in_(numbers[first : first + _NUMBERS_AT_ONCE]))
+        )  # fmt: skip
+        latest |= {
+            (row[0], row[1]): _Latest(Position(*row[2:5]), row[5], row[6], (row[7], row[8], row[9])) for row in rows
+        }
+    return latest

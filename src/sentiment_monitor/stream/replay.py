@@ -158,17 +158,17 @@ class Replaying:
             (reread,) = rereads
             if not reread.stories:
                 raise FatalError(f"the database refuses a dead letter: {error}") from error
-            taken, refused = self._sift(reread.stories, reread.letters[0].record, error)
+            taken, refused = self._sift(reread.letters, reread.stories, error)
             sifted = Reread(reread.letters, taken, [*reread.unreadable, *refused])
             self.writer.reread([sifted], self.now_ms())
             return [sifted]
 
     def _sift(
-        self, stories: Sequence[ScoredStory], record: Record, error: Exception
+        self, letters: Sequence[KeptRecord], stories: Sequence[ScoredStory], error: Exception
     ) -> tuple[list[ScoredStory], list[DeadLetter]]:
         """Stores those of a record's stories that the database takes; ``error`` is what it said to them together."""
         if len(stories) == 1:
-            reason = f"{type(error).__name__}: {error}"
+            record, reason = letters[0].record, f"{type(error).__name__}: {error}"
             _log.error("record.store_failed", error=reason, **place_of(record))
             return [], [DeadLetter(record, "store_failed", reason, stories[0].enriched.story.part)]
         taken: list[ScoredStory] = []
@@ -177,12 +177,12 @@ class Replaying:
         for half in (stories[:middle], stories[middle:]):
             self.metrics.turns["replay"].moved()
             try:
-                self.writer.reread([Reread((), half)], self.now_ms())
+                self.writer.reread([Reread(letters, half, settles=False)], self.now_ms())
                 taken += half
             except (DatabaseAway, FatalError):
                 raise
             except Exception as refusal:  # noqa: BLE001  # whatever a driver raises about one value
-                taken_of_half, refused_of_half = self._sift(half, record, refusal)
+                taken_of_half, refused_of_half = self._sift(letters, half, refusal)
                 taken += taken_of_half
                 refused += refused_of_half
         return taken, refused

@@ -77,6 +77,48 @@ def test_what_a_later_message_has_overtaken_does_not_come_back(house: House) -> 
     assert all(replayed for _, replayed, *_ in house.outcomes())
 
 
+def test_a_later_message_that_says_what_is_stored_overtakes_as_well(house: House) -> None:
+    """The bank was sound, failed (which nobody could read) and was sound again."""
+    house.read(headed("a", "Kestrel Bank is sound"))
+    house.read(titled("a", "Kestrel Bank fails", action="updated"))
+    house.read(headed("a", "Kestrel Bank is sound", action="updated"))
+    house.read(headed("b", "Norwick grows"), titled("b", "Norwick shrinks"), headed("b", "Norwick grows"))
+    house.read(headed("c", "Halden opens"), headed("c", "Halden opens"), titled("c", "Halden closes", action="updated"))
+    assert house.stored()["c"] == ("Halden opens", 6), "nothing is between, so nothing is written"
+    house.mend()
+    house.ask()
+    house.replay()
+    assert house.stored() == {
+        "a": ("Kestrel Bank is sound", 2), "b": ("Norwick grows", 5), "c": ("Halden closes", 8),
+    }  # fmt: skip
+
+
+def test_what_is_retold_for_another_symbol_does_not_take_the_story_back(house: House) -> None:
+    house.read(titled("a", "Kestrel Bank fails", tickers=["KSTR"]), titled("a", "Kestrel Bank is saved"))
+    house.read(headed("a", "Kestrel Bank fails", tickers=["NWK"]))
+    house.mend()
+    house.ask(1)
+    house.replay()
+    house.ask(2)
+    house.replay()
+    assert house.stored() == {"a": ("Kestrel Bank fails", 2)}
+
+
+def test_a_record_read_again_for_one_story_does_not_take_its_others_back(house: House) -> None:
+    """Pages of a feed lie in any partition: what is newer is told by when it came."""
+    house.decode = Decoder(stories="data[]").decode
+    house.read(feed(ODD, SOUND))
+    with house.database.write() as connection:
+        connection.execute(
+            update(schema.stories).values(headline="Norwick shrinks", kafka_partition=3, received_ms=NOW + 1)
+        )
+    house.decode = Decoder({"action": "'created'"}, stories="data[]").decode
+    house.ask()
+    house.replay()
+    with house.database.read() as connection:
+        assert set(connection.scalars(select(schema.stories.c.headline))) == {"Kestrel Bank fails", "Norwick shrinks"}
+
+
 def test_a_deletion_that_was_put_aside_deletes_unless_its_story_came_again(house: House) -> None:
     def drops_nothing(record: Record) -> Any:
         if b"deleted" in (record.value or b""):

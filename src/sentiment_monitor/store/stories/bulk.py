@@ -126,6 +126,32 @@ class Bulk(ABC):
         """Writes (id, revision, deleted, copy_of, counts_for) of stories that exist."""
         self._many(_update(_CLUSTER, self._mark), [(*row[1:], row[0]) for row in rows])
 
+    def move_over_dead_letters(self, rows: Sequence[tuple[int, str, int, int, int | None]]) -> None:
+        """Moves stories that exist on to (id, topic, partition, offset, part), in this order, within their partition.
+
+        Only where a dead letter that may still be read again lies between: of other places nobody will ask.
+        """
+        mark = self._mark
+        between = (
+            f"SELECT 1 FROM dead_letters d WHERE d.kafka_topic = {mark} AND d.kafka_partition = {mark}"
+            f" AND d.replayed_ms IS NULL AND d.kafka_offset < {mark} AND d.kafka_offset > "
+        )
+        oldest = f"(SELECT min(kafka_offset) FROM stories WHERE id {self._numbers})"
+        by_partition: dict[tuple[str, int], list[tuple[int, int, int | None]]] = {}
+        for id_, topic, partition, offset, part in rows:
+            by_partition.setdefault((topic, partition), []).append((offset, id_, part))
+        for place, moves in by_partition.items():
+            last, ids = max(offset for offset, _, _ in moves), {id_ for _, id_, _ in moves}
+            if self._select(
+                f"{between}{oldest} LIMIT 1", (*place, last, self._number_set(ids))
+            ):  # mostly there is none
+                self._many(
+                    f"UPDATE stories SET kafka_offset = {mark}, kafka_part = {mark} WHERE id = {mark}"
+                    f" AND kafka_topic = {mark} AND kafka_partition = {mark}"
+                    f" AND EXISTS ({between}stories.kafka_offset)",
+                    [(offset, part, id_, *place, *place, offset) for offset, id_, part in moves],
+                )
+
     def drop_scores(self, story_ids: Collection[int]) -> None:
         """Removes the scores of these stories."""
         self._cursor.execute(f"DELETE FROM scores WHERE story_id {self._numbers}", (self._number_set(story_ids),))

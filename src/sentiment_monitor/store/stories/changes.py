@@ -46,6 +46,7 @@ class Changes:
         # Originals whose copies may count for other tickers than before; true: any copy may, not only new ones.
         self._unsettled: dict[StoryRow | int, bool] = {}
         self._deltas: dict[BucketKey, list[int]] = {}
+        self._repeats: list[tuple[StoryRow, ScoredStory]] = []  # a message that says nothing new of its story
         self.written = Written()
 
     def apply(self, scored: Sequence[ScoredStory]) -> None:
@@ -103,6 +104,8 @@ class Changes:
             repeated = row.says(item) or (not unnumbered and row.tickers == join_tickers(item.enriched.tickers))
         if repeated:
             self.written.duplicates += 1
+            if unnumbered:
+                self._repeats.append((row, item))
             return
         self._touch(row)
         self._leave_cluster(row)
@@ -299,6 +302,12 @@ class Changes:
         for row in rows:
             row.count_into(self._deltas, 1)
         self._write_buckets()
+        # What was put aside before them is older than they are, and must not replace what they say once it is read.
+        places = ((row.id, item.enriched.story) for row, item in self._repeats)
+        self._bulk.move_over_dead_letters(
+            [(id_, story.position.topic, story.position.partition, story.position.offset, story.part)
+             for id_, story in places if id_ is not None]
+        )  # fmt: skip
 
     def _write_buckets(self) -> None:
         changed = {key: delta for key, delta in sorted(self._deltas.items()) if any(delta)}
