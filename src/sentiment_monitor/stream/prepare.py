@@ -58,6 +58,10 @@ class Preparing:
 
         Raises as :meth:`prepare` does.
         """
+        with put_down_by(self.journal.put_down):  # to ask a schema registry may take long
+            return self._portion(parcel)
+
+    def _portion(self, parcel: Parcel) -> tuple[Parcel, Parcel | None]:
         self.journal.enter(parcel.partition)
         if self.journal.suspects(parcel.partition, parcel.start_offset, parcel.next_offset - 1):
             items: list[Item] = []
@@ -111,8 +115,7 @@ class Preparing:
         while True:
             self.journal.take(record.position.offset)
             try:
-                with put_down_by(self.journal.put_down):  # to ask a schema registry may take long
-                    readings = self.decode(record)
+                readings = self.decode(record)
             except RegistryAway as error:
                 self.journal.rest()
                 self.turns.rest()
