@@ -11,7 +11,6 @@ from jmespath.functions import Functions
 
 from sentiment_monitor.domain.news import (
     MAX_BODY_CHARACTERS,
-    UNREADABLE_BATCH,
     Action,
     DeadLetter,
     Record,
@@ -82,7 +81,7 @@ class Decoder:
         if record.value is None:
             return self._tombstone(record)
         if isinstance(record.value, UnreadableBatch):
-            raise RecordError(UNREADABLE_BATCH, record.value.reason)
+            raise RecordError("unreadable_batch", record.value.reason)
         message = self._framing.open(record.value)
         if self._stories is not None:
             return self._within(message, record)
