@@ -139,7 +139,7 @@ def _reading(options: dict[str, Any], topic: str) -> Iterator[tuple[KafkaSource,
         source.close()
 
 
-def _poll(source: KafkaSource, values: list[bytes | None], true: Callable[[], Any], seconds: float = 20) -> None:
+def _poll(source: KafkaSource, values: list[bytes | None], true: Callable[[], Any], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"it did not happen: {values}, {source.away}"

@@ -8,6 +8,7 @@ import importlib.metadata
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -356,6 +357,11 @@ for name in sys.argv[1:]:
     if others:
         sys.exit(f"importing {name} started threads: {others}")
 """
+
+
+def test_no_two_files_of_tests_share_a_name() -> None:
+    names = Counter(path.name for path in (SOURCE.parents[1] / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []  # pytest takes the second for the first
 
 
 def test_importing_every_module_starts_no_thread_and_makes_no_file(tmp_path: Path) -> None:

@@ -56,13 +56,10 @@ def play(stories: int, keep: Path | None) -> None:
         )
         with console.status("Starting the classifier (the first start compiles it for this machine) ..."):
             service = root.build(chosen, roles=["ingest", "detect"], clock="event", exit_when_idle=IDLE_SECONDS)
-        publishing = threading.Thread(target=_publish, args=(chosen, sent), daemon=True)
-        with _running(service) as thread, Signals(service):
-            publishing.start()
+        with _running(service) as thread, Signals(service), _publishing(chosen, sent):
             _watch(console, service, thread, len(sent), end)
         if service.stopped:
             raise KeyboardInterrupt
-        publishing.join()
         _summary(console, chosen, len(sent), end, time.monotonic() - began, folder if keep else None)
 
 
@@ -93,10 +90,25 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-def _publish(chosen: Settings, sent: list[news.Sent]) -> None:
+@contextmanager
+def _publishing(chosen: Settings, sent: list[news.Sent]) -> Iterator[None]:
+    """Publishes beside the block, and no further than its end: the client prints a traceback when it is left open."""
+    over = threading.Event()
+    thread = threading.Thread(target=_publish, args=(chosen, sent, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _publish(chosen: Settings, sent: list[news.Sent], over: threading.Event) -> None:
     publisher = Publisher(chosen.kafka.client_options(), "news")
     try:
         for record in sent:
+            if over.is_set():
+                break
             publisher.send(record.value, timestamp_ms=record.published_ms)
         publisher.flush()
     finally:

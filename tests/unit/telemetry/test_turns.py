@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from sentiment_monitor import telemetry
 from sentiment_monitor.telemetry.turns import Turns
 
 
@@ -43,10 +44,17 @@ def _overdue_within(turns: Turns, patience: float, seconds: float) -> str | None
     return None
 
 
-def test_whoever_computes_without_end_is_overdue_and_whoever_waits_is_not_yet() -> None:
+def test_whoever_computes_without_end_is_overdue_however_little_of_a_processor_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(telemetry.turns, "_WAITING", 1_000)
     turns = Turns("write")
     with _turn(turns, busy=True):
-        assert "write has computed" in str(_overdue_within(turns, 0.1, 10))
+        assert "write has computed" in str(_overdue_within(turns, 0.1, 60))
+
+
+def test_whoever_waits_is_given_five_times_as_long() -> None:
+    turns = Turns("write")
     with _turn(turns, busy=False):
         assert _overdue_within(turns, 0.1, 0.3) is None
         assert "write has not moved" in str(_overdue_within(turns, 0.1, 10))
