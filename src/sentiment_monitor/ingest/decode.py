@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from sentiment_monitor.ingest.framing import Framing, Schemas
 from sentiment_monitor.ingest.recognise import bytes_look_like, object_looks_like
 
 MAX_STORIES = 10_000  # of one record
+MAX_LETTERS = 20  # of one record: each is stored with the whole of it
 ENVELOPE = "_envelope"
 """The name under which a mapping finds the whole message, where ``stories`` has taken the story out of it."""
 RECORD = "_record"
@@ -117,7 +119,10 @@ class Decoder:
                 readings.append(self._story(_object(self._framing.within(story)), message, record, part))
             except RecordError as error:
                 readings.append(DeadLetter(record, error.code, error.detail, part))
-        return readings
+        broken = [reading for reading in readings if isinstance(reading, DeadLetter)]
+        if len(broken) <= MAX_LETTERS:
+            return readings
+        return [*(reading for reading in readings if isinstance(reading, Story)), _together(broken, len(stories))]
 
     def _tombstone(self, record: Record) -> Sequence[Story]:
         if not self._deletes or record.key is None:
@@ -232,6 +237,16 @@ def _headless(message: dict[str, Any], action: Action, losses: Losses) -> Record
     looks = object_looks_like(message)
     missing = "a deletion without id and headline" if action is Action.DELETED else "headline is missing or blank"
     return RecordError("no_headline", f"{missing}; {looks}" if looks else missing)
+
+
+def _together(broken: Sequence[DeadLetter], among: int) -> DeadLetter:
+    """One letter for many stories of a record, with the commonest of their codes."""
+    codes = Counter(letter.code for letter in broken).most_common()
+    counts = ", ".join(f"{count} {code}" for code, count in codes)
+    reasons = "; ".join(f"story {letter.part}: {letter.code}: {letter.detail}" for letter in broken[:MAX_LETTERS])
+    places = ", ".join(str(letter.part) for letter in broken)
+    detail = f"{len(broken)} of {among} stories cannot be read ({counts}), such as {reasons}; they are {places}"
+    return DeadLetter(broken[0].record, codes[0][0], detail)
 
 
 def _object(message: Any) -> dict[str, Any]:

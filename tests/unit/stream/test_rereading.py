@@ -248,6 +248,23 @@ def test_a_record_is_read_once_for_all_of_its_letters(house: House) -> None:
     assert (len(house.stored()), reading, scored) == (30, [0], [30])
 
 
+def test_many_broken_stories_of_a_record_are_one_letter(house: House) -> None:
+    """Each letter is stored with its whole record: 800 of them made 44 MB of one of 53 KB."""
+    house.decode = Decoder(stories="data[]").decode
+    house.read(feed(SOUND, *({**ODD, "id": str(n), "headline": f"Kestrel Bank {n} grows"} for n in range(30))))
+    (letter,) = house.letters()
+    assert (letter.part, letter.code, letter.detail.partition(" (")[0]) == (
+        None, "bad_action", "30 of 31 stories cannot be read",
+    )  # fmt: skip
+    house.ask()
+    house.replay()
+    assert house.outcomes() == [("bad_action", False, False, 1)], "it stays, although a story of it is stored"
+    house.decode = Decoder({"action": "'created'"}, stories="data[]").decode
+    house.ask()
+    house.replay()
+    assert (len(house.stored()), house.outcomes()) == (31, [("bad_action", True, False, 2)])
+
+
 def test_a_story_that_the_database_refuses_costs_no_other_of_its_record(house: House) -> None:
     house.decode = Decoder(stories="data[]").decode
     odd = {"action": "undone"}
