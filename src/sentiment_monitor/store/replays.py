@@ -182,8 +182,8 @@ def _not_overtaken(connection: Connection, rereads: Sequence[Reread]) -> list[Sc
     A revision says by itself what is newer; this is for feeds that number none. The same text told for another symbol
     is no step back, whenever it comes.
     """
-    told = [item.enriched.story for reread in rereads for item in reread.stories]
-    latest = _latest(connection, {story.story_id for story in told if story.revision is None})
+    candidates = (item.enriched.story for reread in rereads for item in reread.stories)
+    latest = _latest(connection, {story.story_id for story in candidates if story.revision is None})
     timely = []
     for reread in rereads:
         about = {letter.letter.part for letter in reread.letters}
