@@ -180,7 +180,8 @@ def test_a_token_is_fetched_and_renewed_while_we_read(secure: Apache, name: str,
         began = time.monotonic()
         _poll(source, values, lambda: time.monotonic() - began > 6)  # longer than token and login
         put("second")
-        _poll(source, values, lambda: values == [b"first", b"second"])
+        # Nobody stores here: if the session was lost on the way, what was read before comes again.
+        _poll(source, values, lambda: values[-1] == b"second")
     assert 2 <= len(server.asked) <= 8, "renewed by what the token server says of its life"
     assert not [line for line in logs if line["event"] in ("broker.refuses", "token.not_renewed")]
     server.close()
