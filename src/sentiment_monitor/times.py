@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import overload
 
@@ -19,6 +20,14 @@ _WIDTH = 60
 _MOST_STEPS = 100_000
 _LONGEST_MINUTES = 10_000 * 366 * DAY_MINUTES  # from the first year to the last that is written with four digits
 _LAST_MINUTE = 4_223_371_679  # of the year 9999
+
+
+def pauses(first: float = 0.05, most: float = 10.0) -> Iterator[float]:
+    """Seconds to wait between attempts: each pause twice the one before, up to ``most``."""
+    pause = first
+    while True:
+        yield pause
+        pause = min(2 * pause, most)
 
 
 def duration_minutes(text: str) -> float | None:

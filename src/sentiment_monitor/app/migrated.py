@@ -10,11 +10,11 @@ import structlog
 from sentiment_monitor.errors import DatabaseAway, FatalError
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.times import pauses
 
 _log = structlog.get_logger()
 
 _FIRST_PAUSE_SECONDS = 0.5
-_MOST_PAUSE_SECONDS = 10.0
 
 
 def open_database(settings: Settings, *, migrate: bool | None = None) -> Database:
@@ -50,7 +50,7 @@ def await_database(
     Waits for one that is away, for ``patience`` seconds at most: DatabaseAway then. Raises FatalError for what no time
     mends: a password, a right, a table, a schema.
     """
-    pause, waited = _FIRST_PAUSE_SECONDS, 0.0
+    pause, waited = pauses(first=_FIRST_PAUSE_SECONDS), 0.0
     while True:
         try:
             bring_up_to_date(database, migrate)
@@ -59,8 +59,8 @@ def await_database(
         except DatabaseAway:  # which the database has told the log
             if patience is not None and waited >= patience:
                 raise
-            sleep(pause)
-            waited += pause
-            pause = min(pause * 2, _MOST_PAUSE_SECONDS)
+            seconds = next(pause)
+            sleep(seconds)
+            waited += seconds
         else:
             return

@@ -11,9 +11,9 @@ from kafka import errors as kafka_errors
 from sentiment_monitor.errors import BrokerAway
 from sentiment_monitor.ingest.client import Consumer, client_arguments, connection_error
 from sentiment_monitor.ingest.reach import Reach
+from sentiment_monitor.times import pauses
 
 _PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 10.0
 _TAMED = {
     "bootstrap_timeout_ms": 10_000,  # of one attempt
     "enable_auto_commit": False,
@@ -67,13 +67,12 @@ class Connecting:
             consumer.close(autocommit=False, timeout_ms=0)
 
     def _run(self) -> None:
-        pause = _PAUSE_SECONDS
+        pause = pauses(first=_PAUSE_SECONDS)
         while not self._closed.is_set():
             try:
                 self._hand_over(self._made())
             except BrokerAway:  # the connections have said so, once
-                self._closed.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+                self._closed.wait(next(pause))
             except BaseException as error:  # noqa: BLE001  # raised to whoever waits
                 with self._changed:
                     self._failure = error

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from sentiment_monitor.domain.news import DeadLetter, EnrichedStory, Partition, Position, Record, ScoredStory
-from sentiment_monitor.errors import FatalError
+from sentiment_monitor.errors import FatalError, Fenced, RetryLater
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
+Failure = TypeVar("Failure")
 
 _HEAVY = 65_536  # bytes that count as one record; hand-offs bound the memory too
 
@@ -65,20 +66,33 @@ def cut(parcel: Parcel, number: int) -> tuple[Parcel, Parcel | None]:
 def isolating(
     batch: Sequence[Given],
     work: Callable[[Sequence[Given]], Sequence[Result]],
-    dead_letter: Callable[[Given, Exception], DeadLetter],
-) -> list[Result | DeadLetter]:
-    """What ``work`` makes of each. Halves a failing batch until the culprit is alone. Raises FatalError at once."""
+    failed: Callable[[Given, Exception], Failure],
+) -> list[Result | Failure]:
+    """What ``work`` makes of each, or ``failed`` of the culprits: a failing batch is halved until one is alone.
+
+    Raises at once what is no member's fault: FatalError, RetryLater, Fenced.
+    """
     if not batch:
         return []
     try:
         return list(work(batch))
-    except FatalError:
+    except (FatalError, RetryLater, Fenced):
         raise
     except Exception as error:  # noqa: BLE001  # whatever goes wrong with one record must not stop the others
-        if len(batch) == 1:
-            return [dead_letter(batch[0], error)]
-        middle = len(batch) // 2
-        return isolating(batch[:middle], work, dead_letter) + isolating(batch[middle:], work, dead_letter)
+        return sifted(batch, error, work, failed)
+
+
+def sifted(
+    batch: Sequence[Given],
+    error: Exception,
+    work: Callable[[Sequence[Given]], Sequence[Result]],
+    failed: Callable[[Given, Exception], Failure],
+) -> list[Result | Failure]:
+    """:func:`isolating` of a batch with which ``work`` has failed already, by ``error``."""
+    if len(batch) == 1:
+        return [failed(batch[0], error)]
+    middle = len(batch) // 2
+    return isolating(batch[:middle], work, failed) + isolating(batch[middle:], work, failed)
 
 
 def record_at(parcels: Sequence[Parcel], position: Position) -> Record:

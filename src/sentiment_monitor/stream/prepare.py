@@ -15,6 +15,7 @@ from sentiment_monitor.errors import FatalError, RecordError, RegistryAway
 from sentiment_monitor.stream.journal import Journal
 from sentiment_monitor.stream.parcel import Item, Parcel, cut, isolating, place_of, record_at
 from sentiment_monitor.telemetry.turns import Turns
+from sentiment_monitor.times import pauses
 
 _log = structlog.get_logger()
 
@@ -111,7 +112,8 @@ class Preparing:
             )
 
     def _read(self, record: Record) -> Sequence[Story | DeadLetter]:
-        pause, away_since = 0.05, None
+        pause: Iterator[float]
+        away_since: float | None = None
         while True:
             self.journal.take(record.position.offset)
             try:
@@ -120,12 +122,11 @@ class Preparing:
                 self.journal.rest()
                 self.turns.rest()
                 if away_since is None:
-                    away_since = time.monotonic()
+                    away_since, pause = time.monotonic(), pauses()
                     _log.warning("registry.away", error=str(error))
-                if self.aborting.wait(pause):
+                if self.aborting.wait(next(pause)):
                     raise
                 self.turns.moved()
-                pause = min(pause * 2, 10.0)
                 continue
             except FatalError:
                 raise

@@ -17,10 +17,12 @@ from sentiment_monitor.store.dead_letters import KeptRecord
 from sentiment_monitor.store.leases import LeaseStore
 from sentiment_monitor.store.replays import Reread
 from sentiment_monitor.store.stories.transaction import Written
-from sentiment_monitor.stream.parcel import Parcel, place_of
+from sentiment_monitor.stream.parcel import Parcel, isolating, sifted
 from sentiment_monitor.stream.prepare import Preparing
 from sentiment_monitor.stream.scoring import Scoring
+from sentiment_monitor.stream.write import refused_letter
 from sentiment_monitor.telemetry.metrics import HotLoop
+from sentiment_monitor.times import pauses
 
 _log = structlog.get_logger()
 
@@ -133,59 +135,44 @@ class Replaying:
         return rereads + [_outcome(of, parcel) for of, parcel in zip(by_record.values(), parcels, strict=True)]
 
     def _store_patiently(self, rereads: list[Reread]) -> None:
-        pause = 0.05
+        pause = pauses()
         while True:
             try:
                 with self.metrics.turns["replay"]:
                     rereads[:] = self._store(rereads)
                 return
             except DatabaseAway:
-                if self.stopping.wait(pause):
+                if self.stopping.wait(next(pause)):
                     raise
-                pause = min(2 * pause, 10.0)
 
     def _store(self, rereads: Sequence[Reread]) -> list[Reread]:
         """All together, or without what the database refuses; returns them as they are stored."""
-        try:
-            self.writer.reread(rereads, self.now_ms())
-            return list(rereads)
-        except (DatabaseAway, FatalError):
-            raise
-        except Exception as error:
-            if len(rereads) > 1:
-                middle = len(rereads) // 2
-                return self._store(rereads[:middle]) + self._store(rereads[middle:])
-            (reread,) = rereads
-            if not reread.stories:
-                raise FatalError(f"the database refuses a dead letter: {error}") from error
-            taken, refused = self._sift(reread.letters, reread.stories, error)
-            sifted = Reread(reread.letters, taken, [*reread.unreadable, *refused])
-            self.writer.reread([sifted], self.now_ms())
-            return [sifted]
 
-    def _sift(
-        self, letters: Sequence[KeptRecord], stories: Sequence[ScoredStory], error: Exception
-    ) -> tuple[list[ScoredStory], list[DeadLetter]]:
-        """Stores those of a record's stories that the database takes; ``error`` is what it said to them together."""
-        if len(stories) == 1:
-            record, reason = letters[0].record, f"{type(error).__name__}: {error}"
-            _log.error("record.store_failed", error=reason, **place_of(record))
-            return [], [DeadLetter(record, "store_failed", reason, stories[0].enriched.story.part)]
-        taken: list[ScoredStory] = []
-        refused: list[DeadLetter] = []
-        middle = len(stories) // 2
-        for half in (stories[:middle], stories[middle:]):
+        def store(together: Sequence[Reread]) -> Sequence[Reread]:
+            self.writer.reread(together, self.now_ms())
+            return together
+
+        return isolating(rereads, store, self._store_without_refused)
+
+    def _store_without_refused(self, reread: Reread, error: Exception) -> Reread:
+        """Stores what the database takes of one that it refuses as a whole, by ``error``."""
+        if not reread.stories:
+            raise FatalError(f"the database refuses a dead letter: {error}") from error
+
+        def store(stories: Sequence[ScoredStory]) -> Sequence[ScoredStory]:
             self.metrics.turns["replay"].moved()
-            try:
-                self.writer.reread([Reread(letters, half, settles=False)], self.now_ms())
-                taken += half
-            except (DatabaseAway, FatalError):
-                raise
-            except Exception as refusal:  # noqa: BLE001  # whatever a driver raises about one value
-                taken_of_half, refused_of_half = self._sift(letters, half, refusal)
-                taken += taken_of_half
-                refused += refused_of_half
-        return taken, refused
+            self.writer.reread([Reread(reread.letters, stories, settles=False)], self.now_ms())
+            return stories
+
+        def letter(scored: ScoredStory, refusal: Exception) -> DeadLetter:
+            return refused_letter(reread.letters[0].record, scored, refusal)
+
+        outcomes = sifted(reread.stories, error, store, letter)
+        taken = [outcome for outcome in outcomes if isinstance(outcome, ScoredStory)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]
+        settled = Reread(reread.letters, taken, [*reread.unreadable, *refused])
+        self.writer.reread([settled], self.now_ms())
+        return settled
 
 
 def _parcel(record: Record) -> Parcel:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
-from sentiment_monitor.domain.news import DeadLetter, Partition, ScoredStory
-from sentiment_monitor.errors import DatabaseAway, FatalError, Fenced
+from sentiment_monitor.domain.news import DeadLetter, Partition, Record, ScoredStory
+from sentiment_monitor.errors import DatabaseAway, FatalError, Fenced, RetryLater
 from sentiment_monitor.store.stories.transaction import Batch, Written
 from sentiment_monitor.stream.ceiling import CeilingGuard, DeadLetterCeiling
-from sentiment_monitor.stream.parcel import Parcel, place_of, record_at
+from sentiment_monitor.stream.parcel import Parcel, isolating, place_of, record_at, sifted
 from sentiment_monitor.telemetry.turns import Turns
+from sentiment_monitor.times import pauses
 
 _log = structlog.get_logger()
 
-_FIRST_PAUSE_SECONDS = 0.05
-_MOST_PAUSE_SECONDS = 10.0
 _ISOLATE_ATTEMPTS = 3  # before a batch that the database refuses is taken apart
 
 
@@ -106,30 +105,31 @@ class Writing:
         """Stores a batch, whole or, where the database refuses something in it, without that."""
         try:
             result = self._store_whole(batch)
-        except _Refused as refusal:
-            return self._isolate(batch, partitions, refusal.error)
+        except (RetryLater, Fenced, FatalError):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a driver raises about one value
+            return self._isolate(batch, partitions, error)
         self._store_ceiling.check(batch.scored)
         return result
 
     def _store_whole(self, batch: Batch) -> Written:
-        """Stores a batch; waits for a database that is away. Raises _Refused when it refuses the batch repeatedly."""
-        pause, refused = _FIRST_PAUSE_SECONDS, 0
+        """Stores a batch; waits for a database that is away. Raises what it says to a batch repeatedly."""
+        pause, refused = pauses(), 0
         while True:
             try:
                 result = self._writer.commit(batch, self._now_ms())
             except DatabaseAway:  # which the database has told the log
                 self._turns.rest()
-                if self._aborting.wait(pause):
+                if self._aborting.wait(next(pause)):
                     raise
                 self._turns.moved()
-                pause = min(pause * 2, _MOST_PAUSE_SECONDS)
             except (Fenced, FatalError):
                 raise
             except Exception as error:
                 refused += 1
                 _log.warning("batch.refused", error=f"{type(error).__name__}: {error}", attempt=refused)
                 if refused >= _ISOLATE_ATTEMPTS:
-                    raise _Refused(error) from error  # whatever a driver raises about one value
+                    raise
             else:
                 return result
 
@@ -142,52 +142,41 @@ class Writing:
             return total
         if not batch.scored:  # even the dead letter is refused: block, never drop
             raise FatalError(f"the database refuses a dead letter: {error}") from error
-        if len(batch.scored) + len(batch.dead) == 1:
-            letters = [self._letter(batch.scored[0], partitions, error)]
-        else:
-            # Several stories of one record. The offset stays until all are stored, and what would count twice if the
-            # record were read again, its dead letters, goes with it; a story stored twice is a duplicate.
-            standing = {partition: (start, start) for partition, (start, _) in batch.offsets.items()}
-            letters = self._sift(batch.scored, standing, partitions, total)
+        letters = self._sift(batch, partitions, error, total)
         self._store_ceiling.check(letters if len(letters) == len(batch.scored) else batch.scored[:1])
         total += self._commit(Batch(batch.offsets, dead=[*batch.dead, *letters]), partitions)
         return total
 
     def _sift(
-        self,
-        stories: Sequence[ScoredStory],
-        offsets: Mapping[Partition, tuple[int, int]],
-        partitions: Collection[Sequence[Parcel]],
-        total: Written,
+        self, batch: Batch, partitions: Collection[Sequence[Parcel]], error: Exception, total: Written
     ) -> list[DeadLetter]:
-        """Stores those of one record's stories that the database takes; returns dead letters for the others."""
-        letters = []
-        middle = len(stories) // 2
-        for half in (stories[:middle], stories[middle:]):
-            try:
-                if half:
-                    total += self._store_whole(Batch(offsets, half))
-            except _Refused as refusal:
-                if len(half) > 1:
-                    letters += self._sift(half, offsets, partitions, total)
-                else:
-                    letters.append(self._letter(half[0], partitions, refusal.error))
-        return letters
+        """Stores those of one record's stories that the database takes; returns dead letters for the others.
 
-    def _letter(self, scored: ScoredStory, partitions: Collection[Sequence[Parcel]], error: Exception) -> DeadLetter:
-        """The dead letter of a story that the database refuses."""
-        story = scored.enriched.story
-        record = record_at([parcel for parcels in partitions for parcel in parcels], story.position)
-        _log.error("record.store_failed", error=f"{type(error).__name__}: {error}", **place_of(record))
-        return DeadLetter(record, "store_failed", f"{type(error).__name__}: {error}", story.part)
+        The offset stays until all are stored, and what would count twice if the record were read again, its dead
+        letters, goes with it; a story stored twice is a duplicate.
+        """
+        standing = {partition: (start, start) for partition, (start, _) in batch.offsets.items()}
+
+        def store(stories: Sequence[ScoredStory]) -> Sequence[ScoredStory]:
+            nonlocal total
+            total += self._store_whole(Batch(standing, stories))
+            return stories
+
+        def letter(scored: ScoredStory, refusal: Exception) -> DeadLetter:
+            position = scored.enriched.story.position
+            record = record_at([parcel for parcels in partitions for parcel in parcels], position)
+            return refused_letter(record, scored, refusal)
+
+        # Where there are dead letters, perhaps it is one of those that was refused.
+        outcomes = isolating(batch.scored, store, letter) if batch.dead else sifted(batch.scored, error, store, letter)
+        return [outcome for outcome in outcomes if isinstance(outcome, DeadLetter)]
 
 
-class _Refused(Exception):  # not an error of ours: it never leaves this file
-    """The database refuses a batch, again and again, for something that it holds."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
+def refused_letter(record: Record, scored: ScoredStory, error: Exception) -> DeadLetter:
+    """The dead letter of a story that the database refuses."""
+    reason = f"{type(error).__name__}: {error}"
+    _log.error("record.store_failed", error=reason, **place_of(record))
+    return DeadLetter(record, "store_failed", reason, scored.enriched.story.part)
 
 
 def _split(batch: Batch) -> list[Batch]:
