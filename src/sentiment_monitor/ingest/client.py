@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import socket
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -16,9 +16,10 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
-from kafka.net.transport import KafkaSSLTransport
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.protocol.metadata import MetadataRequest
 
 from sentiment_monitor.errors import BrokerAway, BrokerRefused, MonitorError, SettingsError
@@ -119,8 +120,9 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]
 
     The client's own search takes a refusal for a broker that is away and tries again until its time is over. Once
     connected, brokers that come and go are the client's matter again. For a handshake, as with a port that speaks no
-    TLS, kafka-python 3.0.12 waits for ever. It also asks the brokers that it knows and no others: when all of them
-    are gone from their addresses, the configured ones are asked again. A password is read anew for each connection.
+    TLS, kafka-python 3.0.12 waits for ever, and it leaves the socket open of each connection that fails. It also asks
+    the brokers that it knows and no others: when all of them are gone from their addresses, the configured ones are
+    asked again. A password is read anew for each connection.
     """
 
     def __init__(self, reach: Reach, net: Any, **options: Any) -> None:
@@ -164,17 +166,30 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]
             raise
 
     async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
-        building = self._net.call_soon_with_future(super()._build_transport, node, timeout_at)
+        sock = await _connected(self._net, node, self.config, timeout_at)
         try:
-            left = None if timeout_at is None else max(0.0, timeout_at - time.monotonic()) * 1000
-            return _last_words(await self.wait_for(building, left))
-        except kafka_errors.KafkaTimeoutError:
-            building.add_callback(lambda transport: transport.close())  # it may still come
+            transport = self._wrapped(sock, node.host)
+        except BaseException:
+            sock.close()
             raise
-        except kafka_errors.KafkaConnectionError as error:
-            if isinstance(error.__context__, ssl.SSLCertVerificationError):
-                raise UntrustedBroker(f"{node.host}:{node.port}: {error.__context__.verify_message}") from error
+        try:
+            await _handshake(transport, timeout_at)
+        except BaseException as error:  # also where the attempt is given up while it waits
+            transport.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise UntrustedBroker(f"{node.host}:{node.port}: {error.verify_message}") from error
+            if isinstance(error, kafka_errors.KafkaTimeoutError):
+                raise kafka_errors.KafkaConnectionError("Handshake timed out") from None
+            if isinstance(error, Exception):
+                raise kafka_errors.KafkaConnectionError(f"Handshake failed: {error}") from error
             raise
+        return _last_words(transport)
+
+    def _wrapped(self, sock: socket.socket, host: str) -> Any:
+        if not self.ssl_enabled:
+            return KafkaTCPTransport(self._net, sock, host=host)
+        options = {name: value for name, value in self.config.items() if name.startswith("ssl_")}
+        return KafkaSSLTransport(self._net, sock, host=host, **options)
 
     def _welcome(self, address: str, _: object) -> None:
         self._connected = True
@@ -190,6 +205,46 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]
                 provider.forget()
         elif not self.closed:
             self._reach.failed(address, str(error) or type(error).__name__)
+
+
+async def _connected(
+    net: NetworkSelector, node: Any, options: Mapping[str, Any], timeout_at: float | None
+) -> socket.socket:
+    """A socket that is connected to the node, at the first of its addresses that lets us; the others are closed."""
+    opener = KafkaNetSocket(options["proxy_url"])
+    opens = opener.socket
+    opened: list[socket.socket] = []
+
+    def opens_noted(*kind: int) -> socket.socket:
+        opened.append(opens(*kind))
+        return opened[-1]
+
+    opener.socket = opens_noted
+    failure: Exception = kafka_errors.KafkaConnectionError(f"DNS does not know {node.host}")
+    for address in opener.dns_lookup(node.host, node.port):
+        try:
+            await opener.connect(net, address, options["socket_options"], timeout_at=timeout_at)
+            return opened[-1]
+        except BaseException as error:
+            for sock in opened:
+                sock.close()
+            if isinstance(error, kafka_errors.KafkaTimeoutError):
+                raise kafka_errors.KafkaConnectionError("Connection timed out") from None
+            if not isinstance(error, (OSError, kafka_errors.KafkaConnectionError)):
+                raise
+            failure = error
+    raise failure if isinstance(failure, kafka_errors.KafkaError) else kafka_errors.KafkaConnectionError(str(failure))
+
+
+async def _handshake(transport: Any, timeout_at: float | None) -> None:
+    while isinstance(transport, KafkaSSLTransport):
+        try:
+            transport._sock.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            await transport._net.wait_read(transport._sock, timeout_at=timeout_at)
+        except ssl.SSLWantWriteError:
+            await transport._net.wait_write(transport._sock, timeout_at=timeout_at)
 
 
 def _last_words(transport: Any) -> Any:

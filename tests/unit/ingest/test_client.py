@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka import errors as kafka_errors
 from kafka.net.selector import NetworkSelector
 from kafka.protocol.metadata import MetadataResponse
 
@@ -75,3 +83,55 @@ def test_kerberos_without_its_package_says_what_is_missing(monkeypatch: pytest.M
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match="the package gssapi is not installed"):
         client.client_arguments({"security_protocol": "SASL_SSL", "sasl_mechanism": "GSSAPI"})
+
+
+def hang_up(connection: socket.socket) -> None:
+    connection.close()
+
+
+def answer_in_plain(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+    connection.close()
+
+
+@contextmanager
+def listener(answer: Callable[[socket.socket], object]) -> Iterator[int]:
+    """The port of a listener that gives this answer, whoever comes."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as held:
+
+        def answer_all() -> None:
+            with suppress(OSError):  # closed: the end
+                while True:
+                    answer(held.enter_context(server.accept()[0]))
+
+        thread = threading.Thread(target=answer_all)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@contextmanager
+def nothing() -> Iterator[int]:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    yield port
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+@pytest.mark.parametrize(
+    "broker", [partial(listener, hang_up), partial(listener, answer_in_plain), partial(listener, id), nothing]
+)
+def test_a_connection_that_fails_leaves_no_socket_open(
+    protocol: str, broker: Callable[[], AbstractContextManager[int]]
+) -> None:
+    """kafka-python leaves each to the garbage collector: a broker that is away for long would cost descriptors."""
+    gc.collect()
+    with broker() as port, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        options = {"bootstrap_servers": [f"127.0.0.1:{port}"], "security_protocol": protocol}
+        with pytest.raises(kafka_errors.KafkaTimeoutError):
+            client.Consumer(**client.client_arguments({**options, "bootstrap_timeout_ms": 400}))
+        gc.collect()
+    assert not [str(warning.message) for warning in caught]

@@ -144,8 +144,6 @@ def test_a_host_name_that_nobody_knows_is_waited_for_too() -> None:
     assert [line["event"] for line in logs] == ["broker.away"]
 
 
-# The client's handshake keeps its socket until it is collected: nothing can take it away.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("protocol", ["SSL", "SASL_SSL"])
 def test_a_tls_handshake_that_nobody_answers_is_a_broker_that_is_away(protocol: str) -> None:
     silent = socket.create_server(("127.0.0.1", 0))
