@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -63,6 +64,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("PYTEST_XDIST_WORKER"):
         places = {name: place for place, (name, _) in enumerate(QUEUES)}
         items.sort(key=lambda item: places.get(_queue(item.nodeid), len(places)))
+
+
+CONNECTED = re.compile(r"tests/(integration|e2e|unit/(ingest|notify|app|watch|web))/")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a file of tests leaves open is blamed on it, and not on whichever file runs when it is collected."""
+    yield
+    if CONNECTED.match(request.node.nodeid):
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
