@@ -18,6 +18,8 @@ from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Transition
 
+CLEARLY_WORSE = 2.0  # times the negatives at which somebody ended an alert: that is news, whatever was said of it
+
 
 class Decision(NamedTuple):
     """What one tick makes of one series."""
@@ -43,10 +45,12 @@ def step(rule: Rule, alert: Alert, evaluation: Evaluation | None, minute: int, m
     if evaluation is not None and evaluation.reason == Reason.NO_DATA:
         return Decision(_silenced(alert, minute, missed), None, Why.NO_DATA)
     beyond = evaluation is not None and evaluation.beyond
+    holds = beyond or (evaluation is not None and evaluation.holds)
     if alert.state is State.FIRING:
-        holds = beyond or (evaluation is not None and evaluation.holds)
         return _while_firing(rule, _resumed(rule, alert, minute, missed), beyond, holds, minute)
     stale = beyond and evaluation is not None and minute - evaluation.newest_minute > rule.max_staleness_minutes
+    if alert.lingering and (stale or not beyond or not _clearly_worse(alert, evaluation)):
+        return _while_lingering(rule, _resumed(rule, alert, minute, missed), holds, minute)
     if beyond and not stale:
         return _while_beyond(rule, _resumed(rule, alert, minute, missed), minute)
     why = Why.STALE if stale else Why.QUIET
@@ -63,6 +67,16 @@ def close(alert: Alert, minute: int, why: Why) -> Decision:
         alert, state=state, quiet_minute=None, silent_minute=None, resolved_minute=minute, decided_minute=minute
     )
     return Decision(over, Transition(kind, minute, why), why)
+
+
+def close_by_hand(alert: Alert, minute: int, why: Why, negatives: float) -> Decision:
+    """End an open alert because somebody said so, at so many negatives in its window.
+
+    What raised it may go on. It raises nothing again until the alert would have ended by itself, or until there are
+    ``CLEARLY_WORSE`` times as many negatives.
+    """
+    over, transition, _ = close(alert, minute, why)
+    return Decision(replace(over, closed_negatives=negatives), transition, why)
 
 
 def rewound(alert: Alert, minute: int) -> Alert:
@@ -115,23 +129,42 @@ def _while_firing(rule: Rule, alert: Alert, beyond: bool, holds: bool, minute: i
     return Decision(replace(alert, quiet_minute=quiet_minute, decided_minute=minute), None, Why.KEEPING)
 
 
+def _while_lingering(rule: Rule, alert: Alert, holds: bool, minute: int) -> Decision:
+    if holds:
+        return Decision(replace(alert, quiet_minute=None, decided_minute=minute), None, Why.CLOSED)
+    quiet_minute = minute if alert.quiet_minute is None else alert.quiet_minute
+    if minute - quiet_minute >= rule.keep_firing_minutes:
+        return Decision(settled(alert, minute), None, Why.RECOVERED)
+    return Decision(replace(alert, quiet_minute=quiet_minute, decided_minute=minute), None, Why.KEEPING)
+
+
+def _clearly_worse(alert: Alert, evaluation: Evaluation | None) -> bool:
+    closed = alert.closed_negatives
+    return evaluation is not None and closed is not None and evaluation.observed >= CLEARLY_WORSE * closed
+
+
+def settled(alert: Alert, minute: int) -> Alert:
+    """An alert that somebody ended, once that needs no watching any more: the next spike raises a new one."""
+    return replace(alert, closed_negatives=None, quiet_minute=None, silent_minute=None, decided_minute=minute)
+
+
 def _silenced(alert: Alert, minute: int, missed: int) -> Alert:
-    """Nothing can be said; what is open remembers since when."""
-    if not alert.open:
+    """Nothing can be said; what is followed remembers since when."""
+    if not alert.open and not alert.lingering:
         return replace(alert, decided_minute=minute)
     since = minute - _undecided(alert, minute, missed) if alert.silent_minute is None else alert.silent_minute
     return replace(alert, silent_minute=since, decided_minute=minute)
 
 
 def _resumed(rule: Rule, alert: Alert, minute: int, missed: int) -> Alert:
-    """The open alert as if the minutes that do not count had not been: what it waits for begins later by as many."""
-    if not alert.open:
+    """The alert as if the minutes that do not count had not been: what it waits for begins later by as many."""
+    if not alert.open and not alert.lingering:
         return alert
     silent = alert.silent_minute
     lost = _undecided(alert, minute, missed) if silent is None else minute - silent
     return replace(
         alert,
-        severity=rule.severity,
+        severity=rule.severity if alert.open else alert.severity,
         pending_minute=_later(alert.pending_minute, lost) if alert.state is State.PENDING else alert.pending_minute,
         quiet_minute=_later(alert.quiet_minute, lost),
         silent_minute=None,

@@ -12,6 +12,7 @@ from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import CountRule, Rule
 from sentiment_monitor.domain.alert_states import Kind
 from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, TopStory
+from sentiment_monitor.domain.people import Closing, Verdict
 from sentiment_monitor.domain.series import dimension_of, value_of
 from sentiment_monitor.times import clock, clock_of, spell_minutes
 
@@ -34,21 +35,27 @@ class Explanation:
 
 
 def explain(
-    rule: Rule, evaluation: Evaluation, evidence: Evidence, alert: Alert, kind: Kind, name: str = ""
+    rule: Rule,
+    evaluation: Evaluation,
+    evidence: Evidence,
+    alert: Alert,
+    kind: Kind,
+    name: str = "",
+    closing: Closing | None = None,
 ) -> Explanation:
     """Say what one transition, or repetition, tells its receivers.
 
     ``alert`` is the alert after it; ``name`` is what people call the series (``Apple`` for ``ticker:AAPL``), the
-    series itself when empty.
+    series itself when empty; ``closing`` says who ended it, where somebody did.
     """
     who = _who(evaluation.series, name)
     number = f"{evaluation.observed:,.0f}"
     window = spell_minutes(rule.window_minutes)
     title = {
-        Kind.RESOLVED: f"Resolved: negative news on {who}",
+        Kind.RESOLVED: f"{_verdict(closing)}: negative news on {who}",
         Kind.REPEATED: f"Still firing: {number} negative stories on {who} in {window}",
     }.get(kind, f"{who}: {number} negative stories in {window} ({_unusual(rule, evaluation)})")
-    lines = [_what(evaluation, window, kind), _why(rule, evaluation), _when(alert, kind)]
+    lines = [_what(evaluation, window, kind), _why(rule, evaluation), _when(alert, kind), _who_ended(closing)]
     if evidence.sources:
         lines.append(_sources(evidence))
     if evidence.copies:
@@ -59,8 +66,11 @@ def explain(
     return Explanation(title, tuple(line for line in lines if line), stories)
 
 
-def explain_gone(alert: Alert) -> Explanation:
+def explain_gone(alert: Alert, closing: Closing | None = None) -> Explanation:
     """Say that an alert ends because nothing watches it any more. ``alert`` is the alert after it."""
+    if closing is not None:
+        lines = (_when(alert, Kind.RESOLVED), _who_ended(closing))
+        return Explanation(f"{_verdict(closing)}: {alert.title or alert.series}", lines, ())
     watched = f"No rule {alert.rule} watches {alert.series} any more, so this alert ends without a verdict."
     return Explanation(f"No longer watched: {alert.title or alert.series}", (watched, _when(alert, Kind.RESOLVED)), ())
 
@@ -93,6 +103,17 @@ def sentence(rule: Rule, evaluation: Evaluation) -> str:
             return f"{counts}, but so is the rest of the news: {usual}"
         case _:
             return f"{counts}, {usual}: within what the past explains{chance}"
+
+
+def _verdict(closing: Closing | None) -> str:
+    return "Dismissed as false" if closing is not None and closing.verdict is Verdict.DISMISSED else "Resolved"
+
+
+def _who_ended(closing: Closing | None) -> str:
+    if closing is None:
+        return ""
+    did = "Dismissed as false" if closing.verdict is Verdict.DISMISSED else "Declared over"
+    return f"{did} by {closing.actor}{f': {closing.reason}' if closing.reason else '.'}"
 
 
 def _busier(rule: Rule) -> str:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sentiment_monitor.dispatch.routes import Routes
+from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.alert_states import Kind, State
 from sentiment_monitor.domain.alerts import Alert, Transition
+from sentiment_monitor.domain.people import People
 
 Book = Mapping[int, Mapping[str, int]]
 """By alert and receiver: the minute of the newest event of which the receiver has been told."""
@@ -35,6 +37,8 @@ class Hold(StrEnum):
     TAKEN_OFF = "taken_off"  # the rule no longer names this receiver
     QUIET = "quiet"  # what has calmed down, or cannot be seen, is not told again
     NOT_DUE = "not_due"  # told lately enough
+    SILENCED = "silenced"  # by a silence of somebody's; told when that is over, if it still fires
+    ACKNOWLEDGED = "acknowledged"  # somebody has it, and this receiver knows of it
     RECEIVER_GONE = "receiver_gone"  # the settings have no such receiver any more
 
 
@@ -72,12 +76,16 @@ class _Case:
     receiver: str
     told_minute: int | None
     minute: int
+    silenced: bool
+    acknowledged: bool
 
 
 Stage = Callable[[Routes, _Case], Hold | None]
 
 
-def decide(minute: int, routes: Routes, book: Book, alerts: Iterable[tuple[Alert, Transition | None]]) -> Dispatch:
+def decide(
+    minute: int, routes: Routes, book: Book, alerts: Iterable[tuple[Alert, Transition | None]], people: People
+) -> Dispatch:
     """Decide who is told of these alerts at ``minute``.
 
     ``alerts`` are those that fire and those that this minute has resolved, each as it is afterwards, with the
@@ -89,9 +97,13 @@ def decide(minute: int, routes: Routes, book: Book, alerts: Iterable[tuple[Alert
         resolved = transition is not None and transition.kind is Kind.RESOLVED
         if alert.state is not State.FIRING and not resolved:
             continue
+        labels = payload.labels(alert.rule, alert.series, alert.severity)
+        silenced = any(silence.mutes(labels, minute) for silence in people.silences)
         told_minutes = book.get(alert.id, {}) if alert.id is not None else {}
         for receiver in dict.fromkeys((*routes.receivers(alert.rule), *told_minutes)):
-            case = _Case(alert, resolved, receiver, told_minutes.get(receiver), minute)
+            case = _Case(
+                alert, resolved, receiver, told_minutes.get(receiver), minute, silenced, alert.id in people.acknowledged
+            )
             reason = next((reason for stage in STAGES if (reason := stage(routes, case))), None)
             if reason:
                 held.append(HeldBack(alert, receiver, reason))
@@ -131,8 +143,18 @@ def _not_due(routes: Routes, case: _Case) -> Hold | None:
     return None if repeat and due else Hold.NOT_DUE
 
 
+def _silenced(routes: Routes, case: _Case) -> Hold | None:
+    # Whoever has heard that it began hears that it is over: what they opened for it would stay open for ever.
+    return Hold.SILENCED if case.silenced and not case.resolved else None
+
+
+def _acknowledged(routes: Routes, case: _Case) -> Hold | None:
+    again = case.told_minute is not None and not case.resolved
+    return Hold.ACKNOWLEDGED if case.acknowledged and again else None
+
+
 def _receiver_gone(routes: Routes, case: _Case) -> Hold | None:
     return None if case.receiver in routes.notifiers else Hold.RECEIVER_GONE
 
 
-STAGES: Sequence[Stage] = (_never_told, _taken_off, _quiet, _not_due, _receiver_gone)
+STAGES: Sequence[Stage] = (_never_told, _taken_off, _silenced, _acknowledged, _quiet, _not_due, _receiver_gone)

@@ -43,3 +43,5 @@ class Why(StrEnum):
     ALREADY_DECIDED = "already_decided"  # this minute, or a later one, has been decided before
     RULE_GONE = "rule_gone"  # no rule of that name watches the series any more
     RECEIVER_JOINED = "receiver_joined"  # it fires already, and a receiver has not heard of it
+    CLOSED = "closed"  # somebody said that it is over
+    DISMISSED = "dismissed"  # somebody said that it was false

@@ -35,6 +35,7 @@ class Alert:
     silent_minute: int | None = None  # nothing can be said since: until then time has not passed
     resolved_minute: int | None = None  # resolved or dropped
     decided_minute: int | None = None  # newest minute decided, as far as this value tells
+    closed_negatives: float | None = None  # somebody ended it at so many, and what raised it may not be over yet
     id: int | None = None  # in SQL; None: not stored yet
 
     @property
@@ -46,6 +47,11 @@ class Alert:
     def open(self) -> bool:
         """Whether it is pending or firing."""
         return self.state in OPEN_STATES
+
+    @property
+    def lingering(self) -> bool:
+        """Whether somebody ended it, and until what raised it is over that must not raise it again."""
+        return not self.open and self.closed_negatives is not None
 
 
 class Transition(NamedTuple):

@@ -22,6 +22,7 @@ _evidence = msgspec.json.Decoder(Evidence)
 _ALERT = (
     *("id", "rule", "series", "severity", "title"),
     *("pending_minute", "fired_minute", "quiet_minute", "silent_minute", "resolved_minute", "decided_minute"),
+    "closed_negatives",
 )
 _EVENT = ("id", "minute", "reason", "observed", "volume", "expected", "p_value", "q_value", "explanation")
 _DELIVERY = ("receiver", "notifier", "title", "state", "attempts", "created_ms", "sent_ms", "last_error")
@@ -45,9 +46,9 @@ class AlertStore:
     # -- for the tick loop ------------------------------------------------------------------------
 
     def open(self) -> list[Alert]:
-        """Alerts that are pending or firing."""
+        """Alerts that are pending or firing, and those that somebody ended while what raised them may go on."""
         with self._database.read() as connection:
-            return _alerts(connection, alerts.c.state.in_(OPEN_STATES))
+            return _alerts(connection, alerts.c.state.in_(OPEN_STATES) | alerts.c.closed_negatives.is_not(None))
 
     def fired_since(self, minute: int) -> list[Alert]:
         """Alerts that fired and were not resolved before ``minute``: windows that a baseline must leave out."""
@@ -155,6 +156,12 @@ def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> 
     values |= {"fingerprint": alert.fingerprint, "state": alert.state, "decided_minute": minute}
     alert_id = alert.id
     if alert_id is None:
+        # It is worse than what somebody ended, or comes after it: nothing of that needs watching any more.
+        connection.execute(
+            update(alerts)
+            .where(alerts.c.fingerprint == alert.fingerprint, alerts.c.closed_negatives.is_not(None))
+            .values(closed_negatives=None)
+        )
         alert_id = connection.scalar(insert(alerts).values(values).returning(alerts.c.id))
     else:
         connection.execute(update(alerts).where(alerts.c.id == alert_id).values(values))

@@ -182,8 +182,10 @@ alerts = Table(
     Column("silent_minute", BigInteger, comment="nothing can be said since"),
     Column("resolved_minute", BigInteger, comment="resolved or dropped"),
     Column("decided_minute", BigInteger, nullable=False, comment="of the last change"),
+    Column("closed_negatives", Float, comment="somebody ended it at so many, and what raised it may not be over yet"),
     Index(None, "fingerprint"),
     Index(None, "state"),
+    Index(None, "closed_negatives"),
 )
 
 alert_events = Table(
@@ -224,6 +226,58 @@ notifications = Table(
     UniqueConstraint("idempotency_key"),
     Index(None, "event_id"),
     Index(None, "state", "receiver", "notifier", "next_attempt_ms", "id"),
+)
+
+silences = Table(
+    "silences",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("matchers", Text, nullable=False, comment="JSON: matchers as people write them, all of which must fit"),
+    Column("starts_minute", BigInteger, nullable=False),
+    Column("ends_minute", BigInteger, nullable=False, comment="exclusive; earlier once somebody has expired it"),
+    Index(None, "ends_minute"),
+)
+
+acknowledgements = Table(
+    "acknowledgements",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("minute", BigInteger, nullable=False, comment="the first that was decided with it"),
+    Column("actor", String(200), nullable=False),
+    Column("owner", String(200), comment="null: given up again, nobody has it"),
+    Column("note", Text, nullable=False),
+    Index(None, "alert_id"),
+    comment="who has taken an alert on; the newest row of an alert counts",
+)
+
+comments = Table(
+    "comments",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("author", String(200), nullable=False),
+    Column("text", Text, nullable=False),
+    Index(None, "alert_id"),
+)
+
+closings = Table(
+    "closings",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("minute", BigInteger, nullable=False, comment="the first that was decided with it"),
+    Column("actor", String(200), nullable=False),
+    Column("verdict", String(16), nullable=False, comment="resolved, dismissed"),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("alert_id"),
+    comment="who ended an alert before its own time; the next tick does it",
 )
 
 classifiers = Table(

@@ -13,16 +13,18 @@ import structlog
 
 from sentiment_monitor.detect import words
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.detect.states import close, rewound, step
+from sentiment_monitor.detect.states import close, close_by_hand, rewound, settled, step
 from sentiment_monitor.dispatch.compose import Account, compose, kind_of, reason_of
 from sentiment_monitor.dispatch.decide import Book, Cause, Hold, Message, decide
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alert_states import Kind, Why
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Event, Evidence, Transition
+from sentiment_monitor.domain.people import Closing, People, Verdict
 from sentiment_monitor.domain.series import value_of
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
+from sentiment_monitor.store.people import people
 from sentiment_monitor.watch.judge import judge
 from sentiment_monitor.watch.reader import Past, StoreReader
 
@@ -36,7 +38,7 @@ class TickReport:
     minute: int
     skipped: bool = False  # decided before
     candidates: int = 0
-    open: int = 0  # alerts pending or firing after the tick
+    open: int = 0  # alerts that the next tick must look at: pending, firing, or ended by somebody and not over yet
     fired: int = 0
     repeated: int = 0
     resolved: int = 0
@@ -52,6 +54,7 @@ class _Outcome:
     evaluation: Evaluation
     rule: Rule | None  # None: it is gone
     evidence: Evidence | None = None  # None: still to be read
+    closing: Closing | None = None  # somebody's, by which it ended
 
     @property
     def moved(self) -> bool:
@@ -109,11 +112,13 @@ class Ticker:
         missed = self._missed(minute, lease)
         with self._database.read() as connection:
             reader = StoreReader(connection, self._past)
+            said = people(connection, minute, [alert.id for alert in alerts if alert.open and alert.id is not None])
             outcomes = [
-                *self._judged(minute, reader, alerts, changed, missed, report),
-                *self._gone(minute, alerts),
+                *self._judged(minute, reader, alerts, said, changed, missed, report),
+                *self._gone(minute, alerts, said),
             ]
-            dispatch = decide(minute, self._routes, book, [(outcome.after, outcome.transition) for outcome in outcomes])
+            decided = [(outcome.after, outcome.transition) for outcome in outcomes]
+            dispatch = decide(minute, self._routes, book, decided, said)
             messages = _by_alert(dispatch.messages)
             changes = [self._change(reader, minute, outcome, messages) for outcome in outcomes]
         for held in dispatch.held:
@@ -150,6 +155,7 @@ class Ticker:
         minute: int,
         reader: StoreReader,
         alerts: Sequence[Alert],
+        said: People,
         changed: Collection[int] | None,
         missed: int,
         report: TickReport,
@@ -166,21 +172,36 @@ class Ticker:
             series = evaluation.series
             before = watched[rule.name].get(series) or Alert(rule.name, series, rule.severity)
             # What it says of later minutes it has from a clock that was ahead: none of them is decided.
-            after, transition, _ = step(rule, rewound(before, minute - 1), evaluation, minute, missed)
-            if before.open or transition is not None:
-                yield _Outcome(before, after, transition, evaluation, rule)
+            known = rewound(before, minute - 1)
+            closing = said.closed.get(before.id) if before.id is not None else None
+            if closing is not None:
+                after, transition, _ = close_by_hand(known, minute, _why(closing), self._seen(before, evaluation))
+            else:
+                after, transition, _ = step(rule, known, evaluation, minute, missed)
+            if before.open or before.lingering or transition is not None:
+                yield _Outcome(before, after, transition, evaluation, rule, closing=closing)
 
-    def _gone(self, minute: int, alerts: Sequence[Alert]) -> Iterator[_Outcome]:
+    def _seen(self, alert: Alert, evaluation: Evaluation) -> float:
+        """The most negatives that whoever ended the alert can have seen: now, or when it was told last."""
+        event = self._alerts.newest_events([alert.id]).get(alert.id) if alert.id is not None else None
+        return max(evaluation.observed, event.observed if event else 0.0)
+
+    def _gone(self, minute: int, alerts: Sequence[Alert], said: People) -> Iterator[_Outcome]:
         """Alerts that no rule watches any more: they end, and whoever was told of them hears it."""
         orphans = [alert for alert in alerts if self._rule_of(alert) is None]
         if not orphans:
             return
         events = self._alerts.newest_events([alert.id for alert in orphans if alert.id is not None])
         for alert in orphans:
-            after, transition, _ = close(alert, minute, Why.RULE_GONE)
+            closing = said.closed.get(alert.id) if alert.id is not None else None
+            transition: Transition | None = None
+            if alert.open:
+                after, transition, _ = close(alert, minute, Why.RULE_GONE if closing is None else _why(closing))
+            else:
+                after = settled(alert, minute)
             event = events.get(alert.id) if alert.id is not None else None
             evaluation, evidence = _as_last_seen(alert, event)
-            yield _Outcome(alert, after, transition, evaluation, None, evidence)
+            yield _Outcome(alert, after, transition, evaluation, None, evidence, closing)
 
     def _rule_of(self, alert: Alert) -> Rule | None:
         return next((rule for rule in self._rules if rule.name == alert.rule and rule.matches(alert.series)), None)
@@ -226,11 +247,13 @@ class Ticker:
         rule, evaluation, alert = outcome.rule, outcome.evaluation, outcome.after
         if rule is None:
             evidence = outcome.evidence or Evidence()
-            explanation = words.explain_gone(alert)
+            explanation = words.explain_gone(alert, outcome.closing)
         else:
             evidence = reader.evidence(rule, evaluation, minute - rule.window_minutes, minute)
             name = self._names.get(value_of(evaluation.series), "")
-            explanation = words.explain(rule, evaluation, evidence, alert, transition.kind, name)
+            explanation = words.explain(
+                rule, evaluation, evidence, alert, transition.kind, name, closing=outcome.closing
+            )
         return Account(
             alert=alert,
             kind=transition.kind,
@@ -242,6 +265,10 @@ class Ticker:
             title=explanation.title,
             text=explanation.text,
         )
+
+
+def _why(closing: Closing) -> Why:
+    return Why.DISMISSED if closing.verdict is Verdict.DISMISSED else Why.CLOSED
 
 
 def _by_alert(messages: Sequence[Message]) -> dict[Alert, list[Message]]:
@@ -274,7 +301,7 @@ def _as_last_seen(alert: Alert, event: Event | None) -> tuple[Evaluation, Eviden
 
 
 def _report(report: TickReport, outcomes: Sequence[_Outcome], changes: Sequence[Change]) -> None:
-    report.open = sum(outcome.after.open for outcome in outcomes)
+    report.open = sum(outcome.after.open or outcome.after.lingering for outcome in outcomes)
     for change in changes:
         event = change.event
         if event is None:

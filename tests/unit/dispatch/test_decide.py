@@ -14,6 +14,8 @@ from sentiment_monitor.dispatch.decide import Cause, Dispatch, Hold, decide
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Telling, Transition
+from sentiment_monitor.domain.matchers import Matcher
+from sentiment_monitor.domain.people import NOBODY_SAID, Acknowledgement, People, Silence
 from writing import alert
 
 NOTIFIERS = {"desk": ("log", "webhook"), "risk": ("log",)}
@@ -25,9 +27,14 @@ OVER = alert(id=7, state=State.RESOLVED, resolved_minute=200)
 
 
 def _decide(
-    minute: int, kept: Alert, transition: Transition | None, told: Mapping[str, int], routes: Routes = ROUTES
+    minute: int,
+    kept: Alert,
+    transition: Transition | None,
+    told: Mapping[str, int],
+    routes: Routes = ROUTES,
+    people: People = NOBODY_SAID,
 ) -> Dispatch:
-    return decide(minute, routes, {7: told}, [(kept, transition)])
+    return decide(minute, routes, {7: told}, [(kept, transition)], people)
 
 
 def _told(dispatch: Dispatch) -> dict[str, Cause]:
@@ -39,7 +46,7 @@ def _held(dispatch: Dispatch) -> dict[str, Hold]:
 
 
 def test_what_fires_is_told_to_every_receiver_by_each_of_its_notifiers() -> None:
-    dispatch = decide(100, ROUTES, {}, [(alert(), FIRED)])
+    dispatch = decide(100, ROUTES, {}, [(alert(), FIRED)], NOBODY_SAID)
     assert _told(dispatch) == {"desk": Cause.FIRED, "risk": Cause.FIRED}
     assert [message.notifiers for message in dispatch.messages] == [("log", "webhook"), ("log",)]
     assert dispatch.held == ()
@@ -53,7 +60,7 @@ def test_what_fires_is_told_to_every_receiver_by_each_of_its_notifiers() -> None
     ],
 )
 def test_what_has_not_fired_is_told_to_nobody(kept: Alert, transition: Transition) -> None:
-    assert decide(100, ROUTES, {}, [(kept, transition)]) == Dispatch((), ())
+    assert decide(100, ROUTES, {}, [(kept, transition)], NOBODY_SAID) == Dispatch((), ())
 
 
 @pytest.mark.parametrize(
@@ -119,18 +126,60 @@ def test_a_telling_by_a_clock_that_was_ahead_does_not_put_off_the_next() -> None
     assert (_told(dispatch), _held(dispatch)) == ({"desk": Cause.REPEATED}, {"risk": Hold.NOT_DUE})
 
 
+ADA_HAS_IT = People(acknowledged={7: Acknowledgement(7, 105, "ada", "on it")})
+
+
+def _silenced(matcher: str, start: int = 0, end: int = 1_000) -> People:
+    return People((Silence(1, (Matcher.of(matcher),), start, end, "ada", "maintenance"),))
+
+
+def test_what_somebody_has_taken_on_is_not_repeated_and_its_end_is_told() -> None:
+    told = {"desk": 100, "risk": 100}
+    dispatch = _decide(160, FIRING, None, told, people=ADA_HAS_IT)
+    assert (_told(dispatch), _held(dispatch)) == ({}, {"desk": Hold.ACKNOWLEDGED, "risk": Hold.ACKNOWLEDGED})
+    assert _told(_decide(200, OVER, RESOLVED, told, people=ADA_HAS_IT)) == dict.fromkeys(told, Cause.RESOLVED)
+
+
+def test_a_receiver_that_has_not_heard_of_it_hears_though_somebody_has_it() -> None:
+    assert _told(_decide(160, FIRING, None, {"desk": 100}, people=ADA_HAS_IT)) == {"risk": Cause.JOINED}
+
+
+def test_what_is_silenced_is_told_once_the_silence_is_over_and_it_still_fires() -> None:
+    people = _silenced("series=ticker:A", end=170)
+    dispatch = decide(100, ROUTES, {}, [(alert(), FIRED)], people)
+    assert (_told(dispatch), _held(dispatch)) == ({}, {"desk": Hold.SILENCED, "risk": Hold.SILENCED})
+    assert _held(_decide(169, FIRING, None, {}, people=people)) == {"desk": Hold.SILENCED, "risk": Hold.SILENCED}
+    assert _told(_decide(170, FIRING, None, {}, people=people)) == {"desk": Cause.JOINED, "risk": Cause.JOINED}
+
+
+def test_a_silence_holds_back_repetitions_but_not_the_end_of_what_was_told() -> None:
+    people = _silenced('severity=~"crit.*"')
+    assert _held(_decide(160, FIRING, None, {"desk": 100, "risk": 159}, people=people)) == {
+        "desk": Hold.SILENCED, "risk": Hold.SILENCED,
+    }  # fmt: skip
+    dispatch = _decide(200, OVER, RESOLVED, {"desk": 100}, people=people)
+    assert (_told(dispatch), _held(dispatch)) == ({"desk": Cause.RESOLVED}, {"risk": Hold.NEVER_TOLD})
+
+
+@pytest.mark.parametrize("matcher", ["series=ticker:B", "severity!=critical", 'team="x"'])
+def test_a_silence_of_other_alerts_holds_nothing_back(matcher: str) -> None:
+    dispatch = decide(100, ROUTES, {}, [(alert(), FIRED)], _silenced(matcher))
+    assert _told(dispatch) == {"desk": Cause.FIRED, "risk": Cause.FIRED}
+
+
 @given(
     state=st.sampled_from(State),
     transition=st.sampled_from([None, FIRED, RESOLVED]),
     told=st.dictionaries(st.sampled_from(["desk", "risk", "gone"]), st.integers(90, 200)),
     receivers=st.lists(st.sampled_from(["desk", "risk"]), unique=True),
     minute=st.integers(100, 400),
+    people=st.sampled_from([NOBODY_SAID, ADA_HAS_IT, _silenced("series=ticker:A", 150, 300), _silenced("series=x")]),
 )
 def test_each_receiver_that_knows_or_should_know_is_told_or_held_back_once(
-    state: State, transition: Transition | None, told: dict[str, int], receivers: list[str], minute: int
+    state: State, transition: Transition | None, told: dict[str, int], receivers: list[str], minute: int, people: People
 ) -> None:
     routes = Routes({"rule": Telling(tuple(receivers), 60)}, NOTIFIERS)
-    dispatch = _decide(minute, alert(id=7, state=state), transition, told, routes)
+    dispatch = _decide(minute, alert(id=7, state=state), transition, told, routes, people)
     spoken_of = [message.receiver for message in dispatch.messages] + [held.receiver for held in dispatch.held]
     resolved = transition is not None and transition.kind is Kind.RESOLVED
     concerned = {*receivers, *told} if state is State.FIRING or resolved else set()
