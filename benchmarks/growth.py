@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Work = Callable[[], object]
 Make = Callable[[int], Work]
 """Makes what is to be timed, for an input of so many bytes."""
 
-LINEAR = 1.4  # caches that no longer hold it, and sorting, make a line this steep; a square is 2
+LINEAR = 1.4  # sorting and the machine's noise make a line this steep; a square is 2
 _VISIBLE = 2e-3  # seconds: below, the exponent is that of the clock
 _MOST = 20.0  # seconds that the next size may be expected to take
 
@@ -27,18 +27,23 @@ class Growth:
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
     whole: bool = True  # False: the larger sizes would have taken too long
+    further: float | None = None  # seconds at twice the largest size, where the way to the largest was steep
 
     @property
     def exponent(self) -> float:
-        """Of the time by the size: 1 is linear, 2 quadratic; 0 where it is too short to tell."""
+        """Of the time by the size: 1 is linear, 2 quadratic; 0 where it is too short to tell.
+
+        One steep step between others is that of a cache which no longer holds it; a square is steep from there on.
+        """
+        sizes, seconds = self.sizes, self.seconds
+        if self.further is not None:
+            sizes, seconds = (*sizes, 2 * sizes[-1]), (*seconds, self.further)
         slopes = [
             math.log(later / earlier) / math.log(more / less)
-            for less, more, earlier, later in zip(
-                self.sizes, self.sizes[1:], self.seconds, self.seconds[1:], strict=False
-            )
+            for less, more, earlier, later in zip(sizes, sizes[1:], seconds, seconds[1:], strict=False)
             if later >= _VISIBLE
         ]
-        return max(slopes, default=0.0)
+        return max(map(min, slopes, [*slopes[1:], math.inf]), default=0.0)
 
     @property
     def is_linear(self) -> bool:
@@ -52,13 +57,15 @@ class Growth:
 
 
 def grow(path: str, family: str, sizes: Sequence[int], make: Make) -> Growth:
-    """Times a path at each size. What looks steeper than linear is timed again: only what is steep twice is."""
+    """Times a path at each size. What looks steeper than linear is timed again, and then at twice the largest size."""
     growth = _grown(path, family, sizes, make, 1)
     for repeats in (3, 5):
         if growth.is_linear:
-            break
+            return growth
         growth = _grown(path, family, sizes, make, repeats)
-    return growth
+    if growth.is_linear or not growth.whole:
+        return growth
+    return replace(growth, further=cpu_seconds(make(2 * sizes[-1]), 5))
 
 
 def _grown(path: str, family: str, sizes: Sequence[int], make: Make, repeats: int) -> Growth:

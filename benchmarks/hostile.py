@@ -1,9 +1,10 @@
 """Looks for input that costs more than its length, in everything a record passes on its way to the database.
 
 Texts are put together from pieces of every kind (hostile_texts.py), looked at quickly at two sizes, and what looks
-steep or slow there, with all that was ever steep, is grown to a megabyte. Messages whose form is hostile are grown too,
-and batches of stories that resemble one another. Prints the steepest and the slowest of each path and exits 1 if one is
-steeper than linear, or if a record of a megabyte costs more than 250 ms of processor time.
+steep or slow there, with all that was ever steep, is grown to the longest that reaches the stage of a record of a
+megabyte. Messages whose form is hostile are grown to a megabyte, and batches of stories that resemble one another to a
+thousand. Prints of each path, as it is finished, the steepest, the slowest and what is wrong, and exits 1 if one is
+steeper than linear, or costs more than 250 ms of processor time.
 
 python benchmarks/hostile.py --pairs 20000 --seed 7
 """
@@ -16,6 +17,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 
@@ -23,11 +26,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads' time is
 
 from growth import Growth, Make, Work, cpu_seconds, grow, grows_faster_than_its_input, undisturbed
 from hostile_texts import FORMS, KNOWN, RAW, Family, alone, message, story, together
-from stages import BATCHES, MAPPED_FIELDS, Stages
+from stages import BATCHES, MAPPED_FIELDS, RECORD_BYTES, Reader, Stages
 
-SIZES = (65_536, 262_144, 1_000_000)  # bytes
+SIZES = (RECORD_BYTES // 16, RECORD_BYTES // 4, RECORD_BYTES)
 BATCH_SIZES = (125, 250, 500, 1_000)  # stories
-QUICK = 1_000  # bytes, and eight times as many
+QUICK = 1_000  # characters, and eight times as many
 LIMIT_MS = 250.0
 SLOWEST = 12  # of each path's quick looks that are grown although they look linear
 
@@ -41,22 +44,28 @@ def main() -> int:
     options.add_argument("--all", action="store_true", help="print every input that was grown")
     chosen = options.parse_args()
     print(f"load average {os.getloadavg()[0]:.2f}, seed {chosen.seed}")
+    print(f"{'path':18} {'grown':>5}  {'exponent':>8}  {'most ms':>8}  input")
+    grown, bad = 0, 0
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder, undisturbed():
-        stages = Stages(Path(folder))
-        growths = [growth for growth in searched(stages, chosen) if chosen.only in growth.path]
-    report(growths, everything=chosen.all)
-    return 1 if wrong(growths) else 0
+        for growths in searched(Stages(Path(folder)), chosen):
+            grown, bad = grown + len(growths), bad + len(wrong(growths))
+            report(growths, everything=chosen.all)
+    if bad:
+        print(f"\n{bad} of {grown:,} are wrong")
+        return 1
+    print(f"\nall {grown:,} grow with their length, and none is above {LIMIT_MS:.0f} ms")
+    return 0
 
 
-def searched(stages: Stages, chosen: argparse.Namespace) -> Iterator[Growth]:
-    """Everything that was grown."""
+def searched(stages: Stages, chosen: argparse.Namespace) -> Iterator[list[Growth]]:
+    """Everything that was grown, path by path."""
     families = [*alone(), *together(Random(chosen.seed), chosen.pairs)]
-    for path, make in stages.texts.items():
+    for path, reader in stages.texts.items():
         if chosen.only in path:
-            yield from grown_texts(path, make, families)
-    for path, family, sizes, make_sized in inputs(stages):
+            yield list(grown_texts(path, reader, families))
+    for path, own in groupby(inputs(stages), key=itemgetter(0)):
         if chosen.only in path:
-            yield grow(path, family, sizes, make_sized)
+            yield [grow(*growing) for growing in own]
 
 
 def inputs(stages: Stages) -> Iterator[tuple[str, str, Sequence[int], Make]]:
@@ -86,23 +95,23 @@ def _raw_of(decode: Callable[[bytes], Work], raw: str, size: int) -> Work:
 
 
 def _text_of(make: Callable[[str], Work], family: Family, size: int) -> Work:
-    return make(family.text(size))
+    return make(family.characters(size))
 
 
-def grown_texts(path: str, make: Callable[[str], Work], families: Sequence[Family]) -> Iterator[Growth]:
+def grown_texts(path: str, reader: Reader, families: Sequence[Family]) -> Iterator[Growth]:
     """What of the families a path is slow with, and what is known to be slow."""
     suspects: dict[Family, None] = dict.fromkeys(KNOWN)
     pace: dict[Family, float] = {}
     for family in families:
-        if grows_faster_than_its_input(partial(_text_of, make, family), QUICK):
+        if grows_faster_than_its_input(partial(_text_of, reader.make, family), QUICK):
             suspects[family] = None
         else:
-            pace[family] = cpu_seconds(make(family.text(8 * QUICK)))
+            pace[family] = cpu_seconds(reader.make(family.characters(8 * QUICK)))
     for family in sorted(pace, key=pace.__getitem__, reverse=True)[:SLOWEST]:
         suspects[family] = None
+    sizes = (reader.most // 16, reader.most // 4, reader.most)
     for family in suspects:
-        yield grow(path, family.name, SIZES, partial(_text_of, make, family))
-    print(f"{path}: {len(families):,} families looked at, {len(suspects)} grown", file=sys.stderr, flush=True)
+        yield grow(path, family.name, sizes, partial(_text_of, reader.make, family))
 
 
 def wrong(growths: Sequence[Growth]) -> list[Growth]:
@@ -115,24 +124,17 @@ def wrong(growths: Sequence[Growth]) -> list[Growth]:
 
 
 def report(growths: Sequence[Growth], *, everything: bool) -> None:
-    """A table for people: of each path the steepest and the slowest, then all that is wrong."""
-    print(f"{'path':18} {'grown':>5}  {'exponent':>8}  {'ms at 1 MB':>10}  input")
-    for path in dict.fromkeys(growth.path for growth in growths):
-        mine = [growth for growth in growths if growth.path == path]
-        steepest, slowest = max(mine, key=lambda g: g.exponent), max(mine, key=lambda g: g.at_largest)
-        for growth in mine if everything else dict.fromkeys((steepest, slowest)):
-            _row(growth, len(mine))
-    if bad := wrong(growths):
-        print(f"\n{len(bad)} of {len(growths)} are wrong:")
-        for growth in bad:
-            _row(growth, 1)
-    else:
-        print(f"\nall {len(growths):,} grow with their length, and none is above {LIMIT_MS:.0f} ms")
-
-
-def _row(growth: Growth, count: int) -> None:
-    end = "" if growth.whole else f"  (stopped at {growth.sizes[-1]:,})"
-    print(f"{growth.path:18} {count:5}  {growth.exponent:8.2f}  {growth.at_largest:10.1f}  {growth.family[:90]}{end}")
+    """Rows of a table for people: of a path the steepest and the slowest, and all that is wrong."""
+    steepest, slowest = max(growths, key=lambda g: g.exponent), max(growths, key=lambda g: g.at_largest)
+    bad = wrong(growths)
+    for growth in growths if everything else dict.fromkeys((steepest, slowest, *bad)):
+        end = "" if growth.whole else f"  (stopped at {growth.sizes[-1]:,})"
+        end += "  WRONG" if growth in bad else ""
+        print(
+            f"{growth.path:18} {len(growths):5}  {growth.exponent:8.2f}  {growth.at_largest:8.1f}"
+            f"  {growth.family[:90]}{end}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -60,6 +60,17 @@ class Family(NamedTuple):
         """A text of about so many bytes of UTF-8."""
         return self.structure.make(self.first, self.second, size)
 
+    def characters(self, count: int) -> str:
+        """A text of about so many characters, and no more."""
+        room = max(1, count - _LONGEST_END)
+        text = self.text(room)
+        if len(text) < room:
+            text = self.text(room * room // len(text))
+        return text[:count]
+
+
+_LONGEST_END = 64  # characters that a structure has besides its runs
+
 
 def weight(text: str) -> int:
     """Bytes of UTF-8; a lone surrogate has three."""

@@ -10,11 +10,20 @@ from itertools import count
 from pathlib import Path
 from string import ascii_lowercase
 from threading import Event
+from typing import NamedTuple
 
 import numpy as np
 from growth import Work
 
-from sentiment_monitor.domain.news import EnrichedStory, Position, Record, ScoredStory, Text
+from sentiment_monitor.domain.news import (
+    MAX_BODY_CHARACTERS,
+    MAX_HEADLINE_CHARACTERS,
+    EnrichedStory,
+    Position,
+    Record,
+    ScoredStory,
+    Text,
+)
 from sentiment_monitor.enrich.copies import copy_keys_of, wording
 from sentiment_monitor.enrich.enricher import Enricher
 from sentiment_monitor.enrich.language import LanguageDetector
@@ -68,6 +77,16 @@ BATCHES = {
 }
 
 
+RECORD_BYTES = 1_000_000
+
+
+class Reader(NamedTuple):
+    """A stage that reads one text."""
+
+    make: Callable[[str], Work]
+    most: int  # characters that reach it of a record of a megabyte
+
+
 class ZeroEngine:
     """Runs no network: what comes before and after it is measured."""
 
@@ -97,19 +116,20 @@ class Stages:
         self._runs = count(1)
         self._store: tuple[StoryWriter, int] | None = None
         detector, lexicon = LanguageDetector(), load("lexicon")
-        self.texts: dict[str, Callable[[str], Work]] = {
-            "clean": lambda text: partial(clean, text),
-            "watchlist": lambda text: partial(self._watchlist.find, _encodable(text)),
-            "cashtags": lambda text: partial(cashtags, _encodable(text)),
-            "language": lambda text: partial(detector.detect, _encodable(text)),
-            "publisher": lambda text: partial(without_publisher, _encodable(text), "wire"),
-            "copy keys": lambda text: partial(copy_keys_of, [_encodable(text)]),
-            "comparison": lambda text: partial(self._compare, _encodable(text)),
-            "windows": lambda text: partial(self._classifier.score, [Text(_encodable(text), _encodable(text))]),
-            "word list": lambda text: partial(lexicon.score, [Text(_encodable(text), _encodable(text))]),
-            "instants": lambda text: partial(_instant, text),
+        body, headline = MAX_BODY_CHARACTERS, MAX_HEADLINE_CHARACTERS
+        self.texts: dict[str, Reader] = {
+            "clean": Reader(lambda text: partial(clean, _encodable(text)), body),
+            "watchlist": Reader(lambda text: partial(self._watchlist.find, _encodable(text)), body),
+            "cashtags": Reader(lambda text: partial(cashtags, _encodable(text)), headline + body),
+            "language": Reader(lambda text: partial(detector.detect, _encodable(text)), headline),
+            "publisher": Reader(lambda text: partial(without_publisher, _encodable(text), "wire"), headline),
+            "copy keys": Reader(lambda text: partial(copy_keys_of, [_encodable(text)]), headline),
+            "comparison": Reader(lambda text: partial(self._compare, _encodable(text)), headline),
+            "windows": Reader(lambda text: partial(self._classifier.score, [_parts(text)]), headline + body),
+            "word list": Reader(lambda text: partial(lexicon.score, [_parts(text)]), headline + body),
+            "instants": Reader(lambda text: partial(_instant, text), RECORD_BYTES),
         }
-        """By name: what makes the work for a text."""
+        """By name."""
         self.decoders: dict[str, Callable[[bytes], Work]] = {
             "decode": partial(_decoding, Decoder(max_bytes=2_000_000)),
             "decode, mapped": partial(_decoding, Decoder(MAPPING, max_bytes=2_000_000)),
@@ -179,6 +199,12 @@ def _decoding(decoder: Decoder, value: bytes) -> Work:
 def _encodable(text: str) -> str:
     """Without lone surrogates, as every text is once it is decoded."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _parts(text: str) -> Text:
+    """A headline as long as one may be, and the rest as its body."""
+    text = _encodable(text)
+    return Text(text[:MAX_HEADLINE_CHARACTERS], text[MAX_HEADLINE_CHARACTERS:])
 
 
 def _instant(text: str) -> None:

@@ -30,6 +30,8 @@ class Sentiment(StrEnum):
 SENTIMENTS = (Sentiment.NEGATIVE, Sentiment.NEUTRAL, Sentiment.POSITIVE)
 
 
+MAX_HEADLINE_CHARACTERS = 10_000
+"""Of a story's headline, as it is sent and as it is read."""
 MAX_BODY_CHARACTERS = 50_000
 """Of a story's body: thirty pages, more than a classifier reads. A megabyte of some letters would cost seconds."""
 

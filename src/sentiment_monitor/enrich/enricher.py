@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS, EnrichedStory, Story
+from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS, MAX_HEADLINE_CHARACTERS, EnrichedStory, Story
 from sentiment_monitor.enrich.copies import copy_keys_of
 from sentiment_monitor.enrich.language import LanguageDetector
 from sentiment_monitor.enrich.names import Watchlist, cashtags
@@ -38,9 +38,9 @@ class Enricher:
     def enrich_all(self, stories: Sequence[Story], received_ms: int) -> list[EnrichedStory]:
         """:meth:`enrich` for each story, in their order; hundreds together cost less."""
         # One kind of work after the other: each finds its tables still in the processor's cache.
-        headlines = [parted(self._clean(story.headline), story.source) for story in stories]
-        texts = [text for text, _ in headlines]
         # Some letters become eighteen when they are cleaned: what is read stays as long as what was sent may be.
+        headlines = [parted(self._clean(story.headline)[:MAX_HEADLINE_CHARACTERS], story.source) for story in stories]
+        texts = [text for text, _ in headlines]
         bodies = [self._clean(story.body)[:MAX_BODY_CHARACTERS] for story in stories]
         keys = copy_keys_of([text or story.headline for text, story in zip(texts, stories, strict=True)])
         languages = [story.language or self._languages.detect(text) for text, story in zip(texts, stories, strict=True)]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import jmespath
 import msgspec
-from jmespath.functions import Functions
 
 from sentiment_monitor.domain.news import (
     MAX_BODY_CHARACTERS,
+    MAX_HEADLINE_CHARACTERS,
     Action,
     DeadLetter,
     Record,
@@ -21,6 +20,7 @@ from sentiment_monitor.domain.news import (
 from sentiment_monitor.errors import RecordError, SettingsError
 from sentiment_monitor.ingest import fields
 from sentiment_monitor.ingest.dates import DateOrder, Notations
+from sentiment_monitor.ingest.expressions import RECORD_STEPS, Expression, ExpressionError, Search
 from sentiment_monitor.ingest.fields import FIELDS, Losses
 from sentiment_monitor.ingest.framing import Framing, Schemas
 from sentiment_monitor.ingest.recognise import bytes_look_like, object_looks_like
@@ -33,9 +33,6 @@ RECORD = "_record"
 """The name under which a mapping finds the record's ``topic``, ``partition``, ``offset``, ``key`` and ``timestamp``."""
 KEY_FIELDS = ("id", "source")
 """Fields of a deletion that a record's key can give."""
-
-# What an expression may raise of a message besides JMESPath's own errors (a number that is infinite, say).
-_EXPRESSION_ERRORS = (jmespath.exceptions.JMESPathError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 class Decoder:
@@ -64,7 +61,7 @@ class Decoder:
         date_order: DateOrder | None = None,
     ) -> None:
         self._paths = _paths("mapping", mapping or {}, FIELDS)
-        self._stories: Any = _path("stories", "stories", stories) if stories.strip() else None
+        self._stories = Expression.of("stories", "stories", stories) if stories.strip() else None
         used = " ".join((mapping or {}).values())
         self._with_envelope, self._with_record = ENVELOPE in used, RECORD in used
         self._deletes, self._key_paths = tombstones == "delete", _paths("key", key or {}, KEY_FIELDS)
@@ -85,11 +82,11 @@ class Decoder:
         if isinstance(record.value, UnreadableBatch):
             raise RecordError("unreadable_batch", record.value.reason)
         message = self._framing.open(record.value)
-        if self._stories is not None:
-            return self._within(message, record)
-        if isinstance(message, list):
-            return self._several(message, message, record)
-        return [self._story(_object(message), message, record)]
+        search = Search()
+        stories = message if self._stories is None else self._within(self._stories, message, search)
+        if isinstance(stories, list):
+            return self._several(stories, message, record, search)
+        return [self._story(_object(stories), message, record, search)]
 
     def close(self) -> None:
         """Closes the connections to the schema registry, if there is one."""
@@ -97,26 +94,26 @@ class Decoder:
 
     # -- which stories ----------------------------------------------------------------------------
 
-    def _within(self, message: Any, record: Record) -> Sequence[Story | DeadLetter]:
+    def _within(self, expression: Expression, message: Any, search: Search) -> Any:
         try:
-            stories = self._stories.search(message)
-        except _EXPRESSION_ERRORS as error:
+            stories = search.find(expression, message, RECORD_STEPS)
+        except ExpressionError as error:
             raise RecordError("mapping_failed", f"stories: {error}") from None
         stories = self._framing.within(stories)
         if stories is None:
             looks = object_looks_like(message) if isinstance(message, dict) else None
             raise RecordError("no_stories", "news.stories finds nothing" + (f"; {looks}" if looks else ""))
-        if isinstance(stories, list):
-            return self._several(stories, message, record)
-        return [self._story(_object(stories), message, record)]
+        return stories
 
-    def _several(self, stories: list[Any], message: Any, record: Record) -> Sequence[Story | DeadLetter]:
+    def _several(
+        self, stories: list[Any], message: Any, record: Record, search: Search
+    ) -> Sequence[Story | DeadLetter]:
         if len(stories) > MAX_STORIES:
             raise RecordError("too_many_stories", f"{len(stories)} stories, at most {MAX_STORIES} are read of a record")
         readings: list[Story | DeadLetter] = []
         for part, story in enumerate(stories):
             try:
-                readings.append(self._story(_object(self._framing.within(story)), message, record, part))
+                readings.append(self._story(_object(self._framing.within(story)), message, record, search, part))
             except RecordError as error:
                 readings.append(DeadLetter(record, error.code, error.detail, part))
         broken = [reading for reading in readings if isinstance(reading, DeadLetter)]
@@ -129,8 +126,8 @@ class Decoder:
             return ()
         losses: Losses = []
         if self._key_paths:
-            key = self._framing.open(record.key)
-            named = {field: _searched(path, key, field, losses) for field, path in self._key_paths.items()}
+            key, search = self._framing.open(record.key), Search()
+            named = {field: _searched(search, path, key, field, losses) for field, path in self._key_paths.items()}
         else:
             named = {"id": _whole_key(record.key)}
         story_id = fields.read_id(named, losses)
@@ -155,9 +152,11 @@ class Decoder:
 
     # -- one story --------------------------------------------------------------------------------
 
-    def _story(self, given: dict[str, Any], envelope: Any, record: Record, part: int | None = None) -> Story:
+    def _story(
+        self, given: dict[str, Any], envelope: Any, record: Record, search: Search, part: int | None = None
+    ) -> Story:
         losses: Losses = []
-        message = self._mapped(given, envelope, record, losses) if self._paths else given
+        message = self._mapped(given, envelope, record, search, losses) if self._paths else given
         action = fields.read_action(message.get("action"))
         given_id = fields.read_id(message, losses)
         headline = fields.read_text(message, "headline", losses)
@@ -173,7 +172,7 @@ class Decoder:
             story_id=given_id or fields.hash_id(source, url, headline, published_ms),
             action=action,
             revision=fields.read_revision(message.get("revision"), action, losses),
-            headline=fields.cut(headline, "headline", fields.MAX_HEADLINE_CHARACTERS, losses),
+            headline=fields.cut(headline, "headline", MAX_HEADLINE_CHARACTERS, losses),
             body=fields.cut(fields.read_text(message, "body", losses), "body", MAX_BODY_CHARACTERS, losses),
             url=fields.whole_url(url, losses),
             published_ms=published_ms,
@@ -184,7 +183,9 @@ class Decoder:
             dropped=tuple(losses),
         )
 
-    def _mapped(self, message: dict[str, Any], envelope: Any, record: Record, losses: Losses) -> dict[str, Any]:
+    def _mapped(
+        self, message: dict[str, Any], envelope: Any, record: Record, search: Search, losses: Losses
+    ) -> dict[str, Any]:
         scope = message
         if self._with_envelope:
             scope = {**scope, ENVELOPE: envelope}
@@ -192,7 +193,7 @@ class Decoder:
             scope = {**scope, RECORD: _place(record)}
         mapped = dict(message)
         for field, path in self._paths.items():
-            mapped[field] = _searched(path, scope, field, losses)
+            mapped[field] = _searched(search, path, scope, field, losses)
         return mapped
 
 
@@ -216,11 +217,11 @@ def _whole_key(key: bytes) -> str:
     return text
 
 
-def _searched(path: Any, message: Any, field: str, losses: Losses) -> Any:
+def _searched(search: Search, expression: Expression, message: Any, field: str, losses: Losses) -> Any:
     """What an expression finds; nothing where it cannot be applied. Raises RecordError for the action."""
     try:
-        return path.search(message)
-    except _EXPRESSION_ERRORS as error:
+        return search.find(expression, message)
+    except ExpressionError as error:
         if field == "action":
             raise RecordError("mapping_failed", f"{field}: {error}") from None
         fields.note(losses, field, "mapping_failed", str(error))
@@ -266,29 +267,9 @@ def _place(record: Record) -> dict[str, Any]:
     }
 
 
-def _paths(setting: str, expressions: Mapping[str, str], known: Sequence[str]) -> dict[str, Any]:
+def _paths(setting: str, expressions: Mapping[str, str], known: Sequence[str]) -> dict[str, Expression]:
     """Compiled expressions by field. Raises SettingsError."""
     for field in expressions:
         if field not in known:
             raise SettingsError(f"{setting}: unknown field {field!r}; fields are {', '.join(known)}")
-    return {field: _path(setting, field, expression) for field, expression in expressions.items()}
-
-
-def _path(setting: str, field: str, expression: str) -> Any:
-    try:
-        path = jmespath.compile(expression)
-    except jmespath.exceptions.JMESPathError as error:
-        raise SettingsError(f"{setting}: {field} = {expression!r} is not JMESPath: {error}") from None
-    for name in _functions(path.parsed):  # the library itself would say so for each message
-        if name not in Functions.FUNCTION_TABLE:
-            raise SettingsError(f"{setting}: {field} = {expression!r}: JMESPath has no function {name}")
-    return path
-
-
-def _functions(node: Any) -> Iterator[str]:
-    """The functions that a parsed expression calls."""
-    if node["type"] == "function_expression":
-        yield node["value"]
-    for child in node["children"]:
-        if isinstance(child, dict):
-            yield from _functions(child)
+    return {field: Expression.of(setting, field, expression) for field, expression in expressions.items()}

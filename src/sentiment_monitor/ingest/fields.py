@@ -31,7 +31,6 @@ FIELDS = (
 )
 """Names a message may use, and the names a mapping may set."""
 
-MAX_HEADLINE_CHARACTERS = 10_000
 MAX_ID_CHARACTERS = 512
 MAX_SOURCE_CHARACTERS = 128
 MAX_URL_CHARACTERS = 4_000

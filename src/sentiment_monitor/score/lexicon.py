@@ -25,6 +25,8 @@ class LexiconClassifier:
 
     def __init__(self) -> None:
         self._negative, self._positive, self._negations, digest = _lists()
+        self._phrases = self._negative | self._positive | self._negations
+        self._sizes = _sizes(self._phrases)
         self._by = Scorer(f"lexicon@{digest[:12]}", "none")
 
     @property
@@ -71,7 +73,9 @@ class LexiconClassifier:
         at = 0
         negated_until = -1
         while at < len(words):
-            size = next((n for n in (3, 2, 1) if self._known(words[at : at + n], n)), 1)
+            # Most words begin none of the phrases.
+            sizes = self._sizes.get(words[at], ())
+            size = next((size for size in sizes if " ".join(words[at : at + size]) in self._phrases), 1)
             phrase = " ".join(words[at : at + size])
             is_bad = phrase in self._negative
             if is_bad or phrase in self._positive:
@@ -82,12 +86,6 @@ class LexiconClassifier:
                 negated_until = at + NEGATION_REACH
             at += size
         return bad, good
-
-    def _known(self, words: Sequence[str], size: int) -> bool:
-        phrase = " ".join(words)
-        return len(words) == size and (
-            phrase in self._negative or phrase in self._positive or phrase in self._negations
-        )
 
 
 class StubClassifier:
@@ -141,3 +139,12 @@ def _lists() -> tuple[frozenset[str], frozenset[str], frozenset[str], str]:
 
 def _set(lines: Iterable[str]) -> frozenset[str]:
     return frozenset(word for line in lines for word in line.split(","))
+
+
+def _sizes(phrases: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """First word of phrases -> how many words they have, the most first."""
+    sizes: dict[str, set[int]] = {}
+    for phrase in phrases:
+        first, *others = phrase.split()
+        sizes.setdefault(first, set()).add(1 + len(others))
+    return {first: tuple(sorted(counts, reverse=True)) for first, counts in sizes.items()}

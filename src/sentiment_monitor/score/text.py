@@ -1,10 +1,12 @@
-"""Clean text: what people read of a feed's text, the same in training and in service. Standard library only."""
+"""Clean text: what people read of a feed's text, the same in training and in service."""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
+
+from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS
 
 # Everything of class Cc that is no white space, soft hyphen, zero-width and bidirectional marks, lone surrogates, tags.
 _INVISIBLE = re.compile(
@@ -34,7 +36,8 @@ def clean(text: str) -> str:
     """Return ``text`` without links, HTML and invisible characters, in NFKC, with white space folded to one space.
 
     Cashtags (``$AAPL``), hashtags, emoji, case and punctuation stay. Cleaning clean text changes nothing. Does not
-    shorten: length limits are the caller's. Works on any ``str``, also one with lone surrogates or NUL.
+    shorten, length limits are the caller's; but lengthens no text beyond ``MAX_BODY_CHARACTERS``. Works on any ``str``,
+    also one with lone surrogates or NUL.
     """
     for _ in range(_MAX_DECODINGS):
         before = text
@@ -44,7 +47,8 @@ def clean(text: str) -> str:
             # such a place; to look at every place costs more than all the rest of this.
             if _PERHAPS_MARK.search(text[_MOST_MARKS :: _MOST_MARKS + 1]):
                 text = _STACK.sub(_fewer_marks, text)
-            text = unicodedata.normalize("NFKC", text)
+            # Some letters become eighteen.
+            text = unicodedata.normalize("NFKC", text)[: max(len(text), MAX_BODY_CHARACTERS)]
         # Most text holds none of these, and to look for one character costs a tenth of a substitution.
         if not (text.isascii() and text.isprintable()):
             text = _INVISIBLE.sub("", text)
@@ -67,10 +71,18 @@ def _unescaped(text: str) -> str:
 
 def _fewer_marks(stack: re.Match[str]) -> str:
     """The characters of a stack, of the marks in a row only the first thirty."""
+    # Most long runs of what is no letter hold no mark at all, and few characters, which are not asked again and again.
+    marks = {character for character in set(stack[0]) if _is_mark(character)}
+    if not marks:
+        return stack[0]
     kept: list[str] = []
-    marks = 0
+    row = 0
     for character in stack[0]:
-        marks = marks + 1 if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) else 0
-        if marks <= _MOST_MARKS:
+        row = row + 1 if character in marks else 0
+        if row <= _MOST_MARKS:
             kept.append(character)
     return "".join(kept)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) != 0

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_monitor.demo.news import week
-from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS, Action, EnrichedStory, Position, Story
+from sentiment_monitor.domain.news import (
+    MAX_BODY_CHARACTERS,
+    MAX_HEADLINE_CHARACTERS,
+    Action,
+    EnrichedStory,
+    Position,
+    Story,
+)
 from sentiment_monitor.enrich.companies import Company
 from sentiment_monitor.enrich.copies import copy_keys
 from sentiment_monitor.enrich.enricher import Enricher
@@ -35,7 +42,12 @@ def test_copies_names_and_scores_read_the_same_clean_text() -> None:
 
 
 def test_a_body_whose_letters_become_eighteen_is_read_no_further_than_another() -> None:
-    assert len(enrich(body="\ufdfa" * MAX_BODY_CHARACTERS).body_text) == MAX_BODY_CHARACTERS
+    read = enrich(body="\ufdfa" * MAX_BODY_CHARACTERS).body_text
+    assert MAX_BODY_CHARACTERS - 1 <= len(read) <= MAX_BODY_CHARACTERS, "a blank at its end is none of it"
+
+
+def test_a_headline_whose_letters_become_eighteen_is_no_longer_than_another() -> None:
+    assert len(enrich(headline="\ufdfa" * MAX_HEADLINE_CHARACTERS).text) == MAX_HEADLINE_CHARACTERS
 
 
 def test_the_publisher_behind_a_headline_is_neither_scored_nor_searched_for_companies() -> None:

@@ -4,11 +4,13 @@ import re
 import sys
 import time
 import unicodedata
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_monitor.domain.news import MAX_BODY_CHARACTERS
 from sentiment_monitor.score import text as cleaning
 from sentiment_monitor.score.text import clean
 
@@ -66,6 +68,37 @@ def test_a_tower_of_marks_costs_no_more_than_other_text(hostile: str) -> None:
     text = clean(hostile)
     assert time.process_time() - began < 2  # it took 12 s and more, and grew with the square
     assert len(text) < 100
+
+
+@pytest.mark.parametrize("character", ["\u2a0c", "\u222d", "\u0385", "\u0f77", "a\u0300"])
+def test_no_character_is_asked_again_and_again_whether_it_is_a_mark(
+    character: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def combining(asked_for: str) -> int:
+        asked.append(asked_for)
+        return unicodedata.combining(asked_for)
+
+    monkeypatch.setattr(cleaning, "unicodedata", SimpleNamespace(combining=combining, normalize=unicodedata.normalize))
+    clean(character * 50_000)
+    assert len(asked) <= 20
+
+
+@pytest.mark.parametrize("character", ["\ufdfa", "\u2a0c"])
+def test_letters_that_become_many_make_no_text_longer_than_a_body(character: str) -> None:
+    assert clean(character) == unicodedata.normalize("NFKC", character)
+    assert len(clean(character * 50_000)) <= MAX_BODY_CHARACTERS
+    assert clean(" ".join("ab" * 40_000)) == " ".join("ab" * 40_000), "that grows not"
+
+
+@given(st.text(st.sampled_from("a\u0300\u0316\u222d\u0385\u2014\uff9e "), min_size=31, max_size=120))
+def test_of_marks_in_a_row_the_first_thirty_stay_wherever_they_stand(raw: str) -> None:
+    kept, row = "", 0
+    for character in raw:
+        row = row + 1 if unicodedata.combining(unicodedata.normalize("NFKD", character)[0]) else 0
+        kept += character if row <= 30 else ""
+    assert cleaning._STACK.sub(cleaning._fewer_marks, raw) == kept
 
 
 def test_thirty_marks_on_a_letter_stay() -> None:

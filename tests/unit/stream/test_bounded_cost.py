@@ -29,7 +29,7 @@ def _steep(inputs: dict[str, Make], size: int = SIZE) -> list[str]:
 
 def _text_of(make: object, family: Family, size: int) -> Work:
     assert callable(make)
-    work: Work = make(family.text(size))
+    work: Work = make(family.characters(size))
     return work
 
 
@@ -41,7 +41,7 @@ def test_every_stage_that_reads_text_is_searched(stages: Stages) -> None:
 def test_the_time_of_a_text_grows_with_its_length_and_no_faster(stages: Stages, path: str) -> None:
     draw = Random(path)
     families = [*KNOWN, *draw.sample(list(alone()), 80), *together(draw, 80)]
-    assert _steep({family.name: partial(_text_of, stages.texts[path], family) for family in families}) == []
+    assert _steep({family.name: partial(_text_of, stages.texts[path].make, family) for family in families}) == []
 
 
 @pytest.mark.parametrize("path", ["decode", "decode, mapped"])
