@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stream": {"ingest", "score", "store", "telemetry"},
     "watch": {"detect", "dispatch", "notify", "store", "telemetry"},
     # Offline.
+    "backtest": {"detect", "store", "watch"},
     "train": {"score", "tables"},
     "bench": {"score", "tables", "terminal", "train"},
     # What people touch.

@@ -29,6 +29,7 @@ Ints = NDArray[np.int64]
 WEEK_HOURS = 7 * 24
 WEEK_MINUTES = WEEK_HOURS * HOUR_MINUTES
 MONDAY_MINUTES = 3 * DAY_MINUTES  # 1970-01-01 was a Thursday: minute 0 lies three days into its week
+EXPOSURE_MINUTES = 15  # how long a window's hour-of-week factor stays
 MASK_DAYS = 7  # an alert is kept out of the baseline this long; what lasts longer is the new normal
 
 PRIOR_FANO, PRIOR_FANO_WEIGHT = 2.0, 10.0  # before any history: clumps of two, worth ten negative stories
@@ -123,6 +124,14 @@ def past_end(minute: int, window_minutes: int) -> int:
     So a baseline is fitted once an hour.
     """
     return (minute - window_minutes) // HOUR_MINUTES * HOUR_MINUTES
+
+
+def exposure_end(minute: int) -> int:
+    """Where the window ends whose hour-of-week factor stands for that of the window ending at ``minute``.
+
+    The factor moves slowly. So it stays for a quarter of an hour, and between stories a tick sees the same as before.
+    """
+    return minute // EXPOSURE_MINUTES * EXPOSURE_MINUTES
 
 
 def exposures(profile: Floats, end_minute: int, window_minutes: int, bins: int) -> Floats:

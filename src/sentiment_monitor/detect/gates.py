@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import false_discovery_control
 
 from sentiment_monitor.detect.baseline import Floats
 from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
@@ -125,9 +124,13 @@ def adjusted(p_value: Floats, family: int) -> Floats:
     """Benjamini-Hochberg q-values (JRSS B 1995); the family's series that are no candidates count with p = 1."""
     if not len(p_value):
         return p_value
-    others = max(0, family - len(p_value))
-    padded = np.concatenate([p_value, np.ones(others)])
-    return np.asarray(false_discovery_control(padded)[: len(p_value)])
+    tests = max(family, len(p_value))
+    order = np.argsort(p_value, kind="stable")
+    # Those left out rank last: their p of 1 makes no q-value smaller.
+    scaled = p_value[order] * tests / np.arange(1, len(p_value) + 1)
+    q_value = np.empty(len(p_value))
+    q_value[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q_value
 
 
 def _enough_sources(rule: Rule, series: str, negative: float, tellers: Tellers) -> bool:

@@ -53,6 +53,11 @@ class Alert:
         """Whether somebody ended it, and until what raised it is over that must not raise it again."""
         return not self.open and self.closed_negatives is not None
 
+    @property
+    def followed(self) -> bool:
+        """Whether each minute must look at it, however quiet its series is."""
+        return self.open or self.lingering
+
 
 class Transition(NamedTuple):
     """A change of state, or a repetition: a row in ``alert_events``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, func, or_, select
@@ -80,6 +80,16 @@ def history(
         .having(total > 0)
     )
     return [(series, int(where), int(negative), int(count)) for series, where, negative, count in rows]
+
+
+def counted(connection: Connection, start: int, end: int) -> Iterator[tuple[str, int, int, int]]:
+    """(series, minute, stories, negative) of every bucket with a story in the minutes [start, end), in any order."""
+    rows = connection.execute(
+        select(buckets.c.series, buckets.c.minute, buckets.c.stories, buckets.c.negative)
+        .where(buckets.c.minute >= start, buckets.c.minute < end, buckets.c.stories > 0)
+        .execution_options(yield_per=10_000)
+    )
+    yield from rows.tuples()
 
 
 def last_minute(connection: Connection) -> int | None:

@@ -7,39 +7,24 @@ the reader.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from sentiment_monitor.detect.baseline import Baseline
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Window
 from sentiment_monitor.detect.gates import NOBODY, Tellers, evaluate, screen
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain.alerts import Evaluation
-
-
-class SeriesCount(NamedTuple):
-    """One series within one window, copies collapsed."""
-
-    stories: int
-    negative: int
-
-
-@dataclass(frozen=True, slots=True)
-class Usual:
-    """What is usual for a rule at one minute."""
-
-    baselines: Mapping[str, Baseline]  # by dimension
-    exposure: float  # hour-of-week factor of the window that ends there
+from sentiment_monitor.watch.past import Usual
+from sentiment_monitor.watch.window import Counts
 
 
 class Reader(Protocol):
     """The past, as far as one minute may know it."""
 
-    def counts(self, start: int, end: int) -> Mapping[str, SeriesCount]:
-        """Every series with a story in the minutes [start, end)."""
+    def counts(self, start: int, end: int) -> Counts:
+        """What every series had in the minutes [start, end)."""
         ...
 
     def usual(self, rule: Rule, minute: int) -> Usual:
@@ -69,19 +54,17 @@ def judge(
     for rule in rules:
         start = minute - rule.window_minutes
         counts = reader.counts(start, minute)
-        matching = [series for series in counts if rule.matches(series)]
-        enough = {series for series in matching if counts[series].negative >= rule.min_negative}
-        candidates = sorted(enough | set(watched.get(rule.name, ())))
+        candidates = sorted({*counts.enough(rule), *watched.get(rule.name, ())})
         if not candidates:
             continue
         usual = reader.usual(rule, minute)
-        nothing = SeriesCount(0, 0)
+        series_counts = [counts.count(series) for series in candidates]
         window = Window(
             names=tuple(candidates),
-            negative=np.array([counts.get(series, nothing).negative for series in candidates], np.float64),
-            volume=np.array([counts.get(series, nothing).stories for series in candidates], np.float64),
-            family=len(matching),
-            feed_volume=float(counts.get("all", nothing).stories),
+            negative=np.array([count.negative for count in series_counts], np.float64),
+            volume=np.array([count.stories for count in series_counts], np.float64),
+            family=counts.family(rule),
+            feed_volume=float(counts.count("all").stories),
             exposure=usual.exposure,
         )
         screening = screen(rule, detector_of(rule).measure(rule, usual.baselines, window), window)

@@ -6,79 +6,57 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from sentiment_monitor.detect.baseline import (
-    WEEK_MINUTES,
-    Baseline,
-    Floats,
-    History,
-    exposures,
-    fit,
-    hour_profile,
-    masked_bins,
-    past_end,
-)
 from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.words import sentence
-from sentiment_monitor.domain.alerts import TOP_STORIES, Evaluation, Evidence, TopStory
+from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, TopStory
 from sentiment_monitor.domain.series import dimension_of
 from sentiment_monitor.store import buckets, reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection
-from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES, rfc3339
-from sentiment_monitor.watch.judge import SeriesCount, Usual
+from sentiment_monitor.times import rfc3339
+from sentiment_monitor.watch.past import Binned, Past, Usual
+from sentiment_monitor.watch.window import Counts, SeriesCount, SeriesPlaces
 
 
-class Past:
-    """Baselines of the rules, fitted anew once an hour of event time and kept between ticks."""
+class StoreArchive:
+    """What has been, as one snapshot of the database has it."""
 
-    def __init__(self, alerts: AlertStore) -> None:
+    def __init__(self, connection: Connection, alerts: AlertStore) -> None:
+        self._connection = connection
         self._alerts = alerts
-        self._fitted: dict[str, tuple[int, dict[str, Baseline], Floats]] = {}
 
-    def usual(self, connection: Connection, rule: Rule, minute: int) -> Usual:
-        """Baselines of the rule's dimensions as of ``minute``, and the exposure of the window that ends there."""
-        end = past_end(minute, rule.window_minutes)
-        fitted = self._fitted.get(rule.name)
-        if fitted is None or fitted[0] != end:
-            fitted = (end, *self._fit(connection, rule, end, minute))
-            self._fitted[rule.name] = fitted
-        _, baselines, profile = fitted
-        return Usual(baselines, float(exposures(profile, minute, rule.window_minutes, 1)[0]))
+    def history(self, dimensions: Collection[str], end: int, width: int, bins: int) -> Mapping[str, Binned]:
+        """See ``past.Archive``."""
+        rows: dict[str, list[tuple[str, int, int, int]]] = {dimension: [] for dimension in dimensions}
+        for row in buckets.history(self._connection, dimensions, end, width, bins):
+            rows[dimension_of(row[0])].append(row)
+        return {dimension: _binned(own) for dimension, own in rows.items()}
 
-    def _fit(self, connection: Connection, rule: Rule, end: int, minute: int) -> tuple[dict[str, Baseline], Floats]:
-        profile = _profile(connection, rule, end)
-        rows = buckets.history(connection, {*rule.dimensions, "all"}, end, rule.window_minutes, rule.bins)
-        seen = np.zeros(rule.bins, np.bool_)
-        seen[[place for series, place, _, _ in rows if series == "all"]] = True
-        # No data is not no negatives.
-        exposure = np.where(seen, exposures(profile, end, rule.window_minutes, rule.bins), 0.0)
-        alerts = [
-            (alert.series, alert.fired_minute, minute if alert.resolved_minute is None else alert.resolved_minute)
-            for alert in self._alerts.fired_since(end - rule.baseline_days * DAY_MINUTES)
-            if alert.fired_minute is not None
-        ]
-        baselines: dict[str, Baseline] = {
-            dimension: fit(_history(dimension, rows, exposure, alerts, end, rule)) for dimension in rule.dimensions
-        }
-        return baselines, profile
+    def fired_since(self, minute: int) -> Sequence[Alert]:
+        """See ``past.Archive``."""
+        return self._alerts.fired_since(minute)
 
 
 class StoreReader:
     """The reader of one tick: one snapshot of the database, and the baselines that stay."""
 
-    def __init__(self, connection: Connection, past: Past) -> None:
+    def __init__(self, connection: Connection, alerts: AlertStore, past: Past, names: SeriesPlaces) -> None:
         self._connection = connection
+        self._archive = StoreArchive(connection, alerts)
         self._past = past
+        self._names = names
 
-    def counts(self, start: int, end: int) -> Mapping[str, SeriesCount]:
+    def counts(self, start: int, end: int) -> Counts:
         """See ``judge.Reader``."""
         windows = buckets.series_windows(self._connection, start, end)
-        return {window.series: SeriesCount(window.stories, window.negative) for window in windows}
+        return Counts.of(
+            {window.series: SeriesCount(window.stories, window.negative) for window in windows}, self._names
+        )
 
     def usual(self, rule: Rule, minute: int) -> Usual:
         """See ``judge.Reader``."""
-        return self._past.usual(self._connection, rule, minute)
+        return self._past.usual(self._archive, rule, minute)
 
     def tellers(self, series: Collection[str], start: int, end: int) -> Tellers:
         """See ``judge.Reader``."""
@@ -120,36 +98,11 @@ class StoreReader:
         )
 
 
-def _profile(connection: Connection, rule: Rule, end: int) -> Floats:
-    hours = rule.baseline_days * DAY_MINUTES // HOUR_MINUTES
-    hourly = np.zeros(hours)
-    for _, place, _, count in buckets.history(connection, ["all"], end, HOUR_MINUTES, hours):
-        hourly[place] = count
-    watched = np.flatnonzero(hourly)
-    # Hours before the feed began tell nothing about the rhythm of the week.
-    began = int(watched[0]) if len(watched) else hours
-    if (hours - began) * HOUR_MINUTES < 2 * WEEK_MINUTES:
-        return np.ones(WEEK_MINUTES // HOUR_MINUTES)
-    return hour_profile(hourly[began:], end - (hours - began) * HOUR_MINUTES)
-
-
-def _history(
-    dimension: str,
-    rows: Sequence[tuple[str, int, int, int]],
-    exposure: Floats,
-    alerts: Sequence[tuple[str, int, int]],
-    end: int,
-    rule: Rule,
-) -> History:
-    own = [row for row in rows if dimension_of(row[0]) == dimension]
-    names = tuple(sorted({row[0] for row in own}))
+def _binned(rows: Sequence[tuple[str, int, int, int]]) -> Binned:
+    """From rows of series, bin, negatives and stories, in any order."""
+    names = tuple(sorted({row[0] for row in rows}))
     place = {name: index for index, name in enumerate(names)}
-    return History(
-        names=names,
-        row_series=np.array([place[row[0]] for row in own], np.int64),
-        row_bin=np.array([row[1] for row in own], np.int64),
-        row_negative=np.array([row[2] for row in own], np.float64),
-        row_volume=np.array([row[3] for row in own], np.float64),
-        exposure=exposure,
-        masked=masked_bins(names, alerts, end, rule.window_minutes, rule.bins),
-    )
+    values = np.array(
+        sorted((place[series], where, negative, count) for series, where, negative, count in rows), np.int64
+    ).reshape(-1, 4)
+    return Binned(names, values[:, 0], values[:, 1], values[:, 2].astype(np.float64), values[:, 3].astype(np.float64))

@@ -10,7 +10,9 @@ import numpy as np
 from sentiment_monitor.detect.baseline import Baseline
 from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import CountRule, Rule
-from sentiment_monitor.watch.judge import SeriesCount, Usual, judge
+from sentiment_monitor.watch.judge import judge
+from sentiment_monitor.watch.past import Usual
+from sentiment_monitor.watch.window import Counts, SeriesCount
 from simulate import baseline, clumpy
 
 MINUTE = 30_000_000
@@ -29,9 +31,9 @@ class Remembered:
     seen: Mapping[str, SeriesCount]
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
-    def counts(self, start: int, end: int) -> Mapping[str, SeriesCount]:
+    def counts(self, start: int, end: int) -> Counts:
         assert (start, end) == (MINUTE - RULE.window_minutes, MINUTE)
-        return self.seen
+        return Counts.of(self.seen)
 
     def usual(self, rule: Rule, minute: int) -> Usual:
         return Usual({"ticker": _usual()}, 1.0)

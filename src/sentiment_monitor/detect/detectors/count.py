@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.detect.baseline import Baseline, Floats, past_end
+from sentiment_monitor.detect.baseline import EXPOSURE_MINUTES, Baseline, Floats
 from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.detect.tails import at_most, count_tail, share_tail
@@ -92,8 +92,7 @@ class Count:
     def stirs(self, rule: CountRule, active: Sequence[int], first: int, last: int) -> set[int]:
         """Minutes at which a story enters or leaves the window, or the same stories are judged by a newer past.
 
-        Between them a tick counts the same stories against the same baseline (whose share for the window moves
-        slowly, with the hour of the week, once two weeks of history show one).
+        Between them a tick counts the same stories against the same baseline, at the same hour-of-week factor.
         """
         window = rule.window_minutes
         minutes = {
@@ -104,11 +103,11 @@ class Count:
             if first <= stirred <= last
         }
         if active:
-            oldest = past_end(max(first, active[0]), window)
-            for start in range(oldest, min(last - window, active[-1]) + 1, HOUR_MINUTES):
-                inside = bisect_left(active, start) < bisect_left(active, start + window)
-                if inside and start + window >= first:
-                    minutes.add(start + window)
+            for step, phase in ((HOUR_MINUTES, window), (EXPOSURE_MINUTES, 0)):
+                begin = max(first, active[0] + 1)
+                for minute in range(begin + (phase - begin) % step, min(last, active[-1] + window) + 1, step):
+                    if bisect_left(active, minute - window) < bisect_left(active, minute):
+                        minutes.add(minute)
         return minutes
 
 

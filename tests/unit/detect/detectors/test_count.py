@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment_monitor.detect.baseline import Baseline, past_end
+from sentiment_monitor.detect.baseline import Baseline, exposure_end, past_end
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule
@@ -222,16 +222,16 @@ def test_between_the_minutes_that_stir_nothing_can_change(
     stirred = detector_of(rule).stirs(rule, seen, first, last)
     assert all(first <= minute <= last for minute in stirred)
 
-    def view(minute: int) -> tuple[list[int], int]:
+    def view(minute: int) -> tuple[list[int], int, int]:
         inside = [story for story in active if minute - length <= story < minute]
-        return inside, past_end(minute, length) if inside else 0
+        return inside, past_end(minute, length) if inside else 0, exposure_end(minute) if inside else 0
 
     for minute in range(first + 1, last + 1):
         if minute not in stirred:
             assert view(minute) == view(minute - 1), minute
 
 
-def test_a_story_stirs_when_it_enters_when_it_leaves_and_at_each_new_past_between() -> None:
-    rule = replace(DAY, window_minutes=150)
-    assert detector_of(rule).stirs(rule, [100], 0, 1000) == {101, 150, 210, 251}
+def test_a_story_stirs_when_it_enters_when_it_leaves_and_at_each_new_past_and_factor_between() -> None:
+    rule = replace(DAY, window_minutes=130)
+    assert detector_of(rule).stirs(rule, [100], 0, 1000) == {101, 130, 190, 231, *range(105, 231, 15)}
     assert detector_of(rule).stirs(rule, [], 0, 10_000) == set()
