@@ -18,6 +18,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal
@@ -140,6 +141,7 @@ def _summary(path: Path) -> str:
 # -- settings -----------------------------------------------------------------------------------------------------
 
 
+@cache
 def configuration() -> str:
     """docs/configuration.md."""
     parts = [_MADE, _SETTINGS_HEAD]
@@ -316,6 +318,7 @@ _RULES_SHIPPED = "Without any rule in the settings these three apply, and tell e
 # -- command line -------------------------------------------------------------------------------------------------
 
 
+@cache
 def command_line() -> str:
     """docs/cli.md: what ``--help`` says of every command."""
     parts = [_MADE, _CLI_HEAD, _help()]

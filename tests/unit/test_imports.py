@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,10 +88,16 @@ class Import(NamedTuple):
     target: str  # dotted, absolute
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    """A file's tree; every rule looks through all of them."""
+    return ast.parse(source)
+
+
 def imports(source: str, module: str, is_package: bool) -> Iterator[Import]:
     """Every import of a module, also inside functions and under TYPE_CHECKING, as absolute dotted names."""
     package = module.split(".") if is_package else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             yield from (Import(node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -217,7 +224,7 @@ def test_the_table_has_a_row_for_each_room_and_allows_nothing_that_nobody_uses()
 def test_no_two_classes_have_one_name() -> None:
     places: dict[str, list[str]] = {}
     for module, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path.read_text())):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(module)
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
@@ -238,7 +245,7 @@ def test_no_file_has_a_name_that_says_nothing() -> None:
 def empty_words(source: str) -> list[tuple[int, str]]:
     """(line, name) wherever an argument or a variable, of a comprehension too, is called one of EMPTY_WORDS."""
     bound: list[tuple[int, str | None]] = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             bound.append((node.lineno, node.id))
         elif isinstance(node, ast.arg):
