@@ -19,6 +19,17 @@ The tree says what to do, not where it happened::
         └── PositionLost    5    the broker no longer has the offset that SQL says comes next
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+
+def meant(name: str, names: Collection[str], *, prefix: str = "") -> str:
+    """``is X meant?`` for the nearest of ``names``, whatever the case; nothing where none is near. For messages."""
+    near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
+    return f"is {prefix}{near[0]} meant?" if near else ""
+
 
 class MonitorError(Exception):
     """Base of every deliberate error. ``exit_code`` is what the command line returns for it."""

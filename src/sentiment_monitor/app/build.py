@@ -209,9 +209,7 @@ def _pipeline(
         journal=Journal(_state_folder(settings), f"preparing-{_work(settings)}"),
         replaying=Replaying(
             database=service.database,
-            preparing=Preparing(
-                service.policy.decoder.decode, enricher.enrich_all, now_ms, stopping, turns=metrics.turns["replay"]
-            ),
+            preparing=Preparing(decoder.decode, enricher.enrich_all, now_ms, stopping, turns=metrics.turns["replay"]),
             scoring=Scoring(classifier, metrics.turns["replay"]),
             writer=writer,
             reads=settings.kafka.reads,

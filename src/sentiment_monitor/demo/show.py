@@ -22,7 +22,7 @@ from sentiment_monitor.demo import news
 from sentiment_monitor.domain.alert_states import Kind
 from sentiment_monitor.errors import FatalError, UsageError
 from sentiment_monitor.ingest.embedded import CONSUMER_PROFILE, EmbeddedBroker
-from sentiment_monitor.ingest.publish import Publisher, ensure_topic
+from sentiment_monitor.ingest.publish import Encoded, Publisher, ensure_topic
 from sentiment_monitor.settings.load import Settings, load
 from sentiment_monitor.store import buckets, dead_letters, reading
 from sentiment_monitor.store.alerts import AlertStore
@@ -109,7 +109,8 @@ def _publish(chosen: Settings, sent: list[news.Sent], over: threading.Event) -> 
         for record in sent:
             if over.is_set():
                 break
-            publisher.send(record.value, timestamp_ms=record.published_ms)
+            value = record.value
+            publisher.send(Encoded(value) if isinstance(value, bytes) else value, timestamp_ms=record.published_ms)
         publisher.flush()
     finally:
         publisher.close()

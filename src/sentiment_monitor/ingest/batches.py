@@ -64,7 +64,7 @@ class Batches(Fetcher):  # type: ignore[misc]  # the client publishes no types
         return records
 
 
-class _Run(Fetcher.PartitionRecords):  # type: ignore[misc]
+class _Run(Fetcher.PartitionRecords):  # type: ignore[misc]  # the client publishes no types
     """The records of one answer for one partition."""
 
     def __init__(self, fetcher: Batches, fetch_offset: int, *arguments: Any, **options: Any) -> None:

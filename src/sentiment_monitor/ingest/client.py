@@ -102,7 +102,7 @@ def refusal(error: Exception) -> BrokerRefused:
     )
 
 
-class Consumer(KafkaConsumer):  # type: ignore[misc]
+class Consumer(KafkaConsumer):  # type: ignore[misc]  # the client publishes no types
     """kafka-python's consumer, which reads past broken batches and knows up to where records may be read."""
 
     def __init__(self, **options: Any) -> None:
@@ -115,7 +115,7 @@ class Consumer(KafkaConsumer):  # type: ignore[misc]
         return end
 
 
-class _Connections(KafkaConnectionManager):  # type: ignore[misc]
+class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client publishes no types
     """Ends the first search for a broker as soon as one refuses us, and a TLS handshake that nobody answers.
 
     The client's own search takes a refusal for a broker that is away and tries again until its time is over. Once

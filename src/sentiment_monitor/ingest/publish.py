@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from sentiment_monitor.domain.news import DeadLetter, Position, Record, Story
-from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError
+from sentiment_monitor.errors import BrokerAway, MonitorError, RecordError, UsageError, meant
 from sentiment_monitor.ingest.client import REFUSED, client_arguments, connection_error, refusal
 from sentiment_monitor.ingest.fields import FIELDS
 
@@ -45,9 +44,8 @@ def check_rows(messages: Iterable[Mapping[str, Any]], read: Reading) -> None:
     refusals: list[str] = []
     for message in first:
         try:
-            refused = {
-                reading.code: reading.detail for reading in read(_record(message)) if isinstance(reading, DeadLetter)
-            }
+            readings = read(Encoded.of(message).record())
+            refused = {reading.code: reading.detail for reading in readings if isinstance(reading, DeadLetter)}
         except RecordError as error:
             refused = {error.code: error.detail}
         if _NO_HEADLINE.isdisjoint(refused):
@@ -60,19 +58,25 @@ def check_rows(messages: Iterable[Mapping[str, Any]], read: Reading) -> None:
         )
 
 
-def _record(message: Mapping[str, Any]) -> Record:
-    return Record(Position("", 0, 0), None, _value(message), -1)
+class Encoded(NamedTuple):
+    """A message as it is sent."""
 
+    value: bytes
+    key: bytes | None = None
 
-def _value(message: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(message, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
-    except ValueError:
-        raise UsageError(f"{_identity(message)!r:.60}: a number that is not finite cannot be sent as JSON") from None
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Encoded:
+        """JSON under a key that is the same for all revisions of a story. Raises UsageError for infinite numbers."""
+        identity = str(message.get("id") or message.get("url") or message.get("headline") or "")
+        try:
+            value = json.dumps(message, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+        except ValueError:
+            raise UsageError(f"{identity!r:.60}: a number that is not finite cannot be sent as JSON") from None
+        return cls(value, f"{message.get('source', '')}|{identity}".encode("utf-8", "replace"))
 
-
-def _identity(message: Mapping[str, Any]) -> str:
-    return str(message.get("id") or message.get("url") or message.get("headline") or "")
+    def record(self) -> Record:
+        """The record that the service will read, but for its time and its place."""
+        return Record(Position("", 0, 0), None, self.value, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,8 @@ def look_up(client_options: Mapping[str, Any], topic: str, *, wait_s: float = 0)
     finally:
         admin.close()
     others = sorted(name for name in topics if not name.startswith("__"))
-    near = difflib.get_close_matches(topic, others, n=1)
-    hint = f"is {near[0]} meant? " if near else f"there are: {', '.join(others[:10])}. " if others else ""
-    raise UsageError(f"there is no topic {topic}; {hint}--create makes it")
+    near = meant(topic, others) or (f"there are: {', '.join(others[:10])}." if others else "")
+    raise UsageError(" ".join(filter(None, (f"there is no topic {topic};", near, "--create makes it"))))
 
 
 def _keeps_ms(admin: KafkaAdminClient, topic: str) -> int | None:
@@ -146,13 +149,9 @@ class Publisher:
         self._failed: list[Exception] = []
         self._producer = _producer(client_options, linger_ms=5, batch_size=256 * 1024)
 
-    def send(self, message: Mapping[str, Any] | bytes, *, timestamp_ms: int | None = None) -> None:
-        """Queues one message; bytes go as they are. Blocks while the client's buffer is full."""
-        if isinstance(message, bytes):
-            key, value = None, message
-        else:
-            key = f"{message.get('source', '')}|{_identity(message)}".encode("utf-8", "replace")
-            value = _value(message)
+    def send(self, message: Mapping[str, Any] | Encoded, *, timestamp_ms: int | None = None) -> None:
+        """Queues one message. Blocks while the client's buffer is full."""
+        value, key = message if isinstance(message, Encoded) else Encoded.of(message)
         try:
             sending = self._producer.send(self._topic, key=key, value=value, timestamp_ms=timestamp_ms)
         except kafka_errors.MessageSizeTooLargeError as error:
@@ -221,8 +220,9 @@ def publish(
     sent = restamped = 0
     first: tuple[float, int] | None = None
     try:
-        for message in rows:
-            at = _published_ms(message, read)
+        for row in rows:
+            message = Encoded.of(row)
+            at = _published_ms(message.record(), read)
             if speed and at is not None:
                 first = first or (monotonic(), at)
                 early = (at - first[1]) / 1000 / speed - (monotonic() - first[0])
@@ -242,10 +242,10 @@ def publish(
     return Published(sent, restamped)
 
 
-def _published_ms(message: Mapping[str, Any], read: Reading) -> int | None:
-    """When a message's story says that it was published; None where it does not, or is broken: the consumer says so."""
+def _published_ms(record: Record, read: Reading) -> int | None:
+    """When a record's story says that it was published; None where it does not, or is broken: the consumer says so."""
     try:
-        readings = read(_record(message))
+        readings = read(record)
     except RecordError:
         return None
     return next((reading.published_ms for reading in readings if isinstance(reading, Story)), None)

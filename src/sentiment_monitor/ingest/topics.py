@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Sequence
 
@@ -10,7 +9,7 @@ import structlog
 from kafka import ConsumerRebalanceListener
 from kafka import errors as kafka_errors
 
-from sentiment_monitor.errors import BrokerRefused
+from sentiment_monitor.errors import BrokerRefused, meant
 from sentiment_monitor.ingest.client import Consumer, existing_topics, subscribe_to_fitting
 
 _log = structlog.get_logger()
@@ -72,8 +71,7 @@ class Topics:
         except kafka_errors.KafkaError:
             return  # the broker is away: that is said elsewhere, and the next look asks again
         for name in sorted(names - existing):
-            near = difflib.get_close_matches(name, existing, n=1)
-            hint = f"is {near[0]} meant?" if near else "it is waited for, and read once somebody has made it"
+            hint = meant(name, existing) or "it is waited for, and read once somebody has made it"
             _log.warning("topic.missing", topic=name, hint=hint)
         self._missing |= names - existing
 

@@ -21,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
-from sentiment_monitor.settings.nearest import meant
+from sentiment_monitor.errors import meant
 from sentiment_monitor.settings.section import Section
 from sentiment_monitor.times import DAY_MINUTES
 
@@ -168,4 +168,5 @@ def _said(problem: Mapping[str, Any]) -> str:
     if problem["type"] != "unexpected_keyword_argument":
         return str(problem["msg"]).removeprefix("Value error, ")
     names = [field.name for field in fields(RuleEntry)]
-    return f"there is no such setting{meant(str(problem['loc'][-1]), names)}"
+    near = meant(str(problem["loc"][-1]), names)
+    return "there is no such setting" + (f"; {near}" if near else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import zoneinfo
@@ -15,7 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from sentiment_monitor.domain.logins import AwsIam, ClientCredentials, TokenLogin
-from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.errors import SettingsError, meant
 from sentiment_monitor.settings.secrets import as_it_is_now
 from sentiment_monitor.settings.section import Section, without_login
 
@@ -280,9 +279,8 @@ class NewsSettings(Section):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # unknown; a path; a folder of zones
             zones = sorted(zoneinfo.available_timezones())
             city = [zone for zone in zones if name.casefold() in (zone.casefold(), zone.rpartition("/")[2].casefold())]
-            near = city or difflib.get_close_matches(name, zones, n=1)
-            hint = f"; is {near[0]} meant?" if near else ", e.g. America/New_York"
-            raise ValueError(f"{name!r} is no time zone{hint}") from None
+            hint = f"is {city[0]} meant?" if city else meant(name, zones)
+            raise ValueError(f"{name!r} is no time zone; {hint or 'America/New_York is one'}") from None
         return name
 
     @field_validator("time_zones")

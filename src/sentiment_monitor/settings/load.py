@@ -24,11 +24,11 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
-from sentiment_monitor.errors import SettingsError
+from sentiment_monitor.errors import SettingsError, meant
 from sentiment_monitor.settings import secrets
 from sentiment_monitor.settings.alerting import DetectSettings, LogNotifierSettings, ReceiverSettings, RuleEntry
 from sentiment_monitor.settings.feed import KafkaSettings, NewsSettings
-from sentiment_monitor.settings.nearest import meant, meant_at
+from sentiment_monitor.settings.nearest import meant_at
 from sentiment_monitor.settings.section import without_login
 from sentiment_monitor.settings.service import (
     ClassifierSettings,
@@ -142,7 +142,8 @@ def load(path: Path | None = None, *, isolated: bool = False, **overrides: Any) 
 def _said(problem: Mapping[str, Any]) -> str:
     if problem["type"] != "extra_forbidden":
         return str(problem["msg"])
-    return f"there is no such setting{meant_at(Settings, problem['loc'])}"
+    near = meant_at(Settings, problem["loc"])
+    return "there is no such setting" + (f"; {near}" if near else "")
 
 
 def _file(path: Path | None) -> Path | None:
@@ -169,4 +170,5 @@ def _misspelt(environment: Iterable[str]) -> Iterator[str]:
         if variable == setting or variable in _NO_SETTINGS or setting.partition("__")[0] in known:
             continue
         if not _SERVICE_LINK.fullmatch(variable):
-            yield f"  {name}: no such setting{meant(setting, [*known, *inner], prefix=secrets.PREFIX)}"
+            near = meant(setting, [*known, *inner], prefix=secrets.PREFIX)
+            yield f"  {name}: no such setting" + (f"; {near}" if near else "")

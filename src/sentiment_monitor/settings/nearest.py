@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
-
-def meant(name: str, names: Collection[str], *, prefix: str = "") -> str:
-    """``; is X meant?`` for the nearest of ``names``, or nothing."""
-    near = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
-    return f"; is {prefix}{near[0]} meant?" if near else ""
+from sentiment_monitor.errors import meant
 
 
 def meant_at(root: type[BaseModel], place: Sequence[str | int]) -> str:
-    """:func:`meant` for the last part of a place in the tree of settings, among the names that are known there."""
+    """What is :func:`meant` by the last part of a place in the tree of settings, among the names known there."""
     *above, name = place
     tables: list[type] = [root]
     for part in above:

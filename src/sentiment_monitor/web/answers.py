@@ -6,9 +6,9 @@ Field names and their order are those of docs/data-contract.md. Nothing of the w
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sentiment_monitor.domain.alert_states import Kind, State
 from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence
@@ -117,11 +117,7 @@ class StoryAnswer:
     @classmethod
     def of(cls, fact: StoryFact) -> StoryAnswer:
         """One story of the store."""
-        values = {name: getattr(fact, name) for name in _STORY_FIELDS}
-        return cls(at=iso(fact.minute), **values)
-
-
-_STORY_FIELDS = tuple(field.name for field in fields(StoryAnswer) if field.name != "at")
+        return cls(at=iso(fact.minute), **_copied(cls, fact, but=("at",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,21 +145,8 @@ class DeadLetterAnswer:
     def of(cls, letter: StoredDeadLetter) -> DeadLetterAnswer:
         """One dead letter of the store."""
         raw = letter.raw_value
-        return cls(
-            id=letter.id,
-            topic=letter.topic,
-            partition=letter.partition,
-            offset=letter.offset,
-            code=letter.code,
-            detail=letter.detail,
-            raw_value=None if raw is None else raw.decode("utf-8", "backslashreplace"),
-            value_bytes=letter.value_bytes,
-            received_ms=letter.received_ms,
-            replayed_ms=letter.replayed_ms,
-            requested_ms=letter.requested_ms,
-            attempts=letter.attempts,
-            part=letter.part,
-        )
+        text = None if raw is None else raw.decode("utf-8", "backslashreplace")
+        return cls(raw_value=text, **_copied(cls, letter, but=("raw_value",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,23 +171,13 @@ class DeadLetterRecordAnswer:
     @classmethod
     def of(cls, kept: KeptRecord) -> DeadLetterRecordAnswer:
         """One dead letter of the store with its record."""
-        letter, record = kept.letter, kept.record
-        return cls(
-            id=letter.id,
-            topic=letter.topic,
-            partition=letter.partition,
-            offset=letter.offset,
-            timestamp_ms=record.timestamp_ms,
-            code=letter.code,
-            detail=letter.detail,
-            received_ms=letter.received_ms,
-            replayed_ms=letter.replayed_ms,
-            requested_ms=letter.requested_ms,
-            attempts=letter.attempts,
-            part=letter.part,
-            key_base64=_base64(record.key),
-            value_base64=_base64(record.value),
-        )
+        record = kept.record
+        own: dict[str, Any] = {
+            "timestamp_ms": record.timestamp_ms,
+            "key_base64": _base64(record.key),
+            "value_base64": _base64(record.value),
+        }
+        return cls(**own, **_copied(cls, kept.letter, but=own))
 
 
 def _base64(raw: bytes | None) -> str | None:
@@ -280,11 +253,8 @@ class EventAnswer:
     @classmethod
     def of(cls, event: Event, alert_id: int) -> EventAnswer:
         """One event of the store."""
-        values = {name: getattr(event, name) for name in _EVENT_FIELDS}
-        return cls(**values, id=event.id or 0, alert_id=alert_id, at=iso(event.minute))
-
-
-_EVENT_FIELDS = tuple(field.name for field in fields(EventAnswer) if field.name not in ("id", "alert_id", "at"))
+        own: dict[str, Any] = {"id": event.id or 0, "alert_id": alert_id, "at": iso(event.minute)}
+        return cls(**own, **_copied(cls, event, but=own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +281,7 @@ class HistoryAnswer(AlertAnswer):
         """One alert of the store with all that happened to it."""
         alert = AlertAnswer.of(history.alert)
         return cls(
-            **{field.name: getattr(alert, field.name) for field in fields(alert)},
+            **_copied(AlertAnswer, alert),
             events=[EventAnswer.of(event, alert.id) for event in history.events],
             notifications=[
                 NotificationAnswer(
@@ -325,3 +295,8 @@ class HistoryAnswer(AlertAnswer):
                 for record in history.deliveries
             ],
         )
+
+
+def _copied(answer: type, source: object, *, but: Collection[str] = ()) -> dict[str, Any]:
+    """What an answer has under the names of what it is made of, ``but`` for these fields."""
+    return {field.name: getattr(source, field.name) for field in fields(answer) if field.name not in but}

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
 from kafka import errors as kafka_errors
 from kafka.future import Future
 
+from sentiment_monitor.domain.news import DeadLetter, Record, Story
 from sentiment_monitor.errors import BrokerAway, BrokerRefused, MonitorError, UsageError
 from sentiment_monitor.ingest.decode import Decoder
-from sentiment_monitor.ingest.publish import Published, Publisher, check_rows, map_row, publish
+from sentiment_monitor.ingest.publish import Encoded, Published, Publisher, check_rows, map_row, publish
 
 READ = Decoder().decode
 
 
 class _Publisher:
     def __init__(self) -> None:
-        self.sent: list[tuple[Mapping[str, Any] | bytes, int | None]] = []
+        self.sent: list[tuple[Encoded, int | None]] = []
         self.flushed = 0
 
-    def send(self, message: Mapping[str, Any] | bytes, *, timestamp_ms: int | None = None) -> None:
+    def send(self, message: Encoded, *, timestamp_ms: int | None = None) -> None:
         self.sent.append((message, timestamp_ms))
 
     def flush(self) -> None:
@@ -47,6 +48,18 @@ def test_records_bear_their_storys_time_and_a_broken_time_is_sent_all_the_same()
     assert publish(cast(Publisher, to), iter(rows), READ) == Published(3, restamped=0)
     assert [at for _, at in to.sent] == [1_678_468_860_000, None, None]
     assert to.flushed == 1
+
+
+def test_a_row_is_encoded_once_and_read_and_sent_as_the_same_bytes() -> None:
+    to, values = _Publisher(), []
+
+    def read(record: Record) -> Sequence[Story | DeadLetter]:
+        values.append(record.value)
+        return READ(record)
+
+    publish(cast(Publisher, to), iter([{"headline": "a", "id": 1, "source": "wire"}, {"headline": "b"}]), read)
+    assert all(sent.value is value for (sent, _), value in zip(to.sent, values, strict=True))
+    assert [sent.key for sent, _ in to.sent] == [b"wire|1", b"|b"]
 
 
 def test_the_time_is_read_as_the_service_will_read_it() -> None:
