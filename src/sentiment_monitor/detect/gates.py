@@ -17,8 +17,6 @@ from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain.alerts import Evaluation
 from sentiment_monitor.domain.series import dimension_of
 
-ENOUGH_NEGATIVES = 5  # from so many on one source is enough: a scandal may be told by a single agency
-
 
 @dataclass(frozen=True, slots=True)
 class Tellers:
@@ -56,6 +54,7 @@ def screen(rule: Rule, measurements: Measurements, window: Window) -> Screening:
         return Screening(window, measurements, q_value, (Reason.NO_DATA,) * len(window.names))
     warm = (measurements.history_minutes >= rule.warmup_minutes).tolist()
     many = (window.negative >= rule.min_negative).tolist()
+    bad_enough = (window.negative >= rule.min_share * window.volume).tolist()
     remarkable = [True] * len(many) if q_value is None else (q_value <= measurements.alpha).tolist()
 
     def first_objection(i: int) -> Reason | None:
@@ -63,6 +62,8 @@ def screen(rule: Rule, measurements: Measurements, window: Window) -> Screening:
             return Reason.WARMING_UP
         if not many[i]:
             return Reason.TOO_FEW
+        if not bad_enough[i]:
+            return Reason.SMALL_SHARE
         return measurements.objections[i] or (None if remarkable[i] else measurements.unremarkable[i])
 
     return Screening(window, measurements, q_value, tuple(map(first_objection, range(len(many)))))
@@ -114,6 +115,7 @@ def evaluate(rule: Rule, screening: Screening, tellers: Tellers = NOBODY) -> lis
                 beyond=objection is None,
                 holds=objection is None or held,
                 reason=objection or spike,
+                grave=objection is None and 0 < rule.critical_negative <= negative,
                 statistics=dict(zip(measured.statistics, numbers, strict=True)),
             )
         )
@@ -134,6 +136,10 @@ def adjusted(p_value: Floats, family: int) -> Floats:
 
 
 def _enough_sources(rule: Rule, series: str, negative: float, tellers: Tellers) -> bool:
-    """Of a series that is one source, or of a feed that has fewer, the rule cannot ask for more."""
-    wanted = min(rule.min_sources, tellers.feed_sources)
-    return tellers.sources[series] >= wanted or negative >= ENOUGH_NEGATIVES or dimension_of(series) == "source"
+    """The floors know each other: each negative above the least takes the place of a source.
+
+    A scandal may be told by a single agency. Of a series that is one source, or of a feed that has fewer, the rule
+    cannot ask for more.
+    """
+    wanted = min(rule.min_sources - (negative - rule.min_negative), tellers.feed_sources)
+    return tellers.sources[series] >= wanted or dimension_of(series) == "source"

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sentiment_monitor.detect.detectors.contract import Reason
-from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.detect.rules import SEVERITIES, Rule
 from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Transition
 
@@ -46,13 +46,15 @@ def step(rule: Rule, alert: Alert, evaluation: Evaluation | None, minute: int, m
         return Decision(_silenced(alert, minute, missed), None, Why.NO_DATA)
     beyond = evaluation is not None and evaluation.beyond
     holds = beyond or (evaluation is not None and evaluation.holds)
+    severity = _severity(rule, alert, evaluation)
     if alert.state is State.FIRING:
-        return _while_firing(rule, _resumed(rule, alert, minute, missed), beyond, holds, minute)
+        firing = replace(_resumed(alert, minute, missed), severity=severity)
+        return _while_firing(rule, firing, beyond, holds, minute)
     stale = beyond and evaluation is not None and minute - evaluation.newest_minute > rule.max_staleness_minutes
     if alert.lingering and (stale or not beyond or not _clearly_worse(alert, evaluation)):
-        return _while_lingering(rule, _resumed(rule, alert, minute, missed), holds, minute)
+        return _while_lingering(rule, _resumed(alert, minute, missed), holds, minute)
     if beyond and not stale:
-        return _while_beyond(rule, _resumed(rule, alert, minute, missed), minute)
+        return _while_beyond(rule, replace(_resumed(alert, minute, missed), severity=severity), minute)
     why = Why.STALE if stale else Why.QUIET
     if alert.state is State.PENDING:
         return close(alert, minute, why)
@@ -106,7 +108,7 @@ def _while_beyond(rule: Rule, alert: Alert, minute: int) -> Decision:
         pending = Alert(
             rule=rule.name,
             series=alert.series,
-            severity=rule.severity,
+            severity=alert.severity,
             state=State.PENDING,
             pending_minute=minute,
             decided_minute=minute,
@@ -156,7 +158,18 @@ def _silenced(alert: Alert, minute: int, missed: int) -> Alert:
     return replace(alert, silent_minute=since, decided_minute=minute)
 
 
-def _resumed(rule: Rule, alert: Alert, minute: int, missed: int) -> Alert:
+def _severity(rule: Rule, alert: Alert, evaluation: Evaluation | None) -> str:
+    """One alert grows with its evidence, instead of another that repeats it; while it is open it never shrinks."""
+    if evaluation is not None and evaluation.grave:
+        return SEVERITIES[-1]
+    return max(rule.severity, alert.severity if alert.open else rule.severity, key=_rank)
+
+
+def _rank(severity: str) -> int:
+    return next((place for place, known in enumerate(SEVERITIES) if known == severity), -1)
+
+
+def _resumed(alert: Alert, minute: int, missed: int) -> Alert:
     """The alert as if the minutes that do not count had not been: what it waits for begins later by as many."""
     if not alert.open and not alert.lingering:
         return alert
@@ -164,7 +177,6 @@ def _resumed(rule: Rule, alert: Alert, minute: int, missed: int) -> Alert:
     lost = _undecided(alert, minute, missed) if silent is None else minute - silent
     return replace(
         alert,
-        severity=rule.severity if alert.open else alert.severity,
         pending_minute=_later(alert.pending_minute, lost) if alert.state is State.PENDING else alert.pending_minute,
         quiet_minute=_later(alert.quiet_minute, lost),
         silent_minute=None,

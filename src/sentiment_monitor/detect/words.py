@@ -61,7 +61,7 @@ def explain(
     if evidence.copies:
         copies = "1 syndicated copy is" if evidence.copies == 1 else f"{evidence.copies} syndicated copies are"
         lines.append(f"Copies: {copies} left out of every figure.")
-    lines.append(f"Rule {rule.name} on {evaluation.series}, severity {rule.severity}.")
+    lines.append(f"Rule {rule.name} on {evaluation.series}, severity {alert.severity}.")
     stories = () if kind is Kind.RESOLVED else tuple(_story(story) for story in evidence.top_stories[:TOP_STORIES])
     return Explanation(title, tuple(line for line in lines if line), stories)
 
@@ -97,6 +97,8 @@ def sentence(rule: Rule, evaluation: Evaluation) -> str:
             return f"{counts}; the rule asks for {rule.min_negative:g}"
         case Reason.FEW_SOURCES:
             return f"{counts}, from {evaluation.sources} source(s); the rule asks for {rule.min_sources}"
+        case Reason.SMALL_SHARE:
+            return f"{counts}; the rule asks for {rule.min_share:.0%} of the stories"
         case Reason.SMALL_EFFECT:
             return f"{counts}, {usual}; the rule asks for {_ratio(rule)} as much as expected"
         case Reason.USUAL_MOOD:

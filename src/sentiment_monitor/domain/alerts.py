@@ -86,6 +86,7 @@ class Evaluation:
     holds: bool  # keeps a firing alert alive: a lower bar than ``beyond``
     reason: str  # why it is beyond, or the first thing that keeps it from being so
     statistics: Mapping[str, float] = field(default_factory=dict)  # the detector's own numbers, by name
+    grave: bool = False  # beyond, and so much that the alert is critical whatever its rule says
 
     @property
     def share(self) -> float:

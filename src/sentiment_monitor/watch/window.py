@@ -87,8 +87,8 @@ class Counts:
         return SeriesCount(int(self.stories[place]), int(self.negative[place]))
 
     def family(self, rule: Rule) -> int:
-        """How many of the rule's series have a story."""
-        return int(np.count_nonzero(self._watched(rule) & (self.stories > 0)))
+        """How many of the rule's series could fire: those with as many stories as it asks negatives for."""
+        return int(np.count_nonzero(self._watched(rule) & (self.stories >= rule.min_negative)))
 
     def enough(self, rule: Rule) -> list[str]:
         """The rule's series with as many negatives as it asks for at least."""

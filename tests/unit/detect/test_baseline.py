@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sentiment_monitor.detect.baseline import History, exposures, fit, hour_profile, masked_bins
+from sentiment_monitor.detect.baseline import (
+    History,
+    exposures,
+    fit,
+    fit_plain,
+    hour_profile,
+    masked_bins,
+    unusual_bins,
+)
 from sentiment_monitor.times import DAY_MINUTES
 from simulate import baseline, clumpy, names
 
@@ -83,6 +91,37 @@ def test_masked_alert_windows_do_not_raise_the_baseline() -> None:
     assert fit(loud).rate[7] > 5 * quiet.rate[7]
     for field in ("rate", "fano", "share"):
         assert getattr(fit(masked), field)[7] == pytest.approx(getattr(quiet, field)[7], rel=0.2), field
+
+
+def test_a_crisis_that_nobody_paged_does_not_become_the_usual() -> None:
+    rng = np.random.default_rng(11)
+    negative, volume = clumpy(rng, 1.0, 1.5, 0.2, 0.05, (40, 28))
+    quiet = baseline(negative, volume)
+    for name, place, bad in (("sudden", 7, [9, 7]), ("creeping", 8, [3, 5, 6, 7])):
+        negative[place, -len(bad) :] = bad
+        volume[place, -len(bad) :] = np.array(bad) + 1
+        history = History.dense(names(40), negative, volume)
+        robust, plain = fit(history), fit_plain(history)
+        assert robust.rate[place] < 1.2 * quiet.rate[place] < 0.8 * plain.rate[place], name
+        assert robust.fano[place] < plain.fano[place], name
+
+
+def test_what_lasts_becomes_the_usual() -> None:
+    rng = np.random.default_rng(12)
+    negative, volume = clumpy(rng, 2.0, 1.5, 0.3, 0.05, (40, 28))
+    negative[3, -10:], volume[3, -10:] = rng.poisson(4, 10), 12
+    before = baseline(negative[:, :-10], volume[:, :-10]).rate[3]
+    assert baseline(negative, volume).rate[3] > 1.5 * before
+
+
+@settings(max_examples=100, deadline=None)
+@given(hnp.arrays(np.float64, (5, 12), elements=st.integers(0, 50)), st.integers(0, 4), st.integers(0, 11))
+def test_nothing_usual_is_left_out_twice(bad: np.ndarray, series: int, place: int) -> None:
+    masked = np.array([[series, place]])
+    history = replace(History.dense(names(5), bad, bad), masked=masked)
+    pairs = unusual_bins(history, fit_plain(history))
+    assert pairs.shape[1] == 2
+    assert (series, place) not in {(int(s), int(k)) for s, k in pairs}
 
 
 def test_bins_without_a_feed_are_no_evidence_of_quiet() -> None:

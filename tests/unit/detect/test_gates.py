@@ -26,14 +26,17 @@ def usual() -> dict[str, Baseline]:
     return {"ticker": baseline(np.array([n for n, _ in pairs]), np.array([v for _, v in pairs]))}
 
 
-def test_one_source_is_not_enough_for_a_few_stories(usual: dict[str, Baseline]) -> None:
-    single = window(["ticker:new"], [4], [4])
-    assert evaluations(DAY, usual, single, sources=1)[0].reason is Reason.FEW_SOURCES
-
-
-def test_one_source_is_enough_from_five_negatives_on(usual: dict[str, Baseline]) -> None:
-    scandal = window(["ticker:new"], [5], [6])
-    assert evaluations(DAY, usual, scandal, sources=1)[0].beyond
+@pytest.mark.parametrize(
+    ("negative", "sources", "enough"),
+    [(3, 3, True), (3, 2, False), (4, 2, True), (4, 1, False), (5, 1, True), (9, 1, True)],
+)
+def test_each_negative_more_takes_the_place_of_a_source(
+    usual: dict[str, Baseline], negative: int, sources: int, enough: bool
+) -> None:
+    scandal = window(["ticker:new"], [negative], [negative])
+    result = evaluations(DAY, usual, scandal, sources=sources)[0]
+    assert result.beyond is enough
+    assert enough or result.reason is Reason.FEW_SOURCES
 
 
 def test_one_source_is_enough_where_the_whole_feed_has_no_more(usual: dict[str, Baseline]) -> None:
@@ -50,7 +53,7 @@ def test_a_series_that_is_a_source_is_not_asked_for_another() -> None:
 
 
 def test_only_what_the_window_lets_through_needs_its_tellers(usual: dict[str, Baseline]) -> None:
-    busy = window(["ticker:new", "ticker:0", "ticker:other", "ticker:30"], [4, 30, 3, 1], [4, 120, 3, 1])
+    busy = window(["ticker:new", "ticker:0", "ticker:other", "ticker:30"], [4, 30, 2, 1], [4, 120, 2, 1])
     screening = screen(DAY, detector_of(DAY).measure(DAY, usual, busy), busy)
     assert screening.beyond == ("ticker:new",)
     results = evaluate(DAY, screening, Tellers({"ticker:new": 2}, {"ticker:new": 77}, 9))

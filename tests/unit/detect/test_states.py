@@ -258,3 +258,17 @@ def test_repeated_and_backward_ticks_decide_nothing_and_alerts_alternate(
 @pytest.mark.parametrize("now", [0, 1, 10**9])
 def test_any_minute_is_a_minute(now: int) -> None:
     assert step(replace(RULE, for_minutes=0), CALM, evaluation(newest=now), now).alert.state is State.FIRING
+
+
+def test_one_alert_grows_with_its_evidence_and_does_not_shrink_while_it_is_open() -> None:
+    grave = replace(evaluation(), grave=True)
+    rule = replace(RULE, for_minutes=0)
+    alert = step(rule, Alert(rule.name, "ticker:ACME", rule.severity), evaluation(), 1000).alert
+    assert alert.severity == "warning"
+    alert = step(rule, alert, grave, 1001).alert
+    assert (alert.state, alert.severity) == (State.FIRING, "critical")
+    alert = step(rule, alert, evaluation(), 1002).alert
+    assert alert.severity == "critical"
+    over = step(replace(rule, keep_firing_minutes=0), alert, None, 1003).alert
+    assert (over.state, over.severity) == (State.RESOLVED, "critical")
+    assert step(rule, over, evaluation(newest=1004), 1004).alert.severity == "warning"

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     NO_DATA = "no_data"  # the feed was silent for the whole window
     WARMING_UP = "warming_up"
     TOO_FEW = "too_few_negatives"
+    SMALL_SHARE = "small_share"
     SMALL_EFFECT = "small_effect"
     USUAL_MOOD = "busy_at_usual_mood"
     NOT_UNUSUAL = "not_unusual"
@@ -39,8 +40,9 @@ class Window:
     """What one rule sees at one tick: S candidate series, each array (S,), copies collapsed.
 
     Candidates are the series with at least ``rule.min_negative`` negatives in the window, and every series that is
-    pending or firing. ``family`` is how many series of the rule's dimensions had a story in the window: those left
-    out count as tests that found nothing.
+    pending or firing. ``family`` is how many series of the rule's dimensions could have fired, since they had as many
+    stories as the rule asks negatives for: those left out count as tests that found nothing. A series with fewer
+    stories could not have fired, whatever they said, and is no test (Tarone, Biometrics 1990).
     """
 
     names: tuple[str, ...]

@@ -1,15 +1,13 @@
 """The count-aware detector: is the negative news of this window more than this series' own past explains?
 
-Two questions are asked of every series, and their answers are put together so that neither a busy day nor a quirk of
-mood pages anybody; docs/detection.md gives the reasons and the measurements.
+One test. The usual is a mixture of days: nine in ten are ordinary, and one in ten is busy, with the ordinary number of
+stories ``rule.surge`` times over at the usual mood. The p-value is the chance of so many negatives on a day of that
+mixture. So an earnings day explains itself, and a burst of bad news need not prove twice that it is one.
 
-* **mood**: more negatives than expected *and* a larger negative share than usual given the volume. Both p-values must
-  be small: the larger one counts (intersection-union test: Berger, Technometrics 1982).
-* **burst**: more negatives than a busy day explains, taking the ordinary number of stories ``rule.surge`` times over
-  at the usual mood. Not asked where the mood is shown to be no worse than usual, nor of ``all`` and ``source``, whose
-  volume tells of feeds, not of news.
-
-The smaller of the two, doubled, is the p-value of the series. What is beyond is decided by ``gates``.
+Where the mood is shown to be no worse than usual a larger number of stories is no bad news, and the larger of count and
+share counts in its place (intersection-union test: Berger, Technometrics 1982). So it is for ``all`` and ``source``,
+whose volume tells of feeds, not of news. docs/detection.md gives reasons and measurements; ``gates`` decides what is
+beyond.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from sentiment_monitor.domain.series import dimension_of
 from sentiment_monitor.times import HOUR_MINUTES
 
 VOLUME_IS_NEWS = frozenset({"ticker", "topic"})
+BUSY_DAYS = 0.1  # part of the days on which a series is ``surge`` times as busy as usual
 WORSE_MOOD_ODDS = 2.0  # a worse mood doubles the odds of a negative story, at least
 MOOD_LEVEL = 0.05  # confidence with which "no worse than usual" is shown
 
@@ -121,11 +120,12 @@ def _by_count(rule: CountRule, usual: _Usual, expected: Floats, window: Window) 
     usual_mood = at_most(window.negative, window.volume, odds / (1 + odds)) < MOOD_LEVEL
     p_burst = np.where(news & ~usual_mood, _count(usual, expected, window, rule.surge), 1.0)
     p_mood = np.maximum(p_count, p_share)
+    p_day = (1 - BUSY_DAYS) * p_count + BUSY_DAYS * _count(usual, expected, window, rule.surge)
     return _Asked(
         p_count=p_count,
         p_share=p_share,
         p_burst=p_burst,
-        p_value=np.where(news, np.minimum(1.0, 2 * np.minimum(p_mood, p_burst)), p_mood),
+        p_value=np.where(news & ~usual_mood, p_day, p_mood),
         p_hold=p_count,
         effect=window.negative / expected,
         usual_mood=usual_mood,

@@ -67,8 +67,24 @@ def test_a_newcomer_with_good_press_pages_nobody() -> None:
 
 
 def test_two_or_three_bad_stories_on_a_rare_company_page_nobody() -> None:
-    assert one(3, 3).reason is Reason.TOO_FEW
-    assert not one(3, 3, "ticker:30", rule=replace(DAY, min_negative=1, surge=10.0)).beyond
+    assert one(2, 2).reason is Reason.TOO_FEW
+    assert not one(3, 3, "ticker:30", rule=replace(DAY, min_negative=1, surge=10.0, alpha=0.001)).beyond
+
+
+def test_six_bad_stories_of_sixty_five_page_nobody_whatever_the_statistic_says() -> None:
+    result = one(6, 65)
+    assert result.reason is Reason.SMALL_SHARE
+    assert "the rule asks for 20% of the stories" in sentence(DAY, result)
+
+
+def test_a_giant_need_not_be_all_bad() -> None:
+    assert one(28, 36, "ticker:0").beyond
+
+
+def test_so_many_bad_stories_make_the_alert_critical() -> None:
+    assert [one(negative, 12).grave for negative in (4, 9, 10, 12)] == [False, False, True, True]
+    assert not one(12, 12, rule=replace(DAY, critical_negative=0)).grave
+    assert not one(10, 12, "ticker:0", rule=replace(DAY, min_ratio=50)).grave  # not beyond
 
 
 def test_the_market_is_judged_by_share_not_by_total() -> None:
