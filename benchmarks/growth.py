@@ -104,11 +104,15 @@ def undisturbed() -> Iterator[None]:
 def grows_faster_than_its_input(make: Make, size: int) -> Growth | None:
     """The quick look: one path at a size and at eight times as much; None if it is linear.
 
-    Whoever looks steep is looked at more closely, so that a busy machine convicts nobody.
+    Whoever looks steep is looked at more closely, so that a busy machine convicts nobody, and then at four times as
+    much again: a word of a hundred letters costs more than ten of ten, and one of a thousand is none.
     """
     for repeats in (1, 3, 7):
         small, large = cpu_seconds(make(size), repeats + 1), cpu_seconds(make(8 * size), repeats)
         # 8 is linear and 64 a square. A floor, because the first microseconds of a call are no growth.
         if large <= 18 * max(small, 20e-6):
             return None
-    return Growth("", "", (size, 8 * size), (small, large))
+    further = cpu_seconds(make(32 * size), 3)
+    if further <= 9 * large:  # 4 is linear and 16 a square
+        return None
+    return Growth("", "", (size, 8 * size, 32 * size), (small, large, further))
