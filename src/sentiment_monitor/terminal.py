@@ -24,7 +24,9 @@ from sentiment_monitor.web import answers
 
 if TYPE_CHECKING:
     from sentiment_monitor.actions.dead_letters import Replay
+    from sentiment_monitor.actions.outcomes import Acted
     from sentiment_monitor.domain.alerts import Alert, AlertHistory
+    from sentiment_monitor.domain.people import Saying, Silence
     from sentiment_monitor.store.buckets import TrendPoint
     from sentiment_monitor.store.dead_letters import KeptRecord, StoredDeadLetter
     from sentiment_monitor.store.dropped_fields import DroppedCount
@@ -167,15 +169,15 @@ def print_training(facts: Mapping[str, Any], output: Path, *, as_json: bool) -> 
     )
 
 
-def print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
-    """Alerts, one a line."""
+def print_alerts(alerts: Sequence[Alert], owners: Mapping[int, str], *, as_json: bool) -> None:
+    """Alerts, one a line, and by their numbers who has taken them on."""
     if as_json:
-        dump([answers.AlertAnswer.of(alert) for alert in alerts])
+        dump([answers.AlertAnswer.of(alert, owners.get(alert.id or 0)) for alert in alerts])
         return
     if not alerts:
         print("no alerts")
         return
-    table = _table("id", "state", "severity", "fired (UTC)", "resolved (UTC)", "rule", "alert")
+    table = _table("id", "state", "severity", "fired (UTC)", "resolved (UTC)", "owner", "rule", "alert")
     for alert in alerts:
         table.add_row(
             str(alert.id),
@@ -183,6 +185,7 @@ def print_alerts(alerts: Sequence[Alert], *, as_json: bool) -> None:
             alert.severity,
             clock(alert.fired_minute),
             clock(alert.resolved_minute),
+            Text(plain(owners.get(alert.id or 0, "-"))),
             Text(plain(alert.rule)),
             Text(plain(alert.title)),
         )
@@ -197,14 +200,61 @@ def print_alert(history: AlertHistory, *, as_json: bool) -> None:
     out, alert = console(), history.alert
     out.print(Text(plain(alert.title), style="bold"))
     out.print(Text(f"{alert.state}, {alert.severity}, fingerprint {alert.fingerprint}"))
+    if history.owner:
+        out.print(Text(plain(f"{history.owner} has it")))
+    said = list(history.said)
     for event in history.events:
+        while said and said[0].at_ms // MINUTE_MS < event.minute:
+            _print_saying(out, said.pop(0))
         out.print(Text(f"\n{clock(event.minute)} UTC  {event.transition} ({event.reason})", style="bold"))
         for line in event.explanation.splitlines():
             out.print(Text(plain(line)))
+    for saying in said:
+        _print_saying(out, saying)
     out.print()
     for record in history.deliveries:
         detail = f": {record.last_error}" if record.last_error else ""
         out.print(Text(plain(f"{record.receiver}: {record.state}, attempt {record.attempts}{detail}")))
+
+
+def _print_saying(out: Console, saying: Saying) -> None:
+    whom = f" {saying.owner} has it" if saying.owner and saying.owner != saying.actor else ""
+    out.print(
+        Text(plain(f"{clock(saying.at_ms // MINUTE_MS)} UTC  {saying.deed} by {saying.actor}{whom}"), style="bold cyan")
+    )
+    if saying.text:
+        out.print(Text(plain(saying.text)))
+
+
+def print_changes(what: str, changes: Sequence[Acted], *, as_json: bool) -> None:
+    """What became of each alert or silence that somebody wanted to change."""
+    if as_json:
+        dump([answers.ChangeAnswer.of(change) for change in changes])
+        return
+    for change in changes:
+        print(f"{what} {change.id}: {plain(change.detail)}")
+
+
+def print_silences(silences: Sequence[Silence], minute: int, *, as_json: bool) -> None:
+    """Silences, one a line, as they are at ``minute``."""
+    if as_json:
+        dump([answers.SilenceAnswer.of(silence, minute) for silence in silences])
+        return
+    if not silences:
+        print("no silences")
+        return
+    table = _table("id", "state", "from (UTC)", "until (UTC)", "author", "matchers", "comment")
+    for silence in silences:
+        table.add_row(
+            str(silence.id),
+            silence.state(minute),
+            clock(silence.starts_minute),
+            clock(silence.ends_minute),
+            Text(plain(silence.author)),
+            Text(plain(" ".join(map(str, silence.matchers)) or "cannot be read: mutes nothing")),
+            Text(plain(silence.comment)),
+        )
+    console().print(table)
 
 
 def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json: bool) -> None:

@@ -90,9 +90,9 @@ def span(
     ``since`` is a time or a duration back from the end, ``until`` a time (None: the last minute there is). UsageError
     names them as they are called where they come from, on a command line with ``dashes``.
     """
-    end = _instant(f"{dashes}until", until) if until else last_minute + 1
+    end = instant(f"{dashes}until", until) if until else last_minute + 1
     back = duration_minutes(since)
-    start = end - round(back) if back is not None else _instant(f"{dashes}since", since)
+    start = end - round(back) if back is not None else instant(f"{dashes}since", since)
     start = max(0, start)  # no story is older than 1970
     if start >= end:
         raise UsageError(f"{dashes}since {since}: must lie before the end, {clock(end)}")
@@ -107,7 +107,8 @@ def span(
     return start, end, min(round(minutes), end - start)
 
 
-def _instant(name: str, text: str) -> int:
+def instant(name: str, text: str) -> int:
+    """The minute of ``2023-03-09`` or ``2023-03-09T20:00Z``; UTC without a zone. UsageError calls it ``name``."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

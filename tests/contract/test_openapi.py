@@ -59,7 +59,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     ]
     alerts.apply(lease, MINUTE, changes, MINUTE * MINUTE_MS)
     app = site(database, Metrics(), names={"KSB": ["Kestrel"]}, now_ms=lambda: MINUTE * MINUTE_MS,
-               changes=ChangeDesk(TOKEN, _request))  # fmt: skip
+               changes=ChangeDesk(TOKEN, database, _request))  # fmt: skip
     described = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
     yield described
     database.close()
@@ -82,9 +82,13 @@ def test_also_while_the_database_is_away(document: BaseSchema, monkeypatch: pyte
 
 def _operations(document: BaseSchema, mode: GenerationMode) -> list[APIOperation[Any, Any, Any, Any]]:
     described = [found.ok() for found in document.get_all_operations() if isinstance(found, Ok)]
-    assert len(described) == 11
+    assert len(described) == 19
     # Nothing can be wrong in a question without parameters.
-    return [operation for operation in described if mode.is_positive or operation.query or operation.path_parameters]
+    return [
+        operation
+        for operation in described
+        if mode.is_positive or operation.query or operation.path_parameters or operation.body
+    ]
 
 
 def _ask(
@@ -94,7 +98,9 @@ def _ask(
     tolerated: Sequence[CheckFunction] = (),
 ) -> None:
     # No schema can say that a text is a day of the calendar, or that one time lies before another.
-    spans = [positive_data_acceptance] if any(parameter.name == "since" for parameter in operation.query) else []
+    # Nor that a text is a matcher, or says something.
+    unsaid = operation.body or any(parameter.name == "since" for parameter in operation.query)
+    spans = [positive_data_acceptance] if unsaid else []
 
     @settings(
         max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)

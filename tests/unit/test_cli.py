@@ -424,6 +424,57 @@ def test_alerts_are_listed_and_shown_for_people_and_machines(monitor: Monitor, f
     assert (ran.code, "there is no alert 2" in ran.err) == (2, True)
 
 
+def test_what_people_do_about_an_alert_is_said_and_shown(monitor: Monitor, filled: str) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        ran = monitor(*words, "--database", filled)
+        return ran.code, ran.out + ran.err
+
+    assert run("alerts", "ack", "1", "--owner", "ada [x]", "--note", "on it") == (
+        0, "alert 1: acknowledged: ada [x] has it\n",
+    )  # fmt: skip
+    assert "ada [x]" in run("alerts", "list")[1]
+    assert run("alerts", "comment", "1", "2", "-m", "as in May") == (
+        1, "alert 1: comment kept\nalert 2: there is no such alert\n",
+    )  # fmt: skip
+    assert run("alerts", "unack", "1")[0] == run("alerts", "ack", "1")[0] == 0
+    assert run("alerts", "dismiss", "1")[0] == 2
+    assert run("alerts", "dismiss", "1", "--reason", "a namesake") == (
+        0, "alert 1: dismissed: it ends with the next tick\n",
+    )  # fmt: skip
+    assert run("alerts", "resolve", "1")[0] == 1
+    shown = run("alerts", "show", "1")[1]
+    for words in ("acknowledged by", "ada [x] has it", "commented by", "as in May", "dismissed by", "a namesake"):
+        assert words in shown
+    people = json.loads(run("alerts", "show", "1", "--json")[1])["people"]
+    assert [saying["deed"] for saying in people] == [
+        "acknowledged", "commented", "unacknowledged", "acknowledged", "dismissed",
+    ]  # fmt: skip
+    (change,) = json.loads(run("alerts", "dismiss", "1", "-m", "again", "--json")[1])
+    assert (change["id"], change["outcome"]) == (1, "already")
+
+
+def test_silences_are_added_listed_and_ended(monitor: Monitor, filled: str) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        ran = monitor("silences", *words, "--database", filled)
+        return ran.code, ran.out + ran.err
+
+    add = ("add", "series=ticker:KSB", "-m", "results")
+    assert run("list") == (0, "no silences\n")
+    assert run(*add) == (2, "monitor: say how long: --for 2h, or --until 2026-12-01T08:00Z\n")
+    assert "a duration of at least 1m" in run(*add, "--for", "soon")[1]
+    assert "would be over before it begins" in run(*add, "--until", "2020-01-01")[1]
+    assert "--start noon: write a time" in run(*add, "--for", "2h", "--start", "noon")[1]
+    code, added = run(*add, "--for", "2h", "--author", "ada", "--json")
+    (silence,) = json.loads(added)
+    assert (code, silence["author"], silence["matchers"]) == (0, "ada", ['series="ticker:KSB"'])
+    assert 'series="ticker:KSB"' in run("list")[1]
+    assert run("expire", "1", "2") == (
+        1, "silence 1: expired: what still fires is told with the next tick\nsilence 2: there is no such silence\n",
+    )  # fmt: skip
+    assert run("list") == (0, "no silences\n")
+    assert json.loads(run("list", "--all", "--json")[1])[0]["id"] == 1
+
+
 def test_a_trend_is_shown_and_an_unknown_series_suggests_names(monitor: Monitor, filled: str) -> None:
     assert "negative" in monitor("trend", "ticker:KSB", "--database", filled).out
     found = json.loads(monitor("trend", "all", "--since", "1h", "--database", filled, "--json").out)

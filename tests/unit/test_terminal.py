@@ -62,8 +62,8 @@ def test_dead_letters_show_any_bytes(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_no_alert_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    print_alerts([], as_json=False)
-    print_alerts([], as_json=True)
+    print_alerts([], {}, as_json=False)
+    print_alerts([], {}, as_json=True)
     assert capsys.readouterr().out == "no alerts\n[]\n"
 
 

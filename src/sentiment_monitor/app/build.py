@@ -274,7 +274,7 @@ def _changes(settings: Settings, database: Database) -> ChangeDesk | None:
     def request(actor: str, ids: Sequence[int]) -> ReplayRequest:
         return request_replay(database, actor, ids, now_ms())
 
-    return ChangeDesk(settings.web.token.get_secret_value(), request)
+    return ChangeDesk(settings.web.token.get_secret_value(), database, request)
 
 
 def _holder() -> str:

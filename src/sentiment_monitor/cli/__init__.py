@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import typer
 
-from sentiment_monitor.cli import alerts, classifier, database, dead_letters, feed, service
+from sentiment_monitor.cli import alerts, classifier, database, dead_letters, feed, service, silences
 from sentiment_monitor.errors import MonitorError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command(short_help="Check the trend against a recomputation.")(database.veri
 app.command("config", short_help="Check the settings and print them.")(service.show_config)
 app.command()(service.version)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(silences.app, name="silences")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -114,7 +113,7 @@ def replay(
     patience = options.seconds("--wait", wait) or 0.0
     with options.opened(config, database) as opened:
         chosen = _chosen(opened, numbers, code, everything)
-        request = request_replay(opened, _actor(), chosen, time.time_ns() // 1_000_000)
+        request = request_replay(opened, options.actor(), chosen, time.time_ns() // 1_000_000)
         replays = [*request.settled, *_await(opened, request, patience)]
     replays.sort(key=lambda outcome: outcome.id)
     terminal.print_replays(replays, most=_DESCRIBED, as_json=as_json)
@@ -225,13 +224,3 @@ def _chosen(opened: Database, numbers: list[int] | None, code: str | None, every
 
     with opened.read() as connection:
         return dead_letters.numbers(connection, code)
-
-
-def _actor() -> str:
-    """Who runs this; in a container perhaps somebody without a name."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"

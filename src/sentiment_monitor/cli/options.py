@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,16 @@ def pairs(option: str, values: list[str] | None) -> dict[str, str]:
             raise UsageError(f"{option} {item}: {name.strip()} is given twice")
         value_by_name[name.strip()] = value.strip()
     return value_by_name
+
+
+def actor() -> str:
+    """Who runs this command; in a container perhaps somebody without a name."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def seconds(option: str, text: str | None) -> float | None:

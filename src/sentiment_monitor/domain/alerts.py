@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, State, Why
+from sentiment_monitor.domain.people import Deed, Saying
 
 TOP_STORIES = 5  # that an alert shows
 
@@ -177,6 +178,13 @@ class AlertHistory:
     alert: Alert
     events: tuple[Event, ...]
     deliveries: tuple[DeliveryRecord, ...]
+    said: tuple[Saying, ...] = ()  # by people
+
+    @property
+    def owner(self) -> str | None:
+        """Who has it; None: nobody."""
+        owners = [saying.owner for saying in self.said if saying.deed in (Deed.ACKNOWLEDGED, Deed.UNACKNOWLEDGED)]
+        return owners[-1] if owners else None
 
 
 def fingerprint(rule: str, series: str) -> str:

@@ -13,6 +13,14 @@ from enum import StrEnum
 from sentiment_monitor.domain.matchers import Matcher, all_fit
 
 
+class SilenceState(StrEnum):
+    """Of a silence at some minute; the words are Alertmanager's."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    EXPIRED = "expired"
+
+
 @dataclass(frozen=True, slots=True)
 class Silence:
     """Alerts that are not told between two minutes."""
@@ -23,6 +31,12 @@ class Silence:
     ends_minute: int  # exclusive; moved to the present when somebody expires it
     author: str
     comment: str
+
+    def state(self, minute: int) -> SilenceState:
+        """How it stands at this minute."""
+        if minute >= self.ends_minute:
+            return SilenceState.EXPIRED
+        return SilenceState.PENDING if minute < self.starts_minute else SilenceState.ACTIVE
 
     def mutes(self, labels: Mapping[str, str], minute: int) -> bool:
         """Whether an alert with these labels is not told at this minute."""
@@ -55,6 +69,27 @@ class Closing:
     actor: str
     verdict: Verdict
     reason: str
+
+
+class Deed(StrEnum):
+    """What somebody did about an alert."""
+
+    ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"  # given up: nobody has it any more
+    COMMENTED = "commented"
+    RESOLVED = "resolved"
+    DISMISSED = "dismissed"
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """One thing that somebody said about an alert, for its timeline."""
+
+    at_ms: int  # by the clock of whoever wrote it down
+    actor: str
+    deed: Deed
+    text: str  # note, comment or reason; may be empty
+    owner: str | None = None  # who has it from now on, of an acknowledgement
 
 
 @dataclass(frozen=True, slots=True)

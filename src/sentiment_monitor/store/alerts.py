@@ -15,6 +15,7 @@ from sentiment_monitor.domain.alerts import Alert, AlertHistory, DeliveryRecord,
 from sentiment_monitor.domain.payload import another_key
 from sentiment_monitor.store.database import Database, insert_new
 from sentiment_monitor.store.leases import Lease, advance
+from sentiment_monitor.store.people import acknowledged, sayings
 from sentiment_monitor.store.schema import alert_events, alerts, notifications
 
 _log = structlog.get_logger()
@@ -109,6 +110,11 @@ class AlertStore:
         with self._database.read() as connection:
             return _alerts(connection, condition, newest_first=True, limit=limit)
 
+    def owners(self, alert_ids: Collection[int]) -> dict[int, str]:
+        """Who has taken on which of these alerts."""
+        with self._database.read() as connection:
+            return {number: kept.owner for number, kept in acknowledged(connection, alert_ids).items()}
+
     def of_series(self, series: str, start: int, end: int) -> list[Alert]:
         """Alerts of one series that were firing at some time of the minutes [start, end), oldest first."""
         with self._database.read() as connection:
@@ -147,7 +153,12 @@ class AlertStore:
                 .where(alert_events.c.alert_id == alert_id)
                 .order_by(notifications.c.id)
             ).mappings()
-            return AlertHistory(rows[0], tuple(map(_event, events)), tuple(map(_delivery, deliveries)))
+            return AlertHistory(
+                rows[0],
+                tuple(map(_event, events)),
+                tuple(map(_delivery, deliveries)),
+                tuple(sayings(connection, alert_id)),
+            )
 
 
 def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> None:

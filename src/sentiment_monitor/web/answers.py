@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sentiment_monitor.domain.alert_states import Kind, State
 from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence
-from sentiment_monitor.times import iso
+from sentiment_monitor.domain.people import Deed, Saying, Silence, SilenceState
+from sentiment_monitor.times import iso, rfc3339
 
 if TYPE_CHECKING:
     from sentiment_monitor.actions.dead_letters import Replay
+    from sentiment_monitor.actions.outcomes import Acted
     from sentiment_monitor.store.buckets import SeriesChange, TrendPoint
     from sentiment_monitor.store.dead_letters import KeptRecord, StoredDeadLetter
     from sentiment_monitor.store.reading import StoryFact
@@ -212,10 +214,11 @@ class AlertAnswer:
     pending_at: str
     fired_at: str | None
     resolved_at: str | None
+    owner: str | None
 
     @classmethod
-    def of(cls, alert: Alert) -> AlertAnswer:
-        """One alert of the store; ValueError for one that was never stored."""
+    def of(cls, alert: Alert, owner: str | None) -> AlertAnswer:
+        """One alert of the store and who has it; ValueError for one that was never stored."""
         if alert.id is None or alert.state is None or alert.pending_minute is None:
             raise ValueError(f"alert {alert.rule} on {alert.series} is not of the store")
         return cls(
@@ -229,6 +232,7 @@ class AlertAnswer:
             pending_at=iso(alert.pending_minute),
             fired_at=iso(alert.fired_minute),
             resolved_at=iso(alert.resolved_minute),
+            owner=owner,
         )
 
 
@@ -270,16 +274,33 @@ class NotificationAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class SayingAnswer:
+    """One thing that somebody did or said about an alert; ``owner`` has it from then on (null: nobody)."""
+
+    at: str
+    actor: str
+    deed: Deed
+    owner: str | None
+    text: str
+
+    @classmethod
+    def of(cls, saying: Saying) -> SayingAnswer:
+        """One saying of the store."""
+        return cls(rfc3339(saying.at_ms), saying.actor, saying.deed, saying.owner, saying.text)
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryAnswer(AlertAnswer):
-    """One alert with its events and deliveries, oldest first."""
+    """One alert with its events and deliveries, and what people said about it, oldest first."""
 
     events: list[EventAnswer]
     notifications: list[NotificationAnswer]
+    people: list[SayingAnswer]
 
     @classmethod
     def of_history(cls, history: AlertHistory) -> HistoryAnswer:
         """One alert of the store with all that happened to it."""
-        alert = AlertAnswer.of(history.alert)
+        alert = AlertAnswer.of(history.alert, history.owner)
         return cls(
             **_copied(AlertAnswer, alert),
             events=[EventAnswer.of(event, alert.id) for event in history.events],
@@ -294,6 +315,47 @@ class HistoryAnswer(AlertAnswer):
                 )
                 for record in history.deliveries
             ],
+            people=[SayingAnswer.of(saying) for saying in history.said],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAnswer:
+    """What became of one alert or silence that somebody wanted to change; ``detail`` is for people."""
+
+    id: int
+    outcome: Literal["done", "already", "over", "unknown"]
+    detail: str
+
+    @classmethod
+    def of(cls, change: Acted) -> ChangeAnswer:
+        """The outcome of the action."""
+        return cls(change.id, change.outcome.value, change.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceAnswer:
+    """One silence; ``state`` is pending, active or expired. Without matchers it cannot be read, and mutes nothing."""
+
+    id: int
+    state: SilenceState
+    matchers: list[str]
+    starts_at: str
+    ends_at: str
+    author: str
+    comment: str
+
+    @classmethod
+    def of(cls, silence: Silence, minute: int) -> SilenceAnswer:
+        """One silence of the store, as it is at ``minute``."""
+        return cls(
+            id=silence.id,
+            state=silence.state(minute),
+            matchers=[str(matcher) for matcher in silence.matchers],
+            starts_at=iso(silence.starts_minute),
+            ends_at=iso(silence.ends_minute),
+            author=silence.author,
+            comment=silence.comment,
         )
 
 

@@ -26,6 +26,7 @@ class ChangeDesk:
     """What may be changed over HTTP, by whoever knows the token."""
 
     token: str
+    database: Database  # that takes changes; those of the pages only read
     request_replay: Requester
 
 

@@ -1,4 +1,4 @@
-"""Lease, alerts and outbox together, whatever happens in which order: replicas freeze, die and wake up again."""
+"""Lease, alerts, outbox and people together, in whichever order: replicas freeze, die and wake up, people interfere."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 import writing
 from databases import migrated_sqlite
+from sentiment_monitor.actions.alerts import acknowledge, close, unacknowledge
+from sentiment_monitor.actions.silences import add_silence, expire
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.dispatch.routes import Routes
+from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.alerts import Telling
+from sentiment_monitor.domain.matchers import Matcher
+from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease, LeaseStore
 from sentiment_monitor.store.outbox import Due, Lane
-from sentiment_monitor.store.schema import alert_events, alerts, leases, notifications
+from sentiment_monitor.store.people import listed
+from sentiment_monitor.store.schema import acknowledgements, alert_events, alerts, closings, leases, notifications
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.watch.tick import Ticker
@@ -42,7 +48,10 @@ RULE = CountRule(
     keep_firing_minutes=5,
     max_staleness_minutes=8,
 )
-ROUTES = Routes({RULE.name: Telling(("desk", "risk"), repeat_minutes=15)}, {"desk": ("log", "hook"), "risk": ("log",)})
+REPEAT_MINUTES = 15
+ROUTES = Routes(
+    {RULE.name: Telling(("desk", "risk"), repeat_minutes=REPEAT_MINUTES)}, {"desk": ("log", "hook"), "risk": ("log",)}
+)
 
 replicas = st.sampled_from(("one", "two"))
 
@@ -154,6 +163,47 @@ class World(RuleBasedStateMachine):
     def a_replica_leaves(self, name: str) -> None:
         self.replicas[name].leadership.release()
 
+    # -- what people do -------------------------------------------------------------------------------
+
+    @rule(data=st.data(), owner=st.sampled_from(("ada", "bob")))
+    def somebody_takes_an_alert_on(self, data: st.DataObject, owner: str) -> None:
+        if number := self._any_alert(data):
+            acknowledge(self.database, owner, [number], owner=owner, note="", now_ms=self.now_ms)
+
+    @rule(data=st.data())
+    def somebody_gives_an_alert_up(self, data: st.DataObject) -> None:
+        if number := self._any_alert(data):
+            unacknowledge(self.database, "ada", [number], note="", now_ms=self.now_ms)
+
+    @rule(data=st.data(), verdict=st.sampled_from(Verdict))
+    def somebody_ends_an_alert(self, data: st.DataObject, verdict: Verdict) -> None:
+        if number := self._any_alert(data):
+            close(self.database, "ada", [number], author="ada", verdict=verdict, reason="so it is", now_ms=self.now_ms)
+
+    @rule(ticker=st.sampled_from("AB"), minutes=st.sampled_from((2, 7, 30)))
+    def somebody_silences_a_company(self, ticker: str, minutes: int) -> None:
+        add_silence(
+            self.database,
+            "ada",
+            matchers=(Matcher.of(f"series=ticker:{ticker}"),),
+            author="ada",
+            comment="expected",
+            starts_minute=None,
+            ends_minute=self.minute + 1 + minutes,
+            now_ms=self.now_ms,
+        )
+
+    @rule(number=st.integers(1, 3))
+    def somebody_expires_a_silence(self, number: int) -> None:
+        expire(self.database, "ada", [number], self.now_ms)
+
+    def _any_alert(self, data: st.DataObject) -> int:
+        with self.database.read() as connection:
+            numbers = list(connection.scalars(select(alerts.c.id).order_by(alerts.c.id.desc())))
+        return data.draw(st.sampled_from(numbers)) if numbers else 0
+
+    # -- delivery -------------------------------------------------------------------------------------
+
     @rule(count=st.integers(1, 5), data=st.data())
     def a_notifier_takes_what_is_due(self, count: int, data: st.DataObject) -> None:
         for lane, due in self._due(count, data):
@@ -217,6 +267,60 @@ class World(RuleBasedStateMachine):
             alert_id, event_id = event_of[key, lane.notifier]
             assert event_id >= newest.get((lane, alert_id), 0), "an earlier event came after a later one"
             newest[lane, alert_id] = event_id
+
+    @invariant()
+    def nothing_is_told_against_the_word_of_people(self) -> None:
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(alert_events.c.id, alert_events.c.alert_id, alert_events.c.minute, alert_events.c.transition,
+                       alerts.c.series, notifications.c.receiver)
+                .join(alert_events, alert_events.c.id == notifications.c.event_id)
+                .join(alerts, alerts.c.id == alert_events.c.alert_id)
+                .where(notifications.c.notifier == "log")
+                .order_by(alert_events.c.id)
+            ).all()  # fmt: skip
+            standing = listed(connection, 0, over=True)
+            owned = connection.execute(select(acknowledgements).order_by(acknowledgements.c.id)).all()
+            ended = {row.alert_id: row.minute for row in connection.execute(select(closings))}
+        heard: dict[tuple[int, str], int] = {}
+        for row in rows:
+            before = heard.get((row.alert_id, row.receiver))
+            heard[row.alert_id, row.receiver] = row.minute
+            if row.transition == "resolved":
+                assert before is not None, "an end was told to somebody who had not heard of the beginning"
+                continue
+            labels = payload.labels(RULE.name, row.series, RULE.severity)
+            assert not any(silence.mutes(labels, row.minute) for silence in standing), "a silence was broken"
+            owners = [kept.owner for kept in owned if kept.alert_id == row.alert_id and kept.minute <= row.minute]
+            assert not (before is not None and owners and owners[-1]), "somebody had it, and it was repeated"
+            assert row.minute < ended.get(row.alert_id, row.minute + 1), "it was ended, and told as firing"
+            assert before is None or row.minute - before >= REPEAT_MINUTES, "repeated too early"
+
+    @invariant()
+    def what_fires_and_is_not_silenced_is_known_and_who_knows_hears_the_end(self) -> None:
+        """After each minute that was decided; one that was not may yet come."""
+        with self.database.read() as connection:
+            progress = connection.scalar(select(leases.c.progress_minute))
+            states = connection.execute(
+                select(alerts.c.id, alerts.c.series, alerts.c.state).where(alerts.c.fired_minute.is_not(None))
+            ).all()
+            standing = listed(connection, 0, over=True)
+            newest = connection.execute(
+                select(alert_events.c.alert_id, notifications.c.receiver, func.max(alert_events.c.id).label("event"))
+                .join(alert_events, alert_events.c.id == notifications.c.event_id)
+                .group_by(alert_events.c.alert_id, notifications.c.receiver)
+            ).all()
+            kinds = {row.id: row.transition for row in connection.execute(select(alert_events))}
+        if progress is None:
+            return
+        for number, series, state in states:
+            told = {row.receiver: kinds[row.event] for row in newest if row.alert_id == number}
+            labels = payload.labels(RULE.name, series, RULE.severity)
+            muted = any(silence.mutes(labels, progress) for silence in standing)
+            if state == "firing" and not muted:
+                assert set(told) == {"desk", "risk"}, "it fires, and somebody does not know"
+            if state == "resolved":
+                assert set(told.values()) <= {"resolved"}, "it is over, and somebody was left with the beginning"
 
     def teardown(self) -> None:
         """Every receiver works again: nothing that was decided is left untold."""

@@ -16,7 +16,9 @@ from sentiment_monitor.detect.rules import CountRule, Rule
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.domain.payload import decode
+from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import Fenced
+from sentiment_monitor.store import people
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.schema import alert_events, notifications
 from sentiment_monitor.times import MINUTE_MS
@@ -193,6 +195,73 @@ def _fire(desk: Desk) -> None:
     for minute in range(247, 420, 2):
         desk.story(minute, "neutral", "B")
     assert desk.ticker().tick(START + 246, desk.lease(), NOW).fired == 1
+
+
+def _said(desk: Desk, number: int) -> tuple[str, str]:
+    """Title and text of the newest notification of an alert."""
+    with desk.database.read() as connection:
+        row = connection.execute(
+            select(notifications.c.title, notifications.c.body)
+            .join(alert_events, alert_events.c.id == notifications.c.event_id)
+            .where(alert_events.c.alert_id == number)
+            .order_by(notifications.c.id.desc())
+            .limit(1)
+        ).one()
+    return row.title, row.body
+
+
+def _close(desk: Desk, number: int, verdict: Verdict = Verdict.RESOLVED) -> None:
+    with desk.database.write() as connection:
+        assert people.close(connection, number, "ann", verdict, "a namesake", NOW)
+
+
+def test_an_alert_that_somebody_dismissed_ends_with_the_next_tick_and_says_who_and_why(desk: Desk) -> None:
+    _fire(desk)
+    _close(desk, 1, Verdict.DISMISSED)
+    report = desk.ticker().tick(START + 247, desk.lease(), NOW)
+    assert (report.resolved, report.open) == (1, 1)  # nobody is told of it any more, but it is followed
+    assert desk.events() == ["fired: spike_mood", "resolved: dismissed"]
+    title, text = _said(desk, 1)
+    assert title == "Dismissed as false: negative news on Acme (A)"
+    assert "Dismissed as false by ann: a namesake" in text
+
+
+def test_what_somebody_ended_is_not_raised_again_by_the_same_spike_whoever_leads(desk: Desk) -> None:
+    _fire(desk)
+    _close(desk, 1)
+    for minute in range(247, 275):  # the spike is in the window until 256, and quiet for 15 minutes after that
+        desk.story(minute - 1, "negative", "B" if minute < 252 else "C")
+        report = desk.ticker().tick(START + minute, desk.lease(), NOW)
+        assert report.fired == 0 or desk.alerts.open()[-1].series != "ticker:A"
+    assert [event for event in desk.events() if "closed" in event] == ["resolved: closed"]
+    assert not [kept for kept in desk.alerts.open() if kept.series == "ticker:A"]
+    for n in range(6):
+        desk.story(275 + n, "negative")
+    desk.ticker().tick(START + 281, desk.lease(), NOW)
+    assert [kept.series for kept in desk.alerts.open() if kept.open].count("ticker:A") == 1
+
+
+def test_what_somebody_ended_is_raised_again_when_it_is_twice_as_bad(desk: Desk) -> None:
+    _fire(desk)
+    _close(desk, 1)
+    desk.ticker().tick(START + 247, desk.lease(), NOW)
+    for _ in range(5):
+        desk.story(247, "negative")
+    assert desk.ticker().tick(START + 248, desk.lease(), NOW).fired == 0  # eleven of the six
+    desk.story(248, "negative")
+    assert desk.ticker().tick(START + 249, desk.lease(), NOW).fired == 1
+    assert [(kept.id, kept.lingering) for kept in desk.alerts.open()] == [(2, False)]
+
+
+def test_an_alert_whose_rule_is_gone_too_ends_by_the_word_of_whoever_ended_it(desk: Desk) -> None:
+    _fire(desk)
+    _close(desk, 1, Verdict.DISMISSED)
+    renamed = desk.ticker([replace(RULE, name="other", series=("ticker:Z",))])
+    renamed.tick(START + 247, desk.lease(), NOW)
+    assert desk.events()[-1] == "resolved: dismissed"
+    assert "by ann: a namesake" in _said(desk, 1)[1]
+    renamed.tick(START + 248, desk.lease(), NOW)
+    assert desk.alerts.open() == []
 
 
 def _run(ticker: Ticker, desk: Desk, first: int, last: int) -> None:

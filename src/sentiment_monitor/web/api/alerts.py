@@ -14,7 +14,9 @@ router = APIRouter()
 @router.get("/alerts")
 def listing(alerts: Alerts, state: State = "", limit: Limit = 50) -> list[AlertAnswer]:
     """Alerts, newest first: what ``monitor alerts list --json`` prints."""
-    return [AlertAnswer.of(alert) for alert in alerts.listing(state=state or None, limit=limit)]
+    listed = alerts.listing(state=state or None, limit=limit)
+    owners = alerts.owners([alert.id for alert in listed if alert.id is not None])
+    return [AlertAnswer.of(alert, owners.get(alert.id or 0)) for alert in listed]
 
 
 @router.get("/alerts/{number}", responses={404: {"model": ErrorAnswer, "description": "There is no such alert."}})

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from sentiment_monitor.web.answers import ErrorAnswer
-from sentiment_monitor.web.api import alerts, dead_letters, series
+from sentiment_monitor.web.api import alerts, dead_letters, people, series, silences
 
 router = APIRouter(
     prefix="/api/v1",
@@ -17,7 +17,7 @@ router = APIRouter(
         503: {"model": ErrorAnswer, "description": "The database, or the broker, is away: ask again."},
     },
 )
-for theme in (series, alerts, dead_letters):
+for theme in (series, alerts, people, silences, dead_letters):
     router.include_router(theme.router)
 
 

@@ -1,0 +1,88 @@
+"""Silences and matchers as values: which alerts are meant, and when."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sentiment_monitor.domain.matchers import MOST_CHARACTERS, Comparison, Matcher, all_fit
+from sentiment_monitor.domain.people import Silence, SilenceState
+
+LABELS = {"series": "ticker:KSTR", "value": "KSTR", "severity": "critical"}
+
+
+@pytest.mark.parametrize(
+    ("written", "label", "comparison", "value"),
+    [
+        ("series=ticker:KSTR", "series", "=", "ticker:KSTR"),
+        (' series = "ticker:KSTR" ', "series", "=", "ticker:KSTR"),
+        ("severity!=critical", "severity", "!=", "critical"),
+        ('value=~"KS.*"', "value", "=~", "KS.*"),
+        ("value!~KS|AB", "value", "!~", "KS|AB"),
+        ('value="a \\"quoted\\" \\\\ one"', "value", "=", 'a "quoted" \\ one'),
+        ("value=", "value", "=", ""),
+        ("value==x", "value", "=", "=x"),
+    ],
+)
+def test_a_matcher_is_read_as_alertmanager_writes_it(written: str, label: str, comparison: str, value: str) -> None:
+    assert Matcher.of(written) == Matcher(label, Comparison(comparison), value)
+
+
+@pytest.mark.parametrize("written", ["", "series", "=x", "1a=x", "a b=x", 'a=~"("', "a=" + "x" * MOST_CHARACTERS])
+def test_what_is_no_matcher_is_refused(written: str) -> None:
+    with pytest.raises(ValueError, match=r"matcher|regular expression"):
+        Matcher.of(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "fits"),
+    [
+        ("value=KSTR", True),
+        ("value=KS", False),
+        ("value!=KSTR", False),
+        ("value!=KS", True),
+        ("value=~KS.*", True),
+        ("value=~KS", False),  # the whole label
+        ("value!~KS.*", False),
+        ("value!~KS", True),
+        ("team=", True),  # a label that there is not is empty
+        ("team=~.*", True),
+        ("team=~.+", False),
+        ("team!=x", True),
+    ],
+)
+def test_a_matcher_fits_the_whole_label(written: str, fits: bool) -> None:
+    assert Matcher.of(written).fits(LABELS) is fits
+
+
+@given(
+    label=st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True),
+    comparison=st.sampled_from([Comparison.EQUAL, Comparison.DIFFERENT]),
+    value=st.text(max_size=50),
+)
+def test_what_is_written_is_read_again(label: str, comparison: Comparison, value: str) -> None:
+    matcher = Matcher(label, comparison, value)
+    assert Matcher.of(str(matcher)) == matcher
+
+
+def test_all_matchers_must_fit() -> None:
+    both = [Matcher.of("value=KSTR"), Matcher.of("severity=warning")]
+    assert not all_fit(both, LABELS)
+    assert all_fit(both[:1], LABELS)
+    assert all_fit([], LABELS)
+
+
+@pytest.mark.parametrize(
+    ("minute", "state", "mutes"),
+    [
+        (99, SilenceState.PENDING, False),
+        (100, SilenceState.ACTIVE, True),
+        (199, SilenceState.ACTIVE, True),
+        (200, SilenceState.EXPIRED, False),
+    ],
+)
+def test_a_silence_mutes_from_its_begin_to_before_its_end(minute: int, state: SilenceState, mutes: bool) -> None:
+    silence = Silence(1, (Matcher.of("value=KSTR"),), 100, 200, "ann", "")
+    assert (silence.state(minute), silence.mutes(LABELS, minute)) == (state, mutes)
+    assert not silence.mutes({"value": "AAPL"}, minute)
