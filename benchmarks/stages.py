@@ -35,7 +35,7 @@ from sentiment_monitor.ingest.instants import instant_ms
 from sentiment_monitor.score import load
 from sentiment_monitor.score.checkpoint import Checkpoint, open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier
-from sentiment_monitor.score.contract import Logits
+from sentiment_monitor.score.contract import Logits, Vectors
 from sentiment_monitor.score.hub import BUNDLED
 from sentiment_monitor.score.text import clean
 from sentiment_monitor.store.database import Database
@@ -99,6 +99,10 @@ class ZeroEngine:
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
         """Nothing for each window."""
         return np.zeros((len(windows), self._labels), dtype=np.float32)
+
+    def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
+        """None."""
+        return np.empty((len(windows), 0), dtype=np.float32)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from sentiment_monitor.domain.news import SENTIMENTS, Text
@@ -74,3 +75,26 @@ def test_the_same_text_has_the_same_score_from_any_thread(classifier: Classifier
 def test_it_passes_its_own_golden_texts(classifier: Classifier) -> None:
     classifier.check_golden()
     assert all(len(language) == 2 for language in classifier.languages)
+
+
+def test_equal_texts_have_equal_vectors_of_length_one_or_none_at_all(classifier: Classifier) -> None:
+    vectors = classifier.vectors([*TEXTS, TEXTS[0], Text("")])
+    assert len(vectors) == len(TEXTS) + 2
+    assert classifier.vectors([]).shape[0] == 0
+    if vectors.shape[1]:
+        assert np.linalg.norm(vectors[: len(TEXTS)], axis=1) == pytest.approx(np.ones(len(TEXTS)), abs=1e-4)
+        assert vectors[0] == pytest.approx(vectors[len(TEXTS)], abs=1e-4)
+        assert vectors[0] @ vectors[1] < 0.999
+
+
+def test_the_nearest_bad_news_is_of_the_same_kind() -> None:
+    pairs = [
+        ("Lender Oakmere halts withdrawals after a run on deposits", "Regulators seize Kestrel Bank after deposit run"),
+        ("Northwind Motors cuts 4,000 jobs as demand for its cars falls", "Ridge Software to lay off a tenth of staff"),
+        ("Ridge Software sued by regulator over data breach", "Halden Telecom fined for leaking customer data"),
+    ]
+    classifier = load("bundled", engine="torch")
+    vectors = classifier.vectors([Text(headline) for pair in pairs for headline in pair])
+    classifier.close()
+    alike = vectors @ vectors.T - 2 * np.eye(len(vectors))
+    assert alike.argmax(axis=1).tolist() == [1, 0, 3, 2, 5, 4]

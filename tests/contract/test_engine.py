@@ -71,3 +71,15 @@ def test_its_answers_are_those_of_fp32_within_its_tolerance(engine: Engine, chec
     assert 0 < engine.tolerance <= 0.15
     assert engine.logits(WINDOWS) == pytest.approx(reference.logits(WINDOWS), abs=1e-3)
     reference.close()
+
+
+def test_its_vectors_are_what_the_head_makes_the_logits_of(engine: Engine, checkpoint: Checkpoint) -> None:
+    from sentiment_monitor.score.torch_engine import load_network
+
+    head = load_network(checkpoint, "eager").classifier
+    weight, bias = head.weight.detach().numpy(), head.bias.detach().numpy()
+    vectors = engine.vectors(WINDOWS)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(WINDOWS), weight.shape[1])
+    assert vectors @ weight.T + bias == pytest.approx(engine.logits(WINDOWS), abs=1e-3)
+    assert engine.vectors([]).shape == (0, weight.shape[1])

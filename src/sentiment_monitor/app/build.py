@@ -34,6 +34,7 @@ from sentiment_monitor.store.leases import LeaseStore
 from sentiment_monitor.store.outbox import Outbox
 from sentiment_monitor.store.positions import PositionStore
 from sentiment_monitor.store.stories.transaction import StoryWriter
+from sentiment_monitor.stream.alert_vectors import AlertVectors
 from sentiment_monitor.stream.ceiling import DeadLetterCeiling
 from sentiment_monitor.stream.feed_clocks import FeedClocks
 from sentiment_monitor.stream.journal import Journal
@@ -113,6 +114,7 @@ def build(
                 max_windows=settings.classifier.max_windows,
             )
             undo.callback(service.classifier.close)
+            service.alert_vectors = AlertVectors(database, service.classifier, policy.watchlist.groups_of, now_ms)
             service.pipeline = _pipeline(settings, service, service.classifier, source, exit_when_idle, metrics.hot)
         service.turns = (*tick.turns.values(), *(metrics.hot.turns.values() if "ingest" in roles else ()))
         metrics.describe_build(__version__, service.classifier.id if service.classifier else "")

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from sentiment_monitor.app.policy import Policy
 from sentiment_monitor.score.contract import Classifier
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.stream.alert_vectors import AlertVectors
 from sentiment_monitor.stream.pipeline import Pipeline
 from sentiment_monitor.telemetry.turns import Turns
 from sentiment_monitor.watch.clocks import EventClock, LiveClock
@@ -59,6 +60,7 @@ class Service:
     live: LiveClock | None = None
     event: EventClock | None = None
     classifier: Classifier | None = None
+    alert_vectors: AlertVectors | None = None
     web: Web | None = None
     turns: tuple[Turns, ...] = ()  # of the loops, for the watchdog
     failure: BaseException | None = None
@@ -100,14 +102,20 @@ class Service:
         gc.freeze()
         try:
             if self.pipeline:
+                if self.alert_vectors:
+                    self.alert_vectors.start(self.fail)
                 self.pipeline.run()
                 # Not after a stop: what is still in Kafka may belong to minutes before the last one stored.
                 if self.event and self.pipeline.read_out:
                     self.event.finish()
+                if self.alert_vectors and self.pipeline.read_out:
+                    self.alert_vectors.read_waiting()
             else:
                 self._stopped.wait()
         finally:
             try:
+                if self.alert_vectors:
+                    self.alert_vectors.stop()
                 if self.live:
                     self.live.stop()
                 elif self.event:

@@ -90,6 +90,7 @@ class Watchlist:
         short: set[str] = set()  # tickers; in the automaton each "t" of a text would match
         self.spoken: dict[str, list[str]] = {}  # ticker -> every name it is known by
         self.groups: dict[str, list[str]] = {}  # group -> tickers
+        self._groups_of: dict[str, tuple[str, ...]] = {}
         self._by_symbol: dict[str, str] = {}  # canonical symbol -> ticker
         companies = list(companies)
         for company in companies:
@@ -98,6 +99,7 @@ class Watchlist:
             ticker = company.ticker
             if company.names:
                 self.spoken[ticker] = list(company.names)
+            self._groups_of[ticker] = (*self._groups_of.get(ticker, ()), *company.groups)
             for group in company.groups:
                 self.groups.setdefault(group, []).append(ticker)
             for symbol in company.symbols:
@@ -124,6 +126,10 @@ class Watchlist:
     def load(cls, path: Path) -> Watchlist:
         """Of a file. Raises UsageError naming file and line."""
         return cls(read_companies(path))
+
+    def groups_of(self, ticker: str) -> tuple[str, ...]:
+        """The groups that a ticker belongs to."""
+        return self._groups_of.get(ticker, ())
 
     def meant_by(self, symbols: Iterable[str]) -> set[str]:
         """The watched company's ticker for each symbol that means one; any other symbol stays as it is."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sentiment_monitor.domain.news import SENTIMENTS, Score, Scorer, Sentiment, Text
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score.checkpoint import Checkpoint, load_tokenizer
-from sentiment_monitor.score.contract import Engine
+from sentiment_monitor.score.contract import Engine, Vectors
 from sentiment_monitor.score.remembered import ScoreMemory
 from sentiment_monitor.score.windows import WINDOW_TOKENS, Plan, plan
 
@@ -81,6 +81,19 @@ class NeuralClassifier:
                 fresh.update(zip(part, self._compute(part), strict=True))
             self._memory.keep(fresh)
         return [fresh[text] if score is None else score for text, score in zip(texts, scores, strict=True)]
+
+    def vectors(self, texts: Sequence[Text]) -> Vectors:
+        """Return one vector of length 1 per text, in order; headline and body weigh as in its score."""
+        with self._lock:
+            stories = self._read(texts)
+            windows = [window for story in stories for window in story.windows]
+            states = self.engine.vectors(windows)
+        weights = [weight for story in stories for weight in story.plan.weights]
+        owners = [number for number, story in enumerate(stories) for _ in story.windows]
+        sums = np.zeros((len(texts), states.shape[1]), np.float32)
+        np.add.at(sums, owners, _unit(states) * np.array(weights, np.float32)[:, None])
+        worded = np.array([bool(text.headline or text.body) for text in texts], np.float32)
+        return _unit(sums) * worded[:, None]
 
     def check_golden(self) -> None:
         """Score the manifest's golden texts; a checkpoint without a manifest has none and passes."""
@@ -158,6 +171,12 @@ class NeuralClassifier:
 
     def _window(self, ids: Sequence[int], span: tuple[int, int]) -> tuple[int, ...]:
         return (*self._before, *ids[span[0] : span[1]], *self._after)
+
+
+def _unit(rows: Vectors) -> Vectors:
+    """Each row at length 1; one of zeros as it is."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
 
 
 def _scorer(checkpoint: Checkpoint) -> Scorer:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sentiment_monitor.domain.news import Score, Scorer, Text
 
 Logits = NDArray[np.float32]  # [windows, labels]
+Vectors = NDArray[np.float32]  # [windows or texts, width]
 
 
 class Classifier(Protocol):
@@ -40,6 +41,14 @@ class Classifier(Protocol):
         """Return one score per text, in order. Texts are clean (see text.clean). Safe to call from several threads."""
         ...
 
+    def vectors(self, texts: Sequence[Text]) -> Vectors:
+        """Return one vector of length 1 per text, in order: texts that say alike lie near each other (cosine).
+
+        Of width 0 from a classifier that has none; of zeros for a text without a word. Only vectors of one ``id`` can
+        be compared. Texts are clean; safe to call from several threads.
+        """
+        ...
+
     def check_golden(self) -> None:
         """Score the golden texts; ClassifierError when one differs from what the classifier's maker saw."""
         ...
@@ -61,6 +70,13 @@ class Engine(Protocol):
 
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
         """Return the logits of each window (token ids with special tokens), in input order."""
+        ...
+
+    def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
+        """Return what the head's last layer reads of each window, in input order: the state the logits are made of.
+
+        Of width 0 where the network has no such layer.
+        """
         ...
 
     def close(self) -> None:

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from sentiment_monitor.domain.news import SENTIMENTS, Score, Scorer, Sentiment, Text
+from sentiment_monitor.score.contract import Vectors
 
 WORDS = Path(__file__).with_name("lexicon.json")  # written for this project: phrases of one to three words a side
 NEGATION_REACH = 3  # words
@@ -52,6 +55,10 @@ class LexiconClassifier:
     def score(self, texts: Sequence[Text]) -> list[Score]:
         """Return one score per text: softmax of SLOPE per net hit against a constant for neutral."""
         return [self._one(text) for text in texts]
+
+    def vectors(self, texts: Sequence[Text]) -> Vectors:
+        """None: it counts words."""
+        return np.empty((len(texts), 0), np.float32)
 
     def check_golden(self) -> None:
         """Nothing to compare: the words ship with the code."""
@@ -99,6 +106,13 @@ class StubClassifier:
     def score(self, texts: Sequence[Text]) -> list[Score]:
         """Return one score per text; equal texts have equal scores."""
         return [self._one(text) for text in texts]
+
+    def vectors(self, texts: Sequence[Text]) -> Vectors:
+        """Return a vector a text, by a hash of it: equal texts have equal ones."""
+        seeds = [hashlib.blake2b(f"{text.headline}\0{text.body}".encode(), digest_size=8).digest() for text in texts]
+        raw = np.frombuffer(b"".join(seeds), np.uint8).reshape(len(texts), 8).astype(np.float32) - 127.5
+        unit: Vectors = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        return unit
 
     def check_golden(self) -> None:
         """Nothing to compare."""

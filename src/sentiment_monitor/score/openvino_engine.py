@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentiment_monitor.score import manifest
 from sentiment_monitor.score.batching import batches
 from sentiment_monitor.score.checkpoint import Checkpoint
-from sentiment_monitor.score.contract import EngineUnavailable, Logits
+from sentiment_monitor.score.contract import EngineUnavailable, Logits, Vectors
 from sentiment_monitor.score.hardware import cpu_flags
 from sentiment_monitor.score.windows import WINDOW_TOKENS
 
@@ -34,6 +35,7 @@ BUILD_FORMAT = 5  # raise it when the builder changes what it makes
 PACKAGES = ("openvino", "nncf", "torch", "transformers")
 PROBES = Path(__file__).with_name("probe")  # calibration and comparison texts by language
 NETWORK, RECORD = "network.xml", "build.json"
+LOGITS, STATES = 0, 1  # outputs of the compiled network
 STREAMS = 2
 # Padded tokens and windows a request; more only adds latency on a CPU.
 BUDGET, ROWS = 1_024, 16
@@ -178,8 +180,13 @@ class OpenVinoEngine:
         self._compile()
 
     def _compile(self) -> None:
-        compiled = self._openvino.Core().compile_model(
-            str(self._network),
+        core = self._openvino.Core()
+        network = core.read_model(str(self._network))
+        read = read_by_head(network)
+        if read is not None:
+            network.add_outputs([read])
+        compiled = core.compile_model(
+            network,
             "CPU",
             {
                 "PERFORMANCE_HINT": "THROUGHPUT",
@@ -190,7 +197,8 @@ class OpenVinoEngine:
             },
         )
         self.precision: str = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        self._labels = int(compiled.output(0).get_partial_shape()[1].get_length())
+        self._labels, *rest = (int(output.get_partial_shape()[1].get_length()) for output in compiled.outputs)
+        self._width = rest[0] if rest else 0  # of what the head reads; 0: not known which that is
         # Twice as many requests as streams: a stream never waits until Python has filled the next one.
         self._queue: Any = self._openvino.AsyncInferQueue(compiled, 2 * self._streams)
         self._queue.set_callback(_store)
@@ -198,16 +206,22 @@ class OpenVinoEngine:
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
         """Return the logits of each window, in input order. Raises RuntimeError when OpenVINO cannot."""
         try:
-            return self._run(windows)
+            return self._run(windows, LOGITS, self._labels)
         except RuntimeError as error:
             # After one failed request (no memory, say) OpenVINO refuses all that follow, good ones too, until the
             # network is compiled anew.
             _LOG.warning("classifier.engine_restart: openvino failed and is compiled anew: %s", error)
             self._compile()
-            return self._run(windows)
+            return self._run(windows, LOGITS, self._labels)
 
-    def _run(self, windows: Sequence[Sequence[int]]) -> Logits:
-        result = np.empty((len(windows), self._labels), dtype=np.float32)
+    def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
+        """Return what the head reads of each window, in input order. Raises RuntimeError when OpenVINO cannot."""
+        if not self._width:
+            return np.empty((len(windows), 0), np.float32)
+        return self._run(windows, STATES, self._width)
+
+    def _run(self, windows: Sequence[Sequence[int]], output: int, width: int) -> NDArray[np.float32]:
+        result = np.empty((len(windows), width), dtype=np.float32)
         errors: list[Exception] = []
         share = up_to_power(-(-len(windows) // self._streams))  # few windows are shared out among the streams
         for chosen in batches([len(window) for window in windows], lambda longest: min(share, most_rows(longest))):
@@ -219,7 +233,7 @@ class OpenVinoEngine:
                 window = windows[index]
                 ids[number, : len(window)] = window
                 mask[number, : len(window)] = 1
-            self._queue.start_async({0: ids, 1: mask}, userdata=(result, chosen, errors))
+            self._queue.start_async({0: ids, 1: mask}, userdata=(output, result, chosen, errors))
         self._queue.wait_all()
         if errors:
             raise errors[0]
@@ -247,9 +261,22 @@ def up_to_power(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def _store(request: Any, userdata: tuple[Logits, list[int], list[Exception]]) -> None:
-    result, chosen, errors = userdata
+def read_by_head(network: Any) -> Any:
+    """Return the output that the last matrix product of a network reads, before it is made int8; None without one."""
+    node = network.get_results()[0].input_value(0).get_node()
+    while node.get_type_name() in ("Add", "Convert"):  # the bias
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "MatMul":
+        return None
+    read = node.input_value(0)
+    while read.get_node().get_type_name() in ("FakeQuantize", "Multiply"):  # smoothing and rounding, of int8
+        read = read.get_node().input_value(0)
+    return read if read.get_partial_shape().rank.get_length() == 2 else None
+
+
+def _store(request: Any, userdata: tuple[int, NDArray[np.float32], list[int], list[Exception]]) -> None:
+    output, result, chosen, errors = userdata
     try:
-        result[chosen] = request.get_output_tensor(0).data[: len(chosen)]
+        result[chosen] = request.get_output_tensor(output).data[: len(chosen)]
     except Exception as error:  # noqa: BLE001  # raised by _run; through OpenVINO's thread it would end the process
         errors.append(error)

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score.batching import batches, within
 from sentiment_monitor.score.checkpoint import Checkpoint
-from sentiment_monitor.score.contract import Logits
+from sentiment_monitor.score.contract import Logits, Vectors
 
 CPU_BUDGET, CPU_ROWS = 2_048, 32  # padded tokens and windows a batch
 CUDA_BUDGET, CUDA_ROWS = 65_536, 2_048
@@ -90,6 +90,24 @@ class TorchEngine:
                     raise
                 self._budget //= 2
                 torch.cuda.empty_cache()
+
+    def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
+        """Return what the last layer of logits reads of each window; for few windows, which run in one batch each."""
+        layers = [module for module in self._network.modules() if isinstance(module, torch.nn.Linear)]
+        head = layers[-1] if layers and layers[-1].out_features == self._network.config.num_labels else None
+        if head is None or not windows:
+            return np.empty((len(windows), 0 if head is None else head.in_features), np.float32)
+        states: list[torch.Tensor] = []
+        hook = head.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0].detach()))
+        try:
+            for window in windows:
+                self._run([window])
+        finally:
+            hook.remove()
+        if any(state.dim() != 2 for state in states):  # it reads every token
+            return np.empty((len(windows), 0), np.float32)
+        array: Vectors = torch.cat(states).float().cpu().numpy()
+        return array
 
     def close(self) -> None:
         """Free the network."""

@@ -49,12 +49,12 @@ class AlertStore:
     def open(self) -> list[Alert]:
         """Alerts that are pending or firing, and those that somebody ended while what raised them may go on."""
         with self._database.read() as connection:
-            return _alerts(connection, alerts.c.state.in_(OPEN_STATES) | alerts.c.closed_negatives.is_not(None))
+            return alerts_where(connection, alerts.c.state.in_(OPEN_STATES) | alerts.c.closed_negatives.is_not(None))
 
     def fired_since(self, minute: int) -> list[Alert]:
         """Alerts that fired and were not resolved before ``minute``: windows that a baseline must leave out."""
         with self._database.read() as connection:
-            return _alerts(
+            return alerts_where(
                 connection,
                 alerts.c.fired_minute.is_not(None)
                 & (alerts.c.resolved_minute.is_(None) | (alerts.c.resolved_minute >= minute)),
@@ -108,7 +108,7 @@ class AlertStore:
         """Alerts that fired, newest first; ``state`` narrows (``pending`` shows those that have not fired yet)."""
         condition = alerts.c.fired_minute.is_not(None) if state is None else alerts.c.state == state
         with self._database.read() as connection:
-            return _alerts(connection, condition, newest_first=True, limit=limit)
+            return alerts_where(connection, condition, newest_first=True, limit=limit)
 
     def owners(self, alert_ids: Collection[int]) -> dict[int, str]:
         """Who has taken on which of these alerts."""
@@ -118,7 +118,7 @@ class AlertStore:
     def of_series(self, series: str, start: int, end: int) -> list[Alert]:
         """Alerts of one series that were firing at some time of the minutes [start, end), oldest first."""
         with self._database.read() as connection:
-            return _alerts(
+            return alerts_where(
                 connection,
                 (alerts.c.series == series)
                 & (alerts.c.fired_minute < end)
@@ -141,7 +141,7 @@ class AlertStore:
     def history(self, alert_id: int) -> AlertHistory | None:
         """One alert with its events and the deliveries that told of them; None when there is none."""
         with self._database.read() as connection:
-            rows = _alerts(connection, alerts.c.id == alert_id)
+            rows = alerts_where(connection, alerts.c.id == alert_id)
             if not rows:
                 return None
             events = connection.execute(
@@ -218,9 +218,10 @@ def _count_by(connection: Connection, column: Column[str]) -> dict[str, int]:
     return {name: int(count) for name, count in connection.execute(select(column, func.count()).group_by(column))}
 
 
-def _alerts(
+def alerts_where(
     connection: Connection, condition: Any, *, newest_first: bool = False, limit: int | None = None
 ) -> list[Alert]:
+    """The alerts that fit an SQL condition; in the order they were stored, or newest first, at most ``limit``."""
     order = (func.coalesce(alerts.c.fired_minute, alerts.c.pending_minute).desc(), alerts.c.id.desc())
     query = select(alerts).where(condition).order_by(*order if newest_first else (alerts.c.id,)).limit(limit)
     return [
@@ -229,14 +230,18 @@ def _alerts(
     ]
 
 
+def evidence_of(event_id: int, text: str) -> Evidence:
+    """The evidence that an event was stored with."""
+    try:
+        return _evidence.decode(text)
+    except msgspec.DecodeError as error:  # somebody's hand was here: the alert itself is sound
+        _log.warning("evidence.unreadable", event_id=event_id, error=str(error))
+        return Evidence(sentence="What this rests on cannot be read any more.")
+
+
 def _event(row: RowMapping | Mapping[str, Any]) -> Event:
     values = {name: row[name] for name in _EVENT}
-    try:
-        evidence = _evidence.decode(row["evidence"])
-    except msgspec.DecodeError as error:  # somebody's hand was here: the alert itself is sound
-        _log.warning("evidence.unreadable", event_id=row["id"], error=str(error))
-        evidence = Evidence(sentence="What this rests on cannot be read any more.")
-    return Event(**values, transition=Kind(row["transition"]), evidence=evidence)
+    return Event(**values, transition=Kind(row["transition"]), evidence=evidence_of(row["id"], row["evidence"]))
 
 
 def _delivery(row: RowMapping | Mapping[str, Any]) -> DeliveryRecord:

@@ -206,6 +206,19 @@ alert_events = Table(
     UniqueConstraint("alert_id", "minute", "transition"),
 )
 
+alert_vectors = Table(
+    "alert_vectors",
+    metadata,
+    Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("classifier", String(200), primary_key=True, comment="whose vector it is: only those of one are compared"),
+    Column("at_ms", BigInteger, nullable=False),
+    Column(
+        "vector", LargeBinary, nullable=False, comment="little-endian 16-bit floats; empty: the classifier has none"
+    ),
+    Column("traits", Text, nullable=False, comment="JSON: companies, groups and topics of its most telling stories"),
+    comment="what similar alerts are recognised by",
+)
+
 notifications = Table(
     "notifications",
     metadata,

@@ -391,3 +391,9 @@ def test_a_watchlist_that_cannot_work_is_refused_with_its_line(tmp_path: Path, c
 def test_a_watchlist_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         Watchlist.load(tmp_path / "none.csv")
+
+
+def test_a_ticker_has_the_groups_of_all_its_lines() -> None:
+    watchlist = Watchlist([Company("A", groups=("banks",)), Company("A", groups=("texas",)), Company("B")])
+    assert watchlist.groups_of("A") == ("banks", "texas")
+    assert watchlist.groups_of("B") == watchlist.groups_of("C") == ()

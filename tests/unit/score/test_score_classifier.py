@@ -13,7 +13,7 @@ from sentiment_monitor.errors import ClassifierError
 from sentiment_monitor.score import load, manifest
 from sentiment_monitor.score.checkpoint import open_checkpoint
 from sentiment_monitor.score.classifier import NeuralClassifier, decide
-from sentiment_monitor.score.contract import Logits
+from sentiment_monitor.score.contract import Logits, Vectors
 from sentiment_monitor.score.files import as_record, score_file
 from sentiment_monitor.score.lexicon import LexiconClassifier, StubClassifier
 from sentiment_monitor.score.text import clean
@@ -40,6 +40,9 @@ class _Counting:
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
         self.seen += [list(window) for window in windows]
         return np.array([[len(w) % 7, 0, 1, 0, 1] for w in windows], dtype=np.float32)
+
+    def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
+        return np.array([[len(w), 1] for w in windows], dtype=np.float32)
 
     def close(self) -> None:
         pass
