@@ -192,11 +192,8 @@ def print_alerts(alerts: Sequence[Alert], owners: Mapping[int, str], *, as_json:
     console().print(table)
 
 
-def print_alert(history: AlertHistory, *, as_json: bool) -> None:
+def print_alert(history: AlertHistory) -> None:
     """One alert with its history and deliveries."""
-    if as_json:
-        dump(answers.HistoryAnswer.of_history(history))
-        return
     out, alert = console(), history.alert
     out.print(Text(plain(alert.title), style="bold"))
     out.print(Text(f"{alert.state}, {alert.severity}, fingerprint {alert.fingerprint}"))

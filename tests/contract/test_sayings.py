@@ -38,7 +38,7 @@ def test_what_people_said_of_an_alert_is_read_in_the_order_they_said_it(database
             first: (
                 Saying(1, "ann", Deed.ACKNOWLEDGED, "bo knows them", "bo"),
                 Saying(3, "ann", Deed.COMMENTED, "called the desk"),
-                Saying(5, "bo", Deed.RELEASED),
+                Saying(5, "bo", Deed.UNACKNOWLEDGED, ""),
                 Saying(9, "cy", Deed.DISMISSED, "a joke"),
             )
         }

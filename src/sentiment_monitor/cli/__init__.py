@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import typer
 
-from sentiment_monitor.cli import alerts, classifier, database, dead_letters, feed, service, silences
+from sentiment_monitor.cli import alerts, classifier, database, dead_letters, explain, feed, service, silences
 from sentiment_monitor.errors import MonitorError
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command()(database.migrate)
 app.command(short_help="Check the trend against a recomputation.")(database.verify)
 app.command("config", short_help="Check the settings and print them.")(service.show_config)
 app.command()(service.version)
+alerts.app.command("explain", short_help="Explain one alert on a page.")(explain.explain)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(silences.app, name="silences")
 app.add_typer(dead_letters.app, name="dead-letters")

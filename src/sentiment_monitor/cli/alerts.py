@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentiment_monitor.cli import options
+from sentiment_monitor.cli import explain, options
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
 from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.errors import UsageError
@@ -56,12 +56,20 @@ def show(
     """Show one alert: why it fired, on which stories, who was told, and what people did about it."""
     from sentiment_monitor import terminal
     from sentiment_monitor.store.alerts import AlertStore
+    from sentiment_monitor.store.similar import similar
+    from sentiment_monitor.web.dossier import AlertWithSimilarAnswer
 
     with options.opened(config, database) as opened:
         history = AlertStore(opened).history(alert)
         if history is None:
             raise UsageError(f"there is no alert {alert}; see monitor alerts list")
-        terminal.print_alert(history, as_json=as_json)
+        with opened.read() as connection:
+            likes = similar(connection, history.alert)
+    if as_json:
+        terminal.dump(AlertWithSimilarAnswer.of_similar(history, likes))
+        return
+    terminal.print_alert(history)
+    explain.print_lines(explain.likes(likes, explain.width()))
 
 
 @app.command("ack")

@@ -117,6 +117,7 @@ class Evidence:
     sources: tuple[str, ...] = ()  # of all negative stories in the window, most frequent first
     copies: int = 0  # collapsed in the window, all negative stories together
     statistics: Mapping[str, float] = field(default_factory=dict)  # the detector's own numbers, by name
+    window_minutes: int = 0  # of the rule; 0: not known
 
 
 @dataclass(frozen=True, slots=True)

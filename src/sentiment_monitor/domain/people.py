@@ -102,24 +102,3 @@ class People:
 
 
 NOBODY_SAID = People()
-
-
-class Deed(StrEnum):
-    """What somebody did about an alert."""
-
-    ACKNOWLEDGED = "acknowledged"  # took it on, or gave it to somebody
-    RELEASED = "released"  # gave it up again
-    COMMENTED = "commented"
-    RESOLVED = "resolved"
-    DISMISSED = "dismissed"
-
-
-@dataclass(frozen=True, slots=True)
-class Saying:
-    """One thing that somebody did or said about an alert, as people read it."""
-
-    at_ms: int
-    actor: str
-    deed: Deed
-    text: str = ""  # note, comment or reason
-    owner: str = ""  # who has it from then on, when it was acknowledged

@@ -82,9 +82,9 @@ def outcome(alert: Alert, sayings: Sequence[Saying]) -> str:
     fired, ended = alert.fired_minute, alert.resolved_minute
     after = "" if fired is None or ended is None else f" after {spell_minutes(max(1, ended - fired))}"
     closing = next((saying for saying in sayings if saying.deed in (Deed.RESOLVED, Deed.DISMISSED)), None)
-    owner = ""
+    owner: str | None = None
     for saying in sayings:
-        owner = {Deed.ACKNOWLEDGED: saying.owner, Deed.RELEASED: ""}.get(saying.deed, owner)
+        owner = {Deed.ACKNOWLEDGED: saying.owner, Deed.UNACKNOWLEDGED: None}.get(saying.deed, owner)
     if closing is not None:
         how = "dismissed as false" if closing.deed is Deed.DISMISSED else "resolved"
         end = f"{how} by {closing.actor}{after}" + (f": {closing.text}" if closing.text else "")

@@ -76,6 +76,13 @@ def top_negative(connection: Connection, series: str, start: int, end: int, limi
     return _read_facts(connection, chosen.order_by(*order).limit(limit))
 
 
+def first_negative(connection: Connection, series: str, start: int, end: int) -> StoryFact | None:
+    """The earliest negative original of a series in [start, end)."""
+    order = (stories.c.minute, stories.c.published_ms, stories.c.id)
+    facts = _read_facts(connection, _facts(series, start, end, "negative").order_by(*order).limit(1))
+    return facts[0] if facts else None
+
+
 def negative_sources(connection: Connection, series: str, start: int, end: int) -> list[str]:
     """The sources of all negative originals of a series in [start, end), most frequent first."""
     query = (

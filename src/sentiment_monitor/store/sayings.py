@@ -17,8 +17,8 @@ def sayings(connection: Connection, alert_ids: Collection[int]) -> dict[int, tup
     """By alert, what was said of it, oldest first; alerts of which nobody said anything are left out."""
     said: dict[int, list[Saying]] = {}
     for row in connection.execute(_of(acknowledgements, alert_ids)):
-        deed = Deed.RELEASED if row.owner is None else Deed.ACKNOWLEDGED
-        said.setdefault(row.alert_id, []).append(Saying(row.at_ms, row.actor, deed, row.note, row.owner or ""))
+        deed = Deed.UNACKNOWLEDGED if row.owner is None else Deed.ACKNOWLEDGED
+        said.setdefault(row.alert_id, []).append(Saying(row.at_ms, row.actor, deed, row.note, row.owner))
     for row in connection.execute(_of(comments, alert_ids)):
         said.setdefault(row.alert_id, []).append(Saying(row.at_ms, row.author, Deed.COMMENTED, row.text))
     for row in connection.execute(_of(closings, alert_ids)):

@@ -9,12 +9,12 @@ import numpy as np
 from sentiment_monitor.detect.gates import Tellers
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.words import sentence
-from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, TopStory
+from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence
 from sentiment_monitor.domain.series import dimension_of
 from sentiment_monitor.store import buckets, reading
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Connection
-from sentiment_monitor.times import rfc3339
+from sentiment_monitor.store.dossier import top_story
 from sentiment_monitor.watch.past import Binned, Past, Usual
 from sentiment_monitor.watch.window import Counts, SeriesCount, SeriesPlaces
 
@@ -76,18 +76,7 @@ class StoreReader:
         facts = reading.top_negative(self._connection, evaluation.series, start, end, TOP_STORIES)
         return Evidence(
             sentence=sentence(rule, evaluation),
-            top_stories=tuple(
-                TopStory(
-                    id=str(fact.id),
-                    headline=fact.headline,
-                    source=fact.source,
-                    url=fact.url,
-                    published_at=rfc3339(fact.published_ms),
-                    p_negative=fact.negative,
-                    copies=fact.copies,
-                )
-                for fact in facts
-            ),
+            top_stories=tuple(map(top_story, facts)),
             sources=tuple(reading.negative_sources(self._connection, evaluation.series, start, end)),
             copies=buckets.copies(self._connection, evaluation.series, start, end),
             statistics={
@@ -95,6 +84,7 @@ class StoreReader:
                 "effect": evaluation.effect,
                 "expected_share": evaluation.expected_share,
             },
+            window_minutes=rule.window_minutes,
         )
 
 

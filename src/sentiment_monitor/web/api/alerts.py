@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, HTTPException
 
-from sentiment_monitor.web.answers import AlertAnswer, ErrorAnswer, HistoryAnswer
-from sentiment_monitor.web.dependencies import Alerts
+from sentiment_monitor.store.similar import similar
+from sentiment_monitor.web.answers import AlertAnswer, ErrorAnswer
+from sentiment_monitor.web.dependencies import Alerts, ReadDatabase
+from sentiment_monitor.web.dossier import AlertWithSimilarAnswer
 from sentiment_monitor.web.parameters import Limit, State
 
 router = APIRouter()
@@ -20,9 +22,10 @@ def listing(alerts: Alerts, state: State = "", limit: Limit = 50) -> list[AlertA
 
 
 @router.get("/alerts/{number}", responses={404: {"model": ErrorAnswer, "description": "There is no such alert."}})
-def alert(alerts: Alerts, number: int) -> HistoryAnswer:
-    """One alert with events, evidence and deliveries: what ``monitor alerts show --json`` prints."""
+def alert(alerts: Alerts, database: ReadDatabase, number: int) -> AlertWithSimilarAnswer:
+    """One alert with events, evidence, deliveries and its likes: what ``monitor alerts show --json`` prints."""
     history = alerts.history(number) if 0 < number < 2**63 else None
     if history is None:
         raise HTTPException(404, "there is no such alert")
-    return HistoryAnswer.of_history(history)
+    with database.read() as connection:
+        return AlertWithSimilarAnswer.of_similar(history, similar(connection, history.alert))

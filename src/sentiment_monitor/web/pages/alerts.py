@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Response
 
 from sentiment_monitor.domain.alert_states import State as AlertState
+from sentiment_monitor.store.similar import similar
 from sentiment_monitor.times import DAY_MINUTES, iso
-from sentiment_monitor.web.dependencies import Alerts, Html
+from sentiment_monitor.web.dependencies import Alerts, Html, ReadDatabase
 from sentiment_monitor.web.parameters import NO_NUL, State
 
 _LISTED = 500
@@ -25,6 +26,7 @@ def listing(alerts: Alerts, page: Html, state: State = "") -> Response:
 @router.get("/alert")
 def alert(
     alerts: Alerts,
+    database: ReadDatabase,
     page: Html,
     number: Annotated[int | None, Query(alias="id", ge=1, lt=2**63)] = None,
     fingerprint: Annotated[str, Query(max_length=64, pattern=NO_NUL)] = "",
@@ -38,7 +40,9 @@ def alert(
     first = history.alert.pending_minute or 0
     last = history.alert.resolved_minute or history.alert.decided_minute or first
     around = {"since": iso(max(0, first - DAY_MINUTES)), "until": iso(last + DAY_MINUTES // 2)}
+    with database.read() as connection:
+        likes = similar(connection, history.alert)
     return page.html(
         "alert.html", here="alerts", alert=history.alert, events=history.events, sent=history.deliveries,
-        around=around, evidence=evidence,
+        around=around, evidence=evidence, similar=likes,
     )  # fmt: skip
