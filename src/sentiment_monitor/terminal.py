@@ -20,13 +20,15 @@ from rich.table import Table
 from rich.text import Text
 
 from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, iso, spell_minutes
-from sentiment_monitor.web import answers
+from sentiment_monitor.web import answers, dossier
 
 if TYPE_CHECKING:
     from sentiment_monitor.actions.dead_letters import Replay
     from sentiment_monitor.actions.outcomes import Acted
     from sentiment_monitor.domain.alerts import Alert, AlertHistory
+    from sentiment_monitor.domain.dossier import Dossier
     from sentiment_monitor.domain.people import Saying, Silence
+    from sentiment_monitor.domain.similar import SimilarAlert
     from sentiment_monitor.store.buckets import TrendPoint
     from sentiment_monitor.store.dead_letters import KeptRecord, StoredDeadLetter
     from sentiment_monitor.store.dropped_fields import DroppedCount
@@ -192,8 +194,16 @@ def print_alerts(alerts: Sequence[Alert], owners: Mapping[int, str], *, as_json:
     console().print(table)
 
 
-def print_alert(history: AlertHistory) -> None:
-    """One alert with its history and deliveries."""
+def dump_dossier(facts: Dossier) -> None:
+    """All that is known of one alert, for machines."""
+    dump(dossier.DossierAnswer.of_dossier(facts))
+
+
+def print_alert(history: AlertHistory, similar: Sequence[SimilarAlert], *, as_json: bool) -> None:
+    """One alert with its history and deliveries; for machines with the earlier alerts that are like it."""
+    if as_json:
+        dump(dossier.AlertWithSimilarAnswer.of_similar(history, similar))
+        return
     out, alert = console(), history.alert
     out.print(Text(plain(alert.title), style="bold"))
     out.print(Text(f"{alert.state}, {alert.severity}, fingerprint {alert.fingerprint}"))

@@ -57,7 +57,6 @@ def show(
     from sentiment_monitor import terminal
     from sentiment_monitor.store.alerts import AlertStore
     from sentiment_monitor.store.similar import similar
-    from sentiment_monitor.web.dossier import AlertWithSimilarAnswer
 
     with options.opened(config, database) as opened:
         history = AlertStore(opened).history(alert)
@@ -65,11 +64,9 @@ def show(
             raise UsageError(f"there is no alert {alert}; see monitor alerts list")
         with opened.read() as connection:
             likes = similar(connection, history.alert)
-    if as_json:
-        terminal.dump(AlertWithSimilarAnswer.of_similar(history, likes))
-        return
-    terminal.print_alert(history)
-    explain.print_lines(explain.likes(likes, explain.width()))
+    terminal.print_alert(history, likes, as_json=as_json)
+    if not as_json:
+        explain.print_lines(explain.likes(likes, explain.width()))
 
 
 @app.command("ack")

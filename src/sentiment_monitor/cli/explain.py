@@ -41,7 +41,6 @@ def explain(
     from sentiment_monitor import terminal
     from sentiment_monitor.store.alerts import AlertStore
     from sentiment_monitor.store.dossier import dossier
-    from sentiment_monitor.web.dossier import DossierAnswer
 
     with options.opened(config, database) as opened:
         history = AlertStore(opened).history(alert)
@@ -50,7 +49,7 @@ def explain(
         with opened.read() as connection:
             facts = dossier(connection, history)
     if as_json:
-        terminal.dump(DossierAnswer.of_dossier(facts))
+        terminal.dump_dossier(facts)
         return
     print_lines(page(facts, width()))
 
@@ -113,12 +112,13 @@ def _chart(dossier: Dossier, cause: Event, width: int) -> Iterator[str]:
     shown = steps[: until_fired + _FOLLOWING]
     size = spell_minutes(shown[0].minutes) if shown else ""
     top = max((max(step.negative, step.expected) for step in shown), default=0) or 1
-    bar = max(8, min(_BAR, width - 34))
+    figures = [f"{step.negative:,} of {step.stories:,}" for step in shown]
+    bar = max(8, min(_BAR, width - 32 - max(map(len, figures), default=0)))
     yield ""
     yield from _wrapped(f"Negative stories (#) in each {size}, and how many are usual (|), from, UTC", width)
-    for number, step in enumerate(shown):
+    for number, (step, figure) in enumerate(zip(shown, figures, strict=True)):
         mark = "  < fired" if number == until_fired - 1 else ""
-        yield f"  {clock(step.minute)}  {_bar(step, bar, top)}  {step.negative:,} of {step.stories:,}{mark}"
+        yield f"  {clock(step.minute)}  {_bar(step, bar, top)}  {figure}{mark}"
     if len(steps) > len(shown):
         yield f"  … and {len(steps) - len(shown):,} more; --json has all of them"
 
@@ -169,8 +169,8 @@ def _stories(dossier: Dossier, cause: Event, width: int) -> Iterator[str]:
 def _story(mark: str, story: TopStory, width: int) -> Iterator[str]:
     copies = f", copied {story.copies:,} times" if story.copies > 1 else ", copied once" if story.copies else ""
     yield from _item(mark, story.headline, width)
-    told = f"{story.source}, {clock_of(story.published_at)} UTC, P(negative) {story.p_negative:.2f}{copies}"
-    yield from _item("", told, width)
+    origin = f"{story.source}, {clock_of(story.published_at)} UTC, P(negative) {story.p_negative:.2f}{copies}"
+    yield from _item("", origin, width)
     if story.url:
         yield f"       {story.url}"
 

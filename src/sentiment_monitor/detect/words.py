@@ -18,6 +18,8 @@ from sentiment_monitor.times import clock, clock_of, spell_minutes
 
 HEADLINE_CHARACTERS = 160
 SOURCES_NAMED = 5
+RARE = 0.1  # probabilities below this are told as odds
+A_MILLION = 1_000_000  # no past is long enough to speak of more
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +84,27 @@ def sentence(rule: Rule, evaluation: Evaluation) -> str:
         return f"no story at all in {window}: the feed is silent, nothing can be said"
     if evaluation.reason == Reason.WARMING_UP:
         return f"less than {spell_minutes(rule.warmup_minutes)} of history: too early to say"
-    counts = (
-        f"{evaluation.observed:,.0f} of {evaluation.volume:,.0f} stories in {window} are negative;"
-        f" {_number(evaluation.expected)} were expected"
-    )
+    counts = f"{_counted(evaluation, window)}, where {_usually(evaluation.expected)}"
     usual = f"{evaluation.expected_share:.0%} is the usual share"
-    chance = "" if evaluation.p_value is None else f" (p = {evaluation.p_value:.1g})"
+    chance = "" if evaluation.p_value is None else f"; by chance that comes {_odds(evaluation.p_value)}"
     match evaluation.reason:
         case Reason.SPIKE_MOOD:
-            return f"{counts}, {usual}{chance}"
+            return f"{counts} ({usual}){chance}"
         case Reason.SPIKE_BURST:
-            return f"{counts}, {_busier(rule)}{chance}"
+            return f"{counts}{chance}, and {_busier(rule)}"
         case Reason.TOO_FEW:
             return f"{counts}; the rule asks for {rule.min_negative:g}"
         case Reason.FEW_SOURCES:
-            return f"{counts}, from {evaluation.sources} source(s); the rule asks for {rule.min_sources}"
+            sources = "1 source" if evaluation.sources == 1 else f"{evaluation.sources} sources"
+            return f"{counts}, from {sources}; the rule asks for {rule.min_sources}"
         case Reason.SMALL_SHARE:
             return f"{counts}; the rule asks for {rule.min_share:.0%} of the stories"
         case Reason.SMALL_EFFECT:
-            return f"{counts}, {usual}; the rule asks for {_ratio(rule)} as much as expected"
+            return f"{counts} ({usual}); the rule asks for {_ratio(rule)} as many as usual"
         case Reason.USUAL_MOOD:
-            return f"{counts}, but so is the rest of the news: {usual}"
+            return f"{counts}, but their share is what it always is: {usual}"
         case _:
-            return f"{counts}, {usual}: within what the past explains{chance}"
+            return f"{counts} ({usual}): within what the past explains{chance}"
 
 
 def _verdict(closing: Closing | None) -> str:
@@ -119,8 +119,8 @@ def _who_ended(closing: Closing | None) -> str:
 
 
 def _busier(rule: Rule) -> str:
-    busy = f"{rule.surge:g} times as busy as usual" if isinstance(rule, CountRule) else "busier than usual"
-    return f"more than a day {busy} explains"
+    busy = f"even a day {rule.surge:g} times as busy as usual" if isinstance(rule, CountRule) else "a busier day"
+    return f"{busy} would bring fewer"
 
 
 def _ratio(rule: Rule) -> str:
@@ -146,11 +146,16 @@ def _who(series: str, name: str) -> str:
 
 def _what(evaluation: Evaluation, window: str, kind: Kind) -> str:
     lead = "Now" if kind is Kind.RESOLVED else "What"
-    return (
-        f"{lead}: {evaluation.observed:,.0f} negative of {evaluation.volume:,.0f} stories in {window}, where "
-        f"{_number(evaluation.expected)} negative were expected"
-        f" (share {evaluation.share:.0%}, usually {evaluation.expected_share:.0%})."
-    )
+    if evaluation.volume == 0:
+        return f"{lead}: no story in {window}."
+    shares = f"{evaluation.share:.0%}, usually {evaluation.expected_share:.0%}"
+    return f"{lead}: {_counted(evaluation, window)} ({shares}), where {_usually(evaluation.expected)}."
+
+
+def _counted(evaluation: Evaluation, window: str) -> str:
+    """What a window holds: ``4 of 5 stories in 1 h are negative``."""
+    stories, verb = ("story", "is") if evaluation.volume == 1 else ("stories", "are")
+    return f"{evaluation.observed:,.0f} of {evaluation.volume:,.0f} {stories} in {window} {verb} negative"
 
 
 def _why(rule: Rule, evaluation: Evaluation) -> str:
@@ -160,11 +165,11 @@ def _why(rule: Rule, evaluation: Evaluation) -> str:
     }.get(evaluation.reason)
     if unusual is None:
         return ""
-    chances = [
-        *([] if evaluation.p_value is None else [f"p = {evaluation.p_value:.1g}"]),
-        *([] if evaluation.q_value is None else [f"q = {evaluation.q_value:.1g} among the series tested"]),
-    ]
-    return f"How unusual: {', '.join(chances)}{'; ' if chances else ''}{unusual}."
+    if evaluation.p_value is None:
+        return f"How unusual: {unusual}."
+    q_value = "" if evaluation.q_value is None else f", q = {evaluation.q_value:.1g} among the series tested"
+    chance = f"by chance that comes {_odds(evaluation.p_value)} (p = {evaluation.p_value:.1g}{q_value})"
+    return f"How unusual: {chance}; {unusual}."
 
 
 def _when(alert: Alert, kind: Kind) -> str:
@@ -197,8 +202,17 @@ def _times(effect: float) -> str:
     return f"{effect:.0f}x" if effect >= 10 else f"{effect:.1f}x"
 
 
-def _number(value: float) -> str:
-    """An expectation for people: ``0.9``, ``14``, ``fewer than 0.1``."""
-    if value < 0.1:
-        return "fewer than 0.1"
-    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+def _usually(expected: float) -> str:
+    """What was expected, for people: ``0.9 are usual``, ``14 are usual``, ``hardly any is usual``."""
+    if expected < 0.1:
+        return "hardly any is usual"
+    return f"{expected:.1f} are usual" if expected < 10 else f"{expected:,.0f} are usual"
+
+
+def _odds(p_value: float) -> str:
+    """A probability for people: ``about once in 500 such windows``."""
+    if p_value >= RARE:
+        return f"in {p_value:.0%} of such windows"
+    if p_value < 1 / A_MILLION:
+        return "less than once in a million such windows"
+    return f"about once in {float(f'{1 / p_value:.1g}'):,.0f} such windows"

@@ -10,7 +10,7 @@ from sentiment_monitor.domain.alerts import Alert
 from sentiment_monitor.domain.people import Deed, Saying
 from sentiment_monitor.times import spell_minutes
 
-# What counts beside the cosine of two alerts' vectors, which is between 0.5 and 1 for bad news of any kind; measured in
+# What counts beside the cosine of two alerts' vectors, which is mostly between 0.5 and 1; measured in
 # docs/experiments/similar-alerts.md.
 SAME_SERIES, SAME_COMPANY, SAME_GROUP, SAME_TOPIC = 0.2, 0.1, 0.05, 0.05
 ALIKE = 0.8  # from this cosine on two alerts' stories are said to be worded alike

@@ -31,8 +31,9 @@ def test_an_alert_says_what_how_unusual_since_when_from_whom_and_shows_the_stori
     told = explain(RULE, evaluation(), EVIDENCE, ALERT, Kind.FIRED, "Acme Bank")
     assert told.title == "Acme Bank (ACME): 14 negative stories in 6 h (15x the usual number)"
     assert told.lines == (
-        "What: 14 negative of 20 stories in 6 h, where 0.9 negative were expected (share 70%, usually 22%).",
-        "How unusual: p = 2e-09, q = 3e-08 among the series tested; more than a day 3 times as busy as usual explains.",
+        "What: 14 of 20 stories in 6 h are negative (70%, usually 22%), where 0.9 are usual.",
+        "How unusual: by chance that comes less than once in a million such windows (p = 2e-09, q = 3e-08 among the"
+        " series tested); even a day 3 times as busy as usual would bring fewer.",
         "Since: 2023-03-10 17:21 UTC.",
         "Sources: 6 (newswire, ledger, a, b, c and 1 more).",
         "Copies: 23 syndicated copies are left out of every figure.",
@@ -50,7 +51,7 @@ def test_a_newcomer_is_told_without_a_silly_multiple() -> None:
     rare = replace(evaluation(), expected=0.01, effect=1400.0)
     told = explain(RULE, rare, EVIDENCE, ALERT, Kind.FIRED)
     assert told.title == "ACME: 14 negative stories in 6 h (usually none)"
-    assert "fewer than 0.1 negative were expected" in told.lines[0]
+    assert "where hardly any is usual" in told.lines[0]
 
 
 def test_the_market_is_told_as_a_share() -> None:
@@ -82,17 +83,17 @@ def test_a_headline_never_breaks_the_lines(headline: str, source: str) -> None:
 def test_without_p_values_the_words_name_none() -> None:
     plain = replace(evaluation(), p_value=None, q_value=None)
     told = explain(RULE, plain, EVIDENCE, ALERT, Kind.FIRED)
-    assert told.lines[1] == "How unusual: more than a day 3 times as busy as usual explains."
+    assert told.lines[1] == "How unusual: even a day 3 times as busy as usual would bring fewer."
     for reason in Reason:
-        assert "p =" not in sentence(RULE, replace(plain, reason=reason))
+        assert "by chance" not in sentence(RULE, replace(plain, reason=reason))
 
 
 def test_each_reason_has_a_sentence_of_its_own() -> None:
     sentences = [sentence(RULE, replace(evaluation(), reason=reason)) for reason in Reason]
     assert len(set(sentences)) == len(Reason)
     assert sentence(RULE, evaluation()) == (
-        "14 of 20 stories in 6 h are negative; 0.9 were expected,"
-        " more than a day 3 times as busy as usual explains (p = 2e-09)"
+        "14 of 20 stories in 6 h are negative, where 0.9 are usual; by chance that comes less than once in a million"
+        " such windows, and even a day 3 times as busy as usual would bring fewer"
     )
 
 
@@ -104,3 +105,21 @@ def test_an_alert_that_nothing_watches_any_more_says_so() -> None:
         "No rule company-day watches ticker:ACME any more, so this alert ends without a verdict.",
         "Since: 2023-03-10 17:21 UTC, ended 2023-03-10 18:21 UTC after 1 h.",
     )
+
+
+def test_odds_are_round_and_no_past_is_asked_for_more_than_it_can_say() -> None:
+    def odds(p_value: float) -> str:
+        return sentence(RULE, replace(evaluation(), p_value=p_value)).partition("that comes ")[2].partition(",")[0]
+
+    assert odds(0.0013).startswith("about once in 800 such windows")
+    assert odds(0.25).startswith("in 25% of such windows")
+    assert odds(0.00002) == "about once in 50"  # thousand
+    assert odds(0.0).startswith("less than once in a million")
+
+
+def test_a_window_without_a_story_is_said_to_be_empty() -> None:
+    over = replace(ALERT, state=State.RESOLVED, resolved_minute=START + 60)
+    empty = replace(evaluation(), observed=0.0, volume=0.0, reason=Reason.TOO_FEW)
+    assert explain(RULE, empty, Evidence(), over, Kind.RESOLVED).lines[0] == "Now: no story in 6 h."
+    lone = replace(empty, observed=1.0, volume=1.0)
+    assert explain(RULE, lone, Evidence(), over, Kind.RESOLVED).lines[0].startswith("Now: 1 of 1 story in 6 h is negat")
