@@ -16,18 +16,20 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
 from databases import copy_migrated
 from sentiment_monitor.actions.dead_letters import ReplayRequest, request_replay
 from sentiment_monitor.detect.rules import DEFAULT_RULES
+from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
 from sentiment_monitor.errors import DatabaseAway
 from sentiment_monitor.store import schema
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
+from sentiment_monitor.store.schema import closings
 from sentiment_monitor.telemetry.metrics import Metrics
-from sentiment_monitor.times import MINUTE_MS, rfc3339
+from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, rfc3339
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.web.dependencies import ChangeDesk
 from sentiment_monitor.web.pages.render import href, spark, web_link
@@ -235,6 +237,36 @@ def test_an_alert_explains_itself(client: TestClient) -> None:
     assert client.get(f"/alert?fingerprint={fingerprint(DEFAULT_RULES[0].name, 'ticker:KSB')}").text == page.text
     assert "Kestrel &lt;b&gt;" in client.get("/alerts?state=firing").text
     assert "No alert is resolved" in client.get("/alerts?state=resolved").text
+
+
+def test_an_alert_shows_what_became_of_the_earlier_ones_that_are_like_it(alerted: Database) -> None:
+    alerts = Alerts(alerted)
+    lease = alerts.leases.acquire("me", NOW_MS, 60_000)
+    assert lease
+    week = 7 * DAY_MINUTES
+    earlier = alert(
+        rule="r", series="ticker:KSB", title="Kestrel <i>before</i>", state=State.RESOLVED, pending_minute=START - week,
+        fired_minute=START - week, resolved_minute=START - week + 60,
+    )  # fmt: skip
+    old = Evidence(top_stories=(TopStory("9", EVIL, "wire", "", rfc3339(NOW_MS), 0.9),))
+    alerts.apply(lease, START + 6, [Change(earlier, event(minute=START - week, evidence=old))], NOW_MS)
+    with alerted.write() as connection:
+        connection.execute(
+            insert(closings).values(
+                alert_id=2, at_ms=NOW_MS, minute=START, actor="<b>ann", verdict="dismissed", reason="a namesake"
+            )
+        )
+    with _client(alerted) as client:
+        page = client.get("/alert?id=1").text
+        assert "Similar earlier alerts" in _text(page)
+        assert '<a href="alert?id=2">Kestrel &lt;i&gt;before&lt;/i&gt;</a>' in page
+        assert "the same series" in page
+        assert "dismissed as false by &lt;b&gt;ann after 1 h: a namesake" in page
+        assert "<script>alert" not in page
+        (shown,) = client.get("/api/v1/alerts/1").json()["similar"]
+        assert (shown["id"], shown["series"], shown["alike"]) == (2, "ticker:KSB", ["the same series"])
+        assert [saying["deed"] for saying in shown["people"]] == ["dismissed"]
+        assert "Similar earlier alerts" not in client.get("/alert?id=2").text
 
 
 @pytest.mark.parametrize(
