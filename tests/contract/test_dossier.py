@@ -134,5 +134,5 @@ def test_what_people_said_belongs_to_it(store: Alerts) -> None:
     history = store.history(1)
     assert history is not None
     with store.database.read() as connection:
-        (saying,) = dossier(connection, history).said
+        (saying,) = dossier(connection, history).history.said
     assert (saying.deed, saying.text) == (Deed.COMMENTED, "called the desk")

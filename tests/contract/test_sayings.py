@@ -7,7 +7,7 @@ from sqlalchemy import insert
 from sentiment_monitor.domain.people import Deed, Saying
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.sayings import sayings
+from sentiment_monitor.store.people import sayings
 from sentiment_monitor.store.schema import acknowledgements, closings, comments
 from writing import Alerts, alert, event
 
@@ -34,12 +34,10 @@ def test_what_people_said_of_an_alert_is_read_in_the_order_they_said_it(database
         )
         connection.execute(insert(comments).values(alert_id=first, at_ms=3, author="ann", text="called the desk"))
     with database.read() as connection:
-        assert sayings(connection, [first, third]) == {
-            first: (
-                Saying(1, "ann", Deed.ACKNOWLEDGED, "bo knows them", "bo"),
-                Saying(3, "ann", Deed.COMMENTED, "called the desk"),
-                Saying(5, "bo", Deed.UNACKNOWLEDGED, ""),
-                Saying(9, "cy", Deed.DISMISSED, "a joke"),
-            )
-        }
-        assert sayings(connection, []) == {}
+        assert sayings(connection, first) == [
+            Saying(1, "ann", Deed.ACKNOWLEDGED, "bo knows them", "bo"),
+            Saying(3, "ann", Deed.COMMENTED, "called the desk"),
+            Saying(5, "bo", Deed.UNACKNOWLEDGED, ""),
+            Saying(9, "cy", Deed.DISMISSED, "a joke"),
+        ]
+        assert sayings(connection, third) == []

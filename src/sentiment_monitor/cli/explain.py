@@ -180,7 +180,7 @@ def _course(dossier: Dossier, width: int) -> Iterator[str]:
     lines = [
         (event.minute, f"{event.transition} ({event.reason.replace('_', ' ')})") for event in dossier.history.events
     ]
-    lines += [(saying.at_ms // MINUTE_MS, _spoken(saying)) for saying in dossier.said]
+    lines += [(saying.at_ms // MINUTE_MS, _spoken(saying)) for saying in dossier.history.said]
     yield ""
     yield "What happened, UTC"
     for minute, text in sorted(lines, key=lambda line: line[0]):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentiment_monitor.domain.alerts import AlertHistory, Event, TopStory
-from sentiment_monitor.domain.people import Saying
 from sentiment_monitor.domain.similar import SimilarAlert
 
 
@@ -28,7 +27,6 @@ class Dossier:
     steps: tuple[Step, ...]  # oldest first; one of them ends with the minute in which the alert fired
     now: Step  # the newest window that the database has
     first_story: TopStory | None  # the earliest negative one of the window that it fired on
-    said: tuple[Saying, ...]  # by people, oldest first
     similar: tuple[SimilarAlert, ...]
 
     @property

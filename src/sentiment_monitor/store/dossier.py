@@ -11,7 +11,6 @@ from sentiment_monitor.domain.alerts import AlertHistory, Event, TopStory
 from sentiment_monitor.domain.dossier import Dossier, Step, cause_of
 from sentiment_monitor.domain.payload import decode
 from sentiment_monitor.store import buckets, reading
-from sentiment_monitor.store.sayings import sayings
 from sentiment_monitor.store.schema import notifications
 from sentiment_monitor.store.similar import similar
 from sentiment_monitor.times import HOUR_MINUTES, rfc3339
@@ -37,7 +36,6 @@ def dossier(connection: Connection, history: AlertHistory) -> Dossier:
         steps=tuple(_steps(connection, history, start, fired + following * width, width)),
         now=now,
         first_story=None if first is None else top_story(first),
-        said=sayings(connection, [alert.id or 0]).get(alert.id or 0, ()),
         similar=tuple(similar(connection, alert)),
     )
 

@@ -19,7 +19,7 @@ from sentiment_monitor.domain.series import dimension_of, value_of
 from sentiment_monitor.domain.similar import Likeness, SimilarAlert, Traits, likeness
 from sentiment_monitor.store.alerts import alerts_where, evidence_of
 from sentiment_monitor.store.database import insert_new
-from sentiment_monitor.store.sayings import sayings
+from sentiment_monitor.store.people import sayings
 from sentiment_monitor.store.schema import alert_events, alert_vectors, alerts, scores, stories
 from sentiment_monitor.store.stories.row import split_tickers
 from sentiment_monitor.times import DAY_MINUTES
@@ -108,11 +108,11 @@ def similar(connection: Connection, alert: Alert, limit: int = SHOWN) -> list[Si
         if len(chosen) < limit and episode not in seen:
             seen.add(episode)
             chosen.append((alike, other))
-    numbers = [other.id or 0 for _, other in chosen]
-    words, evidence = sayings(connection, numbers), _fired_on(connection, numbers)
+    evidence = _fired_on(connection, [other.id or 0 for _, other in chosen])
     return [
-        SimilarAlert(other, alike, _headline(evidence.get(other.id or 0)), words.get(other.id or 0, ()))
+        SimilarAlert(other, alike, _headline(evidence.get(number)), tuple(sayings(connection, number)))
         for alike, other in chosen
+        for number in [other.id or 0]
     ]
 
 

@@ -8,26 +8,9 @@ from dataclasses import dataclass, fields
 from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import AlertHistory, TopStory
 from sentiment_monitor.domain.dossier import Dossier, Step
-from sentiment_monitor.domain.people import Saying
 from sentiment_monitor.domain.similar import SimilarAlert
-from sentiment_monitor.times import iso, rfc3339
-from sentiment_monitor.web.answers import HistoryAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class PastSayingAnswer:
-    """One thing that somebody did or said about an earlier alert; ``owner`` has it from then on (null: nobody)."""
-
-    at: str
-    actor: str
-    deed: str
-    owner: str | None
-    text: str
-
-    @classmethod
-    def of(cls, saying: Saying) -> PastSayingAnswer:
-        """One saying of the store."""
-        return cls(rfc3339(saying.at_ms), saying.actor, saying.deed, saying.owner, saying.text)
+from sentiment_monitor.times import iso
+from sentiment_monitor.web.answers import HistoryAnswer, SayingAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +34,7 @@ class SimilarAnswer:
     alike: list[str]
     headline: str
     outcome: str
-    people: list[PastSayingAnswer]
+    people: list[SayingAnswer]
 
     @classmethod
     def of(cls, similar: SimilarAlert) -> SimilarAnswer:
@@ -74,7 +57,7 @@ class SimilarAnswer:
             alike=list(likeness.reasons),
             headline=similar.headline,
             outcome=similar.outcome,
-            people=[PastSayingAnswer.of(saying) for saying in similar.sayings],
+            people=[SayingAnswer.of(saying) for saying in similar.sayings],
         )
 
 
