@@ -230,6 +230,7 @@ _TYPES: dict[Any, str] = {
     AnyUrl: "URL",
     NoneType: "unset",
     RuleEntry: "`[[rules]]`",
+    alerting.RuleExample: "`[[rules.examples]]`",
     alerting.ReceiverSettings: "`[[receivers]]`",
 }
 

@@ -123,7 +123,7 @@ def print_scores(records: Iterable[dict[str, Any]], form: str) -> None:
     out = console()
     rest = iter(records)
     while page := list(islice(rest, 1_000)):
-        table = _table("sentiment", ">score", ">neg", ">neu", ">pos", "topic", "text")
+        table = new_table("sentiment", ">score", ">neg", ">neu", ">pos", "topic", "text")
         for record in page:
             p = record["probabilities"]
             table.add_row(
@@ -149,7 +149,7 @@ def print_evaluation(result: Mapping[str, Any], *, as_json: bool) -> None:
             f"[bold]{group}[/bold]: n {figures['n']:,}, accuracy {figures['accuracy']:.3f}, "
             f"macro-F1 {figures['macro_f1']:.3f}, calibration error {figures['ece']:.3f}"
         )
-        table = _table("label", ">precision", ">recall", ">f1", ">n")
+        table = new_table("label", ">precision", ">recall", ">f1", ">n")
         for label, measures in figures["per_class"].items():
             table.add_row(
                 label, *(f"{measures[name]:.3f}" for name in ("precision", "recall", "f1")), f"{measures['n']:,}"
@@ -179,7 +179,7 @@ def print_alerts(alerts: Sequence[Alert], owners: Mapping[int, str], *, as_json:
     if not alerts:
         print("no alerts")
         return
-    table = _table("id", "state", "severity", "fired (UTC)", "resolved (UTC)", "owner", "rule", "alert")
+    table = new_table("id", "state", "severity", "fired (UTC)", "resolved (UTC)", "owner", "rule", "alert")
     for alert in alerts:
         table.add_row(
             str(alert.id),
@@ -250,7 +250,7 @@ def print_silences(silences: Sequence[Silence], minute: int, *, as_json: bool) -
     if not silences:
         print("no silences")
         return
-    table = _table("id", "state", "from (UTC)", "until (UTC)", "author", "matchers", "comment")
+    table = new_table("id", "state", "from (UTC)", "until (UTC)", "author", "matchers", "comment")
     for silence in silences:
         table.add_row(
             str(silence.id),
@@ -277,7 +277,7 @@ def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json
     )
     out.print(Text("stories  ") + Text(sparkline([point.stories for point in points])))
     out.print(Text("negative ") + Text(sparkline([point.negative for point in points]), style="red"))
-    table = _table("from (UTC)", ">stories", ">negative", ">neutral", ">positive", ">copies", ">mean score")
+    table = new_table("from (UTC)", ">stories", ">negative", ">neutral", ">positive", ">copies", ">mean score")
     for point in points:
         if point.stories or point.copies:
             table.add_row(
@@ -299,7 +299,7 @@ def print_dead_letters(letters: Sequence[StoredDeadLetter], *, as_json: bool) ->
     if not letters:
         print("no dead letters")
         return
-    table = _table("id", "received (UTC)", "position", "code", "detail", "begins with")
+    table = new_table("id", "received (UTC)", "position", "code", "detail", "begins with")
     for letter in letters:
         begin = (letter.raw_value or b"")[:60].decode("utf-8", "backslashreplace")
         table.add_row(
@@ -321,7 +321,7 @@ def print_dropped(counts: Sequence[DroppedCount], *, as_json: bool) -> None:
     if not counts:
         print("every field could be read")
         return
-    table = _table("day (UTC)", "field", "reason", "source", "stories", "such as")
+    table = new_table("day (UTC)", "field", "reason", "source", "stories", "such as")
     for count in counts:
         cells = [Text(plain(text)) for text in (count.field, count.reason, count.source)]
         table.add_row(_day(count.day), *cells, f"{count.stories:,}", Text(plain(count.example)))
@@ -436,7 +436,7 @@ def print_verification(buckets: int, wrong: Sequence[tuple[str, int]], *, as_jso
         print(f"  {plain(series)} at {clock(minute)} UTC")
 
 
-def _table(*names: str) -> Table:
+def new_table(*names: str) -> Table:
     """A table with these columns; figures, whose names begin with >, stand at the right."""
     table = Table(box=None, header_style="bold")
     for name in names:

@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stream": {"ingest", "score", "store", "telemetry"},
     "watch": {"detect", "dispatch", "notify", "store", "telemetry"},
     # Offline.
-    "backtest": {"detect", "store", "watch"},
+    "backtest": {"detect", "dispatch", "store", "watch"},
     "train": {"score", "tables"},
     "bench": {"score", "tables", "terminal", "train"},
     # What people touch.
@@ -55,8 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": {"actions", "store", "telemetry"},
     "app": {"actions", "detect", "dispatch", "enrich", "ingest", "notify", "score", "settings", "store", "stream"}
     | {"telemetry", "watch", "web"},
-    "cli": {"actions", "app", "bench", "demo", "ingest", "score", "settings", "store", "tables", "telemetry"}
-    | {"terminal", "train"},
+    "cli": {"actions", "app", "backtest", "bench", "demo", "ingest", "score", "settings", "store", "tables"}
+    | {"telemetry", "terminal", "train"},
     "demo": {"app", "ingest", "settings", "store", "telemetry", "terminal"},
 }  # fmt: skip
 # Outside library -> where it may be imported (a part of the package, or a file of one).

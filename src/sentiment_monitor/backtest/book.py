@@ -33,6 +33,10 @@ class Book:
             tuple(self._followed.values()), {number: self._told.get(number, {}) for number in self._followed}
         )
 
+    def followed(self) -> Mapping[int, Alert]:
+        """The alerts that must be looked at, by number."""
+        return self._followed
+
     def fired_since(self, minute: int) -> Sequence[Alert]:
         """Alerts that fired and were not resolved before ``minute``."""
         return [
@@ -41,6 +45,10 @@ class Book:
             if entry.alert.fired_minute is not None
             and (entry.alert.resolved_minute is None or entry.alert.resolved_minute >= minute)
         ]
+
+    def fired(self) -> Sequence[Raised]:
+        """Every alert that ever fired, in the order in which they began."""
+        return [raised for raised in self.entries.values() if raised.alert.fired_minute is not None]
 
     def newest_events(self, alert_ids: Collection[int]) -> Mapping[int, Event]:
         """The newest event of each alert that has one."""

@@ -69,13 +69,13 @@ class ColumnReader:
         self._archive = archive
         self._evidence = evidence
         self._past = Past()
-        self._sliding: dict[int, _Sliding] = {}
+        self._sliding: dict[int, Sliding] = {}
 
     def counts(self, start: int, end: int) -> Counts:
         """See ``judge.Reader``. The arrays are those of the next call too: nobody may keep them."""
         sliding = self._sliding.get(end - start)
         if sliding is None:
-            sliding = self._sliding[end - start] = _Sliding(self._columns.buckets, len(self._columns.names))
+            sliding = self._sliding[end - start] = Sliding(self._columns.buckets, len(self._columns.names))
         sliding.move(start, end)
         return Counts(self._columns.names, sliding.stories, sliding.negative)
 
@@ -96,8 +96,8 @@ class ColumnReader:
         return self._evidence(rule, evaluation, start, end)
 
 
-class _Sliding:
-    """The sums of one window."""
+class Sliding:
+    """The sums of one window by series, (S,) each; both are empty until it is first moved."""
 
     def __init__(self, buckets: BucketColumns, size: int) -> None:
         self._buckets = buckets
@@ -106,6 +106,7 @@ class _Sliding:
         self.negative: Floats = np.zeros(size)
 
     def move(self, start: int, end: int) -> None:
+        """To the minutes [start, end). Forward it costs what enters and leaves, backward the whole window."""
         low, high = self._buckets.before(start), self._buckets.before(end)
         if low < self._low or low > self._high or high < self._high:
             self.stories[:] = self.negative[:] = 0

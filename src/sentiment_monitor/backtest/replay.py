@@ -8,9 +8,8 @@ from sentiment_monitor.backtest.book import Book
 from sentiment_monitor.backtest.columns import Columns
 from sentiment_monitor.backtest.reader import ColumnArchive, ColumnReader, EvidenceOf, no_evidence
 from sentiment_monitor.detect.detectors import detector_of
-from sentiment_monitor.domain.alerts import Alert, Evaluation
 from sentiment_monitor.domain.people import NOBODY_SAID, People
-from sentiment_monitor.watch.turn import Decider
+from sentiment_monitor.watch.turn import Decider, Seen
 
 Advance = Callable[[int, int], None]
 """Is told how many minutes are done, and of how many."""
@@ -59,13 +58,13 @@ class _Run:
         self._decider = decider
         self._reader = ColumnReader(columns, ColumnArchive(columns, self.book.fired_since), evidence)
         self._said = said
-        self._seen: dict[Alert, Evaluation] = {}  # of each alert that must be looked at, by its last turn
+        self._seen: Seen = {}
 
     def first_move(self, start: int, end: int) -> int | None:
         """The first minute of [start, end) at which an alert moves or somebody is told, though no story stirs."""
-        if not self._seen:
-            return None
         situation = self.book.situation()
+        if not situation.alerts:
+            return None
         for minute in range(start, end):
             if not self._decider.stays(minute, situation, self._said(minute, self.book), self._seen):
                 return minute
@@ -78,8 +77,7 @@ class _Run:
             minute, book.situation(), self._said(minute, book), self._reader, book.newest_events, changed=changed
         )
         book.apply(minute, turn.changes)
-        evaluations = {(outcome.after.rule, outcome.after.series): outcome.evaluation for outcome in turn.outcomes}
-        self._seen = {alert: evaluations[alert.rule, alert.series] for alert in book.situation().alerts}
+        self._seen = turn.seen
 
 
 def _due(columns: Columns, decider: Decider, first: int, last: int) -> list[tuple[int, Collection[int]]]:

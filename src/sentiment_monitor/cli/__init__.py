@@ -14,7 +14,18 @@ from typing import NoReturn
 
 import typer
 
-from sentiment_monitor.cli import alerts, classifier, database, dead_letters, explain, feed, service, silences
+from sentiment_monitor.cli import (
+    alerts,
+    backtest,
+    classifier,
+    database,
+    dead_letters,
+    explain,
+    feed,
+    rules,
+    service,
+    silences,
+)
 from sentiment_monitor.errors import MonitorError
 
 app = typer.Typer(
@@ -36,6 +47,7 @@ app.command(short_help="Measure a classifier on labelled text.")(classifier.eval
 app.command(short_help="Race the engines on this machine.")(classifier.bench)
 app.command(short_help="Train and measure a classifier of your own.")(classifier.retrain)
 app.command(short_help="Show how a series went.")(database.trend)
+app.command(short_help="Show what rules would have raised.")(backtest.backtest)
 app.command(short_help="Show fields that could not be read.")(database.dropped)
 app.command()(database.migrate)
 app.command(short_help="Check the trend against a recomputation.")(database.verify)
@@ -44,6 +56,7 @@ app.command()(service.version)
 alerts.app.command("explain", short_help="Explain one alert on a page.")(explain.explain)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(silences.app, name="silences")
+app.add_typer(rules.app, name="rules")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 

@@ -1,4 +1,4 @@
-"""Alerts: alerts list, show, ack, unack, resolve, dismiss, comment."""
+"""Alerts: alerts list, show, why, ack, unack, resolve, dismiss, comment."""
 
 from __future__ import annotations
 
@@ -67,6 +67,46 @@ def show(
     terminal.print_alert(history, likes, as_json=as_json)
     if not as_json:
         explain.print_lines(explain.likes(likes, explain.width()))
+
+
+@app.command("why")
+def why(
+    series: Annotated[str, typer.Argument(help="all, topic:earnings, ticker:AAPL or source:reuters.")],
+    at: Annotated[str, typer.Option(help="A time, e.g. 2023-03-10T12:30Z; what came before it is looked at.")],
+    rule: Annotated[
+        str | None, typer.Option(help="Only this rule; default: every rule that watches the series.")
+    ] = None,
+    config: ConfigOption = None,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show gate by gate why rules fired on a series at a time, or did not, and what would have had to be different.
+
+    Example: monitor alerts why ticker:SIVB --at 2023-03-10T12:30Z
+    """
+    from sentiment_monitor import terminal
+    from sentiment_monitor.backtest.study import witness
+    from sentiment_monitor.backtest.why import why
+    from sentiment_monitor.cli import backtest_words
+    from sentiment_monitor.cli.backtest import rulebook
+    from sentiment_monitor.domain.series import value_of
+    from sentiment_monitor.store import buckets
+    from sentiment_monitor.times import instant
+
+    series = series.encode("utf-8", "replace").decode()  # bytes of the command line that are no UTF-8
+    minute = instant("--at", at)
+    rules = [known for known in rulebook(config, database, None).rules if rule is None or known.name == rule]
+    if not rules:
+        raise UsageError(f"there is no rule {rule}; see monitor rules check")
+    with options.opened(config, database) as opened, opened.read() as connection:
+        if not buckets.exists(connection, series):
+            near = buckets.series_like(connection, value_of(series) or series)
+            hint = f"; series with a like name: {', '.join(map(terminal.plain, near))}" if near else ""
+            raise UsageError(f"{terminal.plain(series)} has no story{hint}")
+        answer = why(series, minute, rules, witness(connection, opened))
+    if not answer.rules:
+        raise UsageError(f"no rule watches {terminal.plain(series)}; see monitor rules check")
+    backtest_words.print_why(answer, as_json=as_json)
 
 
 @app.command("ack")

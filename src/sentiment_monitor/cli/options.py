@@ -62,6 +62,16 @@ def topics(names: str | None) -> dict[str, str]:
     return {} if names is None else {"topics": names, "topic_pattern": ""}
 
 
+def has_database(config: Path | None, url: str | None) -> bool:
+    """Whether there is something to open: SQLite's file, or any other database."""
+    settings = load_settings(config, given(database={"url": url}))
+    from sentiment_monitor.store.database import Database
+
+    where = Database(settings.database.url.get_secret_value())
+    where.close()
+    return not where.is_sqlite or Path(str(where.url.database)).exists()
+
+
 @contextmanager
 def opened(config: Path | None, url: str | None) -> Iterator[Database]:
     """The database for a command that starts no service; it must exist and be of this version."""

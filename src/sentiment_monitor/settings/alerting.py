@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -115,6 +116,31 @@ class ReceiverSettings(Section):
         return named
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", str_strip_whitespace=True))
+class RuleExample:
+    """A time in the stored history and whether the rule must fire in it: what ``monitor rules test`` holds it to."""
+
+    series: Annotated[str, Field(min_length=1, description="The series, e.g. ticker:SIVB.")]
+    begins: Annotated[datetime, Field(validation_alias="from", description="A time; UTC unless it names a zone.")]
+    ends: Annotated[datetime, Field(validation_alias="to", description="A time; UTC unless it names a zone.")]
+    fires: Annotated[bool, Field(description="Whether the rule fires between the two; false: it must not.")] = True
+
+    @model_validator(mode="after")
+    def _ends_after_it_begins(self) -> RuleExample:
+        if self.minutes[1] <= self.minutes[0]:
+            raise ValueError(f"an example of {self.series} must end after it begins")
+        return self
+
+    @property
+    def minutes(self) -> tuple[int, int]:
+        """The first and the last event-time minute."""
+        return _minute(self.begins), _minute(self.ends)
+
+
+def _minute(moment: datetime) -> int:
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) // 60
+
+
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class RuleEntry(CountRule):
     """One ``[[rules]]`` table: a rule, and who is told of its alerts."""
@@ -125,6 +151,13 @@ class RuleEntry(CountRule):
     repeat_minutes: Annotated[int, Field(ge=0, description="A firing alert is told again after this; 0: never.")] = (
         DAY_MINUTES
     )
+    examples: Annotated[
+        tuple[RuleExample, ...],
+        Field(
+            description="Tables [[rules.examples]] with series, from, to and fires: times of the stored history to"
+            " which monitor rules test holds the rule."
+        ),
+    ] = ()
 
     @field_validator("receivers")
     @classmethod

@@ -125,6 +125,12 @@ class AlertStore:
                 & (alerts.c.resolved_minute.is_(None) | (alerts.c.resolved_minute >= start)),
             )
 
+    def by_id(self, alert_ids: Collection[int]) -> dict[int, Alert]:
+        """These alerts, as far as they exist."""
+        with self._database.read() as connection:
+            rows = alerts_where(connection, alerts.c.id.in_(alert_ids))
+        return {alert.id: alert for alert in rows if alert.id is not None}
+
     def newest_of(self, fingerprint: str) -> int | None:
         """The id of the newest alert with this fingerprint; None when there is none."""
         with self._database.read() as connection:

@@ -89,7 +89,7 @@ def counted(connection: Connection, start: int, end: int) -> Iterator[tuple[str,
         .where(buckets.c.minute >= start, buckets.c.minute < end, buckets.c.stories > 0)
         .execution_options(yield_per=10_000)
     )
-    yield from rows.tuples()
+    yield from ((row.series, row.minute, row.stories, row.negative) for row in rows)
 
 
 def last_minute(connection: Connection) -> int | None:

@@ -32,6 +32,25 @@ def people(connection: Connection, minute: int, alert_ids: Collection[int]) -> P
     return People(standing, acknowledged(connection, alert_ids), closed(connection, alert_ids))
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Everything people have said, oldest first; an acknowledgement without an owner takes the one before back."""
+
+    silences: tuple[Silence, ...]
+    acknowledgements: tuple[Acknowledgement, ...]
+    closings: tuple[Closing, ...]
+
+
+def recorded(connection: Connection) -> Recorded:
+    """What people have said until now, of whichever alert."""
+    owned = connection.execute(select(acknowledgements).order_by(acknowledgements.c.id))
+    return Recorded(
+        tuple(silence for silence in listed(connection, 0, over=True) if silence.matchers),
+        tuple(Acknowledgement(row.alert_id, row.minute, row.owner or "", row.note) for row in owned),
+        tuple(map(_closing, connection.execute(select(closings).order_by(closings.c.id)))),
+    )
+
+
 def listed(connection: Connection, minute: int, *, over: bool = False, limit: int | None = None) -> list[Silence]:
     """Silences that are not over at ``minute``, or with ``over`` all of them; the one that ends last first.
 
@@ -79,9 +98,11 @@ def acknowledged(connection: Connection, alert_ids: Collection[int]) -> dict[int
 def closed(connection: Connection, alert_ids: Collection[int]) -> dict[int, Closing]:
     """Of those of the alerts that somebody has ended, who and how."""
     rows = connection.execute(select(closings).where(closings.c.alert_id.in_(alert_ids)))
-    return {
-        row.alert_id: Closing(row.alert_id, row.minute, row.actor, Verdict(row.verdict), row.reason) for row in rows
-    }
+    return {row.alert_id: _closing(row) for row in rows}
+
+
+def _closing(row: Row[Any]) -> Closing:
+    return Closing(row.alert_id, row.minute, row.actor, Verdict(row.verdict), row.reason)
 
 
 # -- for whoever says something --------------------------------------------------------------------

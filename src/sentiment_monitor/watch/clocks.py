@@ -153,8 +153,9 @@ def _count(metrics: TickLoop, report: TickReport, seconds: float) -> None:
 class EventClock:
     """Ticks by event time, up to where the stories are stored: history in order, as fast as it goes.
 
-    The writing thread calls :meth:`advance` after each transaction, so the next batch waits for the ticks. While an
-    alert is open every minute is decided. Otherwise only those at which a rule's detector can answer anew.
+    The writing thread calls :meth:`advance` after each transaction, so the next batch waits for the ticks. Minutes are
+    judged at which a rule's detector can answer anew. While an alert is open the others are asked of its state and of
+    who is due to be told.
     """
 
     def __init__(
@@ -226,16 +227,25 @@ class EventClock:
             self._next = 0 if lease.progress_minute is None else lease.progress_minute + 1
         if last < self._next:
             return
+        looked = False
         for minute, changed in self._due(self._next, last):
             if self._open and self._next > 0:
                 for between in range(self._next, minute):
-                    if self._stopping.is_set() or not self._tick(between, lease, ()):
+                    if self._stopping.is_set():
                         break
+                    # Stories that came late may have changed what was seen, so the first minute is looked at whole.
+                    if looked and self._ticker.stays(between, lease):
+                        self._next = between + 1
+                        continue
+                    if not self._tick(between, lease, ()):
+                        break
+                    looked = True
                     self._next = between + 1
             if self._stopping.is_set():
                 _log.info("replay.stopped", undecided_from=iso(self._next), stored_until=iso(last))
                 return
             self._tick(minute, lease, changed, note_quiet=minute == last)
+            looked = True
             self._next = minute + 1
 
     def _due(self, first: int, last: int) -> list[tuple[int, Collection[int]]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Window
-from sentiment_monitor.detect.gates import NOBODY, Tellers, evaluate, screen
+from sentiment_monitor.detect.gates import NOBODY, Screening, Tellers, evaluate, screen
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain.alerts import Evaluation
 from sentiment_monitor.watch.past import Usual
@@ -43,6 +43,13 @@ class Judgement(NamedTuple):
     evaluation: Evaluation
 
 
+class Sight(NamedTuple):
+    """What one rule sees at one minute, before it is put together."""
+
+    screening: Screening
+    tellers: Tellers
+
+
 def judge(
     minute: int, rules: Sequence[Rule], reader: Reader, watched: Mapping[str, Collection[str]]
 ) -> Iterator[Judgement]:
@@ -52,22 +59,29 @@ def judge(
     pending or firing must be looked at however quiet it has become.
     """
     for rule in rules:
-        start = minute - rule.window_minutes
-        counts = reader.counts(start, minute)
-        candidates = sorted({*counts.enough(rule), *watched.get(rule.name, ())})
-        if not candidates:
-            continue
-        usual = reader.usual(rule, minute)
-        series_counts = [counts.count(series) for series in candidates]
-        window = Window(
-            names=tuple(candidates),
-            negative=np.array([count.negative for count in series_counts], np.float64),
-            volume=np.array([count.stories for count in series_counts], np.float64),
-            family=counts.family(rule),
-            feed_volume=float(counts.count("all").stories),
-            exposure=usual.exposure,
-        )
-        screening = screen(rule, detector_of(rule).measure(rule, usual.baselines, window), window)
-        # Who tells it, and how long ago, can only hold a spike back: they are read only where there is one.
-        tellers = reader.tellers(screening.beyond, start, minute) if screening.beyond else NOBODY
-        yield from (Judgement(rule, evaluation) for evaluation in evaluate(rule, screening, tellers))
+        sight = look(minute, rule, reader, watched.get(rule.name, ()))
+        if sight is not None:
+            yield from (Judgement(rule, evaluation) for evaluation in evaluate(rule, *sight))
+
+
+def look(minute: int, rule: Rule, reader: Reader, watched: Collection[str]) -> Sight | None:
+    """Measure the rule's candidates at ``minute``; None where it has none."""
+    start = minute - rule.window_minutes
+    counts = reader.counts(start, minute)
+    candidates = sorted({*counts.enough(rule), *watched})
+    if not candidates:
+        return None
+    usual = reader.usual(rule, minute)
+    series_counts = [counts.count(series) for series in candidates]
+    window = Window(
+        names=tuple(candidates),
+        negative=np.array([count.negative for count in series_counts], np.float64),
+        volume=np.array([count.stories for count in series_counts], np.float64),
+        family=counts.family(rule),
+        feed_volume=float(counts.count("all").stories),
+        exposure=usual.exposure,
+    )
+    screening = screen(rule, detector_of(rule).measure(rule, usual.baselines, window), window)
+    # Who tells it, and how long ago, can only hold a spike back: they are read only where there is one.
+    tellers = reader.tellers(screening.beyond, start, minute) if screening.beyond else NOBODY
+    return Sight(screening, tellers)

@@ -21,7 +21,7 @@ from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.people import people
 from sentiment_monitor.watch.past import Past
 from sentiment_monitor.watch.reader import StoreReader
-from sentiment_monitor.watch.turn import Decider, Situation, Turn
+from sentiment_monitor.watch.turn import Decider, Seen, Situation, Turn
 from sentiment_monitor.watch.window import SeriesPlaces
 
 _log = structlog.get_logger()
@@ -63,6 +63,7 @@ class Ticker:
         self._names = SeriesPlaces()
         self._open: tuple[int, Situation] | None = None
         self._decided: int | None = None
+        self._seen: Seen = {}
 
     def tick(
         self,
@@ -88,9 +89,7 @@ class Ticker:
         missed = self._missed(minute, lease)
         with self._database.read() as connection:
             reader = StoreReader(connection, self._alerts, self._past, self._names)
-            said = people(
-                connection, minute, [alert.id for alert in situation.alerts if alert.open and alert.id is not None]
-            )
+            said = people(connection, minute, _open_ids(situation))
             turn = self._decider.turn(
                 minute, situation, said, reader, self._alerts.newest_events, changed=changed, missed=missed
             )
@@ -102,13 +101,28 @@ class Ticker:
         if turn.changes or note_quiet:
             self._alerts.apply(lease, minute, turn.changes, now_ms)
         self._decided = minute
+        self._seen = turn.seen
         _note(report, turn)
         return report
+
+    def stays(self, minute: int, lease: Lease) -> bool:
+        """Whether a tick at ``minute`` would decide nothing, if no story came or went since the last.
+
+        Such a minute counts as decided. Raises DatabaseAway.
+        """
+        situation = self._situation(lease)
+        with self._database.read() as connection:
+            said = people(connection, minute, _open_ids(situation))
+        if not self._decider.stays(minute, situation, said, self._seen):
+            return False
+        self._decided = minute
+        return True
 
     def _situation(self, lease: Lease) -> Situation:
         """Nobody else changes alerts while we hold the lease, so they are read again only after a change of ours."""
         if self._open is not None and self._open[0] != lease.token:
             self._decided = None  # others may have decided since, or nobody, by another clock
+            self._seen = {}
         if self._open is None or self._open[0] != lease.token:
             alerts = self._alerts.open()
             book = self._alerts.told([alert.id for alert in alerts if alert.id is not None]) if alerts else {}
@@ -121,6 +135,10 @@ class Ticker:
             (known for known in (self._decided, lease.progress_minute) if known is not None), default=minute - 1
         )
         return max(0, minute - 1 - decided)
+
+
+def _open_ids(situation: Situation) -> list[int]:
+    return [alert.id for alert in situation.alerts if alert.open and alert.id is not None]
 
 
 def _note(report: TickReport, turn: Turn) -> None:

@@ -57,6 +57,10 @@ class Outcome:
         return differs(self.before, self.after)
 
 
+Seen = Mapping[tuple[str, str], Evaluation]
+"""What a turn saw of each alert that it looked at, by rule and series."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """Everything that one minute decides."""
@@ -65,6 +69,11 @@ class Turn:
     outcomes: Sequence[Outcome]  # of what is open, was until now, or begins
     dispatch: Dispatch
     changes: Sequence[Change]  # to be stored
+
+    @property
+    def seen(self) -> Seen:
+        """For ``Decider.stays``."""
+        return {(outcome.after.rule, outcome.after.series): outcome.evaluation for outcome in self.outcomes}
 
 
 def differs(before: Alert, after: Alert) -> bool:
@@ -122,16 +131,17 @@ class Decider:
         rule = self._by_name.get(alert.rule)
         return rule if rule is not None and rule.matches(alert.series) else None
 
-    def stays(self, minute: int, situation: Situation, said: People, evaluations: Mapping[Alert, Evaluation]) -> bool:
+    def stays(self, minute: int, situation: Situation, said: People, seen: Seen) -> bool:
         """Whether a turn at ``minute`` would decide nothing, given that it would see of each alert what was last seen.
 
-        ``evaluations`` are those of the last turn, by the alerts as it left them.
+        ``seen`` is what the last turn saw.
         """
         for alert in situation.alerts:
             rule = self.rule_of(alert)
-            if rule is None or alert not in evaluations or alert.id in said.closed:
+            evaluation = seen.get((alert.rule, alert.series))
+            if rule is None or evaluation is None or alert.id in said.closed:
                 return False
-            after, transition, _ = step(rule, rewound(alert, minute - 1), evaluations[alert], minute)
+            after, transition, _ = step(rule, rewound(alert, minute - 1), evaluation, minute)
             if transition is not None or differs(alert, after):
                 return False
         unmoved = [(alert, None) for alert in situation.alerts]
@@ -155,6 +165,9 @@ class Decider:
         for rule, evaluation in judge(minute, rules, reader, watched):
             series = evaluation.series
             before = watched[rule.name].get(series) or Alert(rule.name, series, rule.severity)
+            if not before.followed and not evaluation.beyond:  # most of them: nothing begins, and nothing goes on
+                yield Outcome(before, before, None, evaluation, rule)
+                continue
             # What it says of later minutes it has from a clock that was ahead: none of them is decided.
             known = rewound(before, minute - 1)
             closing = said.closed.get(before.id) if before.id is not None else None
