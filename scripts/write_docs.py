@@ -31,6 +31,7 @@ from sentiment_monitor.errors import UsageError
 from sentiment_monitor.settings import alerting
 from sentiment_monitor.settings.alerting import RuleEntry
 from sentiment_monitor.settings.load import Settings
+from sentiment_monitor.settings.notifiers import NotifierSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "sentiment_monitor"
@@ -42,6 +43,7 @@ _OTHER_FILES = {
     "py.typed": "Says to type checkers that this package has types",
     "enrich/not_tickers.txt": "Words and bodies that are tickers too and stand in capitals in running text",
     "enrich/publishers.txt": "Publishers that headlines end with",
+    "notify/templates": "What messages say in English and Chinese, in Jinja",
     "score/bundled": "The bundled classifier: weights, tokenizer, manifest.json, model card",
     "score/lexicon.json": "The word list of the lexicon classifier",
     "score/probe": "Invented texts by which a quantised engine is calibrated and compared with fp32",
@@ -155,7 +157,7 @@ def configuration() -> str:
     own = {name: field for name, field in Settings.model_fields.items() if name in plain}
     top = "## At the top of the file\n\n" + _table(own, ())
     receivers = [_section("[[receivers]]", alerting.ReceiverSettings, None)]
-    for notifier in (alerting.LogNotifierSettings, alerting.WebhookNotifierSettings, alerting.AppriseNotifierSettings):
+    for notifier in typing.get_args(typing.get_args(NotifierSettings)[0]):
         kind = typing.get_args(notifier.model_fields["type"].annotation)[0]
         receivers.append(_section(f'[[receivers.notifiers]]`, `type = "{kind}"', notifier, None))
     return "\n".join([*parts[:2], top, *parts[2:], *receivers, _RECEIVER_EXAMPLE, _rules()])
@@ -238,7 +240,7 @@ _TYPES: dict[Any, str] = {
 def _type(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     limits = _limits(metadata)
-    if annotation == alerting.NotifierSettings:
+    if annotation == NotifierSettings:
         told = "`[[receivers.notifiers]]`"
     elif origin is Literal:
         told = ", ".join(f"`{value}`" for value in inner)

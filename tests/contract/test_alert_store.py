@@ -15,8 +15,8 @@ from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
-from sentiment_monitor.store.outbox import Lane
 from sentiment_monitor.store.schema import alert_events
+from sentiment_monitor.store.stops import Lane, Resumed, Stop
 from writing import Alerts, alert, event, notification
 
 NOW = 1_678_468_860_000
@@ -303,6 +303,36 @@ def test_all_that_is_queued_for_a_notifier_can_be_refused_and_what_it_has_got_st
     assert store.outbox.refuse(LOG, "gone") == 2
     assert store.outbox.lanes(NOW + 900) == [WEBHOOK]
     assert store.outbox.refuse(LOG, "gone") == 0
+
+
+def test_a_stopped_notifier_has_nothing_due_and_goes_on_in_order_when_it_is_resumed(
+    store: Alerts, lease: Lease
+) -> None:
+    told = [OUT, replace(OUT, notifier="webhook", key="key-2"), replace(OUT, key="key-3")]
+    store.apply(lease, 100, [replace(FIRED, notifications=told)], NOW)
+    first, _, third = store.due(NOW)
+    stop = Stop(LOG, NOW + 5, "answered 403", "salt:hash")
+    store.outbox.stop(first.id, stop)
+    store.outbox.stop(first.id, replace(stop, since_ms=NOW + 6))  # by a process that led before
+    assert store.outbox.stops() == [stop]
+    assert store.outbox.lanes(NOW + 900) == [WEBHOOK]
+    assert store.outbox.due(NOW + 900, LOG) == []
+    count, other = store.outbox.counts()
+    assert (count.lane, count.queued, count.sent, count.failed, count.last_sent_ms) == (LOG, 2, 0, 0, None)
+    assert other.lane == WEBHOOK
+    assert store.outbox.resume(LOG, NOW + 6, 0) is None  # that is another stop
+    assert store.outbox.resume(LOG, NOW + 5, 0) == Resumed(waiting=2, given_up=0)
+    assert sorted(due.id for due in store.outbox.due(NOW + 900, LOG)) == [first.id, third.id]
+
+
+def test_what_is_older_than_a_resumption_allows_fails_and_the_rest_is_delivered(store: Alerts, lease: Lease) -> None:
+    store.apply(lease, 100, [replace(FIRED, notifications=[OUT])], NOW)
+    (due,) = store.due(NOW)
+    store.outbox.stop(due.id, Stop(LOG, NOW, "answered 403", "salt:hash"))
+    assert store.outbox.resume(LOG, NOW, NOW + 1) == Resumed(waiting=0, given_up=1)
+    (record,) = store.outbox.log(9, receiver="desk", state="failed")
+    assert (record.key, record.last_error and record.last_error[:8]) == (OUT.key, "too_old:")
+    assert store.outbox.log(9, notifier="webhook") == store.outbox.log(9, state="sent") == []
 
 
 def test_places_are_told_from_names_due_or_not(store: Alerts, lease: Lease) -> None:

@@ -13,10 +13,17 @@ from receiver import Answer, Receiver, notification, receiver
 from sentiment_monitor.notify.apprise import AppriseNotifier
 from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
 from sentiment_monitor.notify.log import LogNotifier
+from sentiment_monitor.notify.phrasing import Phrasing
+from sentiment_monitor.notify.robots import ROBOTS, RobotNotifier
 from sentiment_monitor.notify.webhook import WebhookNotifier
 
 NOW_MS = 1_678_468_900_000
-TIMEOUT_S = {"log": 0.0, "webhook": 0.7, "apprise": 4.0}  # a process is started within the last, also under load
+TIMEOUT_S = {
+    "log": 0.0,
+    "webhook": 0.7,
+    "slack": 0.7,
+    "apprise": 4.0,
+}  # a process is started within the last, also under load
 SLACK_S = 1.5  # of the machine, over the timeout
 
 
@@ -37,6 +44,10 @@ class Opened:
         match self._kind:
             case "webhook":
                 return WebhookNotifier(f"http://{secret}", secret="SIGNSECRET", timeout_s=timeout_s)
+            case "slack":
+                return RobotNotifier(
+                    ROBOTS["slack"], f"http://{secret}", secret="SIGNSECRET", phrasing=Phrasing(), timeout_s=timeout_s
+                )
             case "apprise":
                 return AppriseNotifier(f"json://{secret}", timeout_s=timeout_s)
             case _:
@@ -52,8 +63,8 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
         notifier.close()
 
 
-every_kind = pytest.mark.parametrize("opened", ["log", "webhook", "apprise"], indirect=True)
-remote = pytest.mark.parametrize("opened", ["webhook", "apprise"], indirect=True)
+every_kind = pytest.mark.parametrize("opened", ["log", "webhook", "slack", "apprise"], indirect=True)
+remote = pytest.mark.parametrize("opened", ["webhook", "slack", "apprise"], indirect=True)
 
 
 def _fails(notifier: Notifier, kind: type[Exception] = DeliveryLater) -> float:

@@ -75,7 +75,7 @@ FENCES: dict[str, set[str]] = {
     "fastapi": {"web", "app"},
     "starlette": {"web"},
     "uvicorn": {"web"},
-    "jinja2": {"web"},
+    "jinja2": {"web", "notify.texts"},
     "prometheus_client": {"telemetry"},
 }
 NO_NAMES = {"models", "model", "utils", "util", "helpers", "common", "types", "base"}

@@ -14,12 +14,13 @@ from sentiment_monitor.enrich.names import Watchlist
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.ingest.decode import Decoder
 from sentiment_monitor.ingest.framing import Schemas
-from sentiment_monitor.notify.apprise import AppriseNotifier
-from sentiment_monitor.notify.contract import Notifier
+from sentiment_monitor.notify.contract import Notifier, Secret
 from sentiment_monitor.notify.log import LogNotifier
-from sentiment_monitor.settings import alerting
+from sentiment_monitor.notify.phrasing import Phrasing
+from sentiment_monitor.settings import notifiers
 from sentiment_monitor.settings.feed import NewsSettings
 from sentiment_monitor.settings.load import Settings
+from sentiment_monitor.settings.secrets import given
 from sentiment_monitor.store.database import Database
 
 
@@ -49,8 +50,8 @@ class Policy:
     def close(self) -> None:
         """Gives back what decoder and notifiers hold."""
         self.decoder.close()
-        for notifiers in self.receivers.values():
-            for notifier in notifiers.values():
+        for receiver in self.receivers.values():
+            for notifier in receiver.values():
                 notifier.close()
 
 
@@ -96,34 +97,97 @@ def _receivers(settings: Settings) -> dict[str, dict[str, Notifier]]:
     with ExitStack() as unused:
         receivers: dict[str, dict[str, Notifier]] = {}
         for receiver in settings.receivers:
-            notifiers = receivers.setdefault(receiver.name, {})
+            of_receiver = receivers.setdefault(receiver.name, {})
             for configured in receiver.notifiers:
-                notifier = notifiers[configured.name] = _notifier(receiver.name, configured)
+                notifier = of_receiver[configured.name] = notifier_of(settings, receiver.name, configured)
                 unused.callback(notifier.close)
         unused.pop_all()
     return receivers
 
 
-def _notifier(receiver: str, configured: alerting.NotifierSettings) -> Notifier:
+def notifier_of(settings: Settings, receiver: str, configured: notifiers.NotifierSettings) -> Notifier:
+    """Makes one notifier. Raises SettingsError, which names the receiver."""
     try:
-        return _made_of(configured)
+        return _made_of(settings, configured)
     except SettingsError as error:
-        raise SettingsError(f"receiver {receiver}: {error}") from None
+        raise SettingsError(f"receiver {receiver}, notifier {configured.name}: {error}") from None
 
 
-def _made_of(configured: alerting.NotifierSettings) -> Notifier:
+# Clients are imported where somebody wants one: commands that only look at settings should be quick.
+def _made_of(settings: Settings, configured: notifiers.NotifierSettings) -> Notifier:
     match configured:
-        case alerting.WebhookNotifierSettings():
-            # An HTTP client is imported where somebody wants one: commands that only look at settings should be quick.
+        case notifiers.WebhookNotifierSettings():
             from sentiment_monitor.notify.webhook import WebhookNotifier
 
             return WebhookNotifier(
                 str(configured.url),
-                secret=configured.secret.get_secret_value() if configured.secret else "",
-                token=configured.token.get_secret_value() if configured.token else "",
+                secret=given(configured.secret, configured.secret_file),
+                token=given(configured.token, configured.token_file),
                 timeout_s=configured.timeout_seconds,
             )
-        case alerting.AppriseNotifierSettings():
-            return AppriseNotifier(configured.url.get_secret_value())
-        case alerting.LogNotifierSettings():
+        case notifiers.SmtpNotifierSettings():
+            from sentiment_monitor.notify.smtp import MailServer, SmtpNotifier
+
+            return SmtpNotifier(
+                MailServer(
+                    configured.host,
+                    configured.whole_port,
+                    configured.security,
+                    configured.username,
+                    given(configured.password, configured.password_file),
+                    configured.cafile,
+                ),
+                sender=configured.sender,
+                to=configured.to,
+                phrasing=Phrasing(configured.language, configured.template),
+                timeout_s=configured.timeout_seconds,
+            )
+        case notifiers.KafkaNotifierSettings():
+            return _to_kafka(settings, configured)
+        case notifiers.AppriseNotifierSettings():
+            from sentiment_monitor.notify.apprise import AppriseNotifier
+
+            phrasing = Phrasing(configured.language, configured.template)
+            return AppriseNotifier(given(configured.url, configured.url_file), phrasing=phrasing)
+        case notifiers.LogNotifierSettings():
             return LogNotifier()
+        case _:
+            return _to_chat(configured)
+
+
+def _to_chat(
+    configured: notifiers.SlackNotifierSettings
+    | notifiers.WecomNotifierSettings
+    | notifiers.DingtalkNotifierSettings
+    | notifiers.FeishuNotifierSettings,
+) -> Notifier:
+    from sentiment_monitor.notify.robots import ROBOTS, RobotNotifier
+
+    secret: Secret = ""
+    if isinstance(configured, notifiers.DingtalkNotifierSettings | notifiers.FeishuNotifierSettings):
+        secret = given(configured.secret, configured.secret_file)
+    return RobotNotifier(
+        ROBOTS[configured.type],
+        given(configured.url, configured.url_file),
+        secret=secret,
+        phrasing=Phrasing(configured.language, configured.template),
+        timeout_s=configured.timeout_seconds,
+    )
+
+
+def _to_kafka(settings: Settings, configured: notifiers.KafkaNotifierSettings) -> Notifier:
+    from sentiment_monitor.ingest.publish import patient_producer
+    from sentiment_monitor.notify.kafka import KafkaNotifier
+
+    options = settings.kafka.client_options()
+
+    def access() -> str:
+        values = {name: value() if callable(value) else value for name, value in options.items()}
+        return "\n".join(f"{name} {values[name]}" for name in sorted(values))
+
+    return KafkaNotifier(
+        lambda seconds: patient_producer(options, seconds),
+        configured.topic,
+        access=access,
+        timeout_s=configured.timeout_seconds,
+    )

@@ -22,6 +22,7 @@ from sentiment_monitor.cli import (
     dead_letters,
     explain,
     feed,
+    notify,
     rules,
     service,
     silences,
@@ -57,6 +58,7 @@ alerts.app.command("explain", short_help="Explain one alert on a page.")(explain
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(silences.app, name="silences")
 app.add_typer(rules.app, name="rules")
+app.add_typer(notify.app, name="notify")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 

@@ -185,6 +185,15 @@ def _producer(client_options: Mapping[str, Any], **more: Any) -> KafkaProducer:
         raise connection_error(error, client_options) from error
 
 
+def patient_producer(client_options: Mapping[str, Any], timeout_s: float) -> KafkaProducer:
+    """A producer that has found a broker, and gives up each thing it does after so many seconds.
+
+    Raises BrokerAway, BrokerRefused and SettingsError.
+    """
+    bounds = ("bootstrap_timeout_ms", "max_block_ms", "request_timeout_ms", "delivery_timeout_ms")
+    return _producer(client_options, **dict.fromkeys(bounds, int(timeout_s * 1000)))
+
+
 def _unsent(error: Exception, what: str) -> MonitorError:
     """What to raise when Kafka did not do ``what``: BrokerAway only when trying again can help."""
     return refusal(error) if isinstance(error, REFUSED) else BrokerAway(f"{what}: {error}")

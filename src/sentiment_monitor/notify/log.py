@@ -39,5 +39,9 @@ class LogNotifier:
             else:
                 self._log.warning("alert.fired", stories=[story.headline for story in detail.top_stories], **fields)
 
+    def access(self) -> str:
+        """Nobody is asked."""
+        return ""
+
     def close(self) -> None:
         """Nothing to give back."""

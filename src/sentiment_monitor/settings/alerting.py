@@ -6,15 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
-    AnyUrl,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
-    field_serializer,
     field_validator,
     model_validator,
 )
@@ -23,6 +20,7 @@ from pydantic.dataclasses import dataclass
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import meant
+from sentiment_monitor.settings.notifiers import NAME, NotifierSettings
 from sentiment_monitor.settings.section import Section
 from sentiment_monitor.times import DAY_MINUTES
 
@@ -40,59 +38,10 @@ class DetectSettings(Section):
     )
 
 
-_NAME = r"^[A-Za-z0-9_.-]{1,64}$"
-
-
-class _Named(Section):
-    """What every notifier has."""
-
-    name: str = Field(
-        "",
-        pattern=_NAME,
-        description="What its notifications are kept under until they are delivered: a notifier that gets another name "
-        "is another notifier. Without one it is the type; two of one type in a receiver both need a name.",
-    )
-
-
-class LogNotifierSettings(_Named):
-    """Writes the alert to the log."""
-
-    type: Literal["log"] = "log"
-
-
-class WebhookNotifierSettings(_Named):
-    """Posts the alert as JSON, signed with HMAC-SHA256 when a secret is set."""
-
-    type: Literal["webhook"]
-    url: AnyUrl = Field(description="http or https. Redirects are refused.", repr=False)
-    secret: SecretStr | None = Field(None, description="Key of the signature; without one nothing is signed.")
-    token: SecretStr | None = Field(None, description="Sent as a bearer token.")
-    timeout_seconds: float = Field(
-        10.0, gt=0, le=120, description="For one delivery, from connecting to the last byte of the answer."
-    )
-
-    @field_serializer("url")
-    def _without_secrets(self, url: AnyUrl) -> str:
-        """Scheme and host: the rest of a webhook's address is often the key to it."""
-        return f"{url.scheme}://{url.host}/**********"
-
-
-class AppriseNotifierSettings(_Named):
-    """Slack, e-mail, Telegram, DingTalk, PagerDuty and a hundred more, by apprise URL."""
-
-    type: Literal["apprise"]
-    url: SecretStr = Field(description="An apprise URL, e.g. slack://…; secret as a whole.")
-
-
-NotifierSettings = Annotated[
-    LogNotifierSettings | WebhookNotifierSettings | AppriseNotifierSettings, Field(discriminator="type")
-]
-
-
 class ReceiverSettings(Section):
     """Who is told, and by which notifiers."""
 
-    name: str = Field(pattern=_NAME, description="What rules call it.")
+    name: str = Field(pattern=NAME, description="What rules call it.")
     notifiers: list[NotifierSettings] = Field(min_length=1, description="Each one is told, on its own.")
 
     @field_validator("notifiers")

@@ -26,9 +26,10 @@ from pydantic_settings import SettingsError as SourceError
 
 from sentiment_monitor.errors import SettingsError, meant
 from sentiment_monitor.settings import secrets
-from sentiment_monitor.settings.alerting import DetectSettings, LogNotifierSettings, ReceiverSettings, RuleEntry
+from sentiment_monitor.settings.alerting import DetectSettings, ReceiverSettings, RuleEntry
 from sentiment_monitor.settings.feed import KafkaSettings, NewsSettings
 from sentiment_monitor.settings.nearest import meant_at
+from sentiment_monitor.settings.notifiers import LogNotifierSettings
 from sentiment_monitor.settings.section import without_login
 from sentiment_monitor.settings.service import (
     ClassifierSettings,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from sentiment_monitor.errors import SettingsError
+
 PREFIX = "MONITOR_"
 SECRETS_DIR = Path("/run/secrets")
 
@@ -21,8 +23,23 @@ def as_it_is_now(setting: str, loaded: SecretStr | None) -> str | Callable[[], s
         return None
     value = loaded.get_secret_value()
     file = SECRETS_DIR / (PREFIX + setting.replace(".", "__")).lower()
-    if _content(file) != value:
-        return value
+    return _latest(file, value) if _content(file) == value else value
+
+
+def given(value: SecretStr | None, file: Path | None) -> str | Callable[[], str]:
+    """A secret that is set, or lies in the file that is named instead; nothing when there is neither.
+
+    Raises SettingsError for a file that cannot be read or is empty.
+    """
+    if file is None:
+        return value.get_secret_value() if value else ""
+    content = _content(file)
+    if not content:
+        raise SettingsError(f"{file} cannot be read, or is empty")
+    return _latest(file, content)
+
+
+def _latest(file: Path, value: str) -> Callable[[], str]:
     latest = value
 
     def read() -> str:

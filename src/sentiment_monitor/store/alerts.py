@@ -11,10 +11,11 @@ import structlog
 from sqlalchemy import Column, Connection, RowMapping, func, insert, select, update
 
 from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, State
-from sentiment_monitor.domain.alerts import Alert, AlertHistory, DeliveryRecord, Event, Evidence, Notification
+from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence, Notification
 from sentiment_monitor.domain.payload import another_key
 from sentiment_monitor.store.database import Database, insert_new
 from sentiment_monitor.store.leases import Lease, advance
+from sentiment_monitor.store.outbox import delivery_record
 from sentiment_monitor.store.people import acknowledged, sayings
 from sentiment_monitor.store.schema import alert_events, alerts, notifications
 
@@ -26,7 +27,6 @@ _ALERT = (
     "closed_negatives",
 )
 _EVENT = ("id", "minute", "reason", "observed", "volume", "expected", "p_value", "q_value", "explanation")
-_DELIVERY = ("receiver", "notifier", "title", "state", "attempts", "created_ms", "sent_ms", "last_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class AlertStore:
             return AlertHistory(
                 rows[0],
                 tuple(map(_event, events)),
-                tuple(map(_delivery, deliveries)),
+                tuple(map(delivery_record, deliveries)),
                 tuple(sayings(connection, alert_id)),
             )
 
@@ -248,7 +248,3 @@ def evidence_of(event_id: int, text: str) -> Evidence:
 def _event(row: RowMapping | Mapping[str, Any]) -> Event:
     values = {name: row[name] for name in _EVENT}
     return Event(**values, transition=Kind(row["transition"]), evidence=evidence_of(row["id"], row["evidence"]))
-
-
-def _delivery(row: RowMapping | Mapping[str, Any]) -> DeliveryRecord:
-    return DeliveryRecord(**{name: row[name] for name in _DELIVERY}, key=row["idempotency_key"])

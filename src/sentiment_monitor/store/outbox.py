@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, func, select, update
 
-from sentiment_monitor.domain.alerts import Notification
+from sentiment_monitor.domain.alerts import DeliveryRecord, Notification
+from sentiment_monitor.store import stops
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.schema import alert_events, notifications
+from sentiment_monitor.store.schema import alert_events, notifications, stopped_notifiers
+from sentiment_monitor.store.stops import Lane, Resumed, Stop
 
 _QUEUED = notifications.c.state == "queued"
 _BY_TIME = (notifications.c.next_attempt_ms, notifications.c.id)
 _ERROR_LETTERS = 1_000
+_DELIVERY = ("receiver", "notifier", "title", "state", "attempts", "created_ms", "sent_ms", "last_error")
+_STOPPED = (
+    select(stopped_notifiers.c.receiver)
+    .where(
+        stopped_notifiers.c.receiver == notifications.c.receiver,
+        stopped_notifiers.c.notifier == notifications.c.notifier,
+    )
+    .exists()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +37,15 @@ class Due:
     notification: Notification
 
 
-class Lane(NamedTuple):
-    """One notifier of one receiver, by their names: what is queued for it is delivered in a row, beside all others."""
+@dataclass(frozen=True, slots=True)
+class LaneCount:
+    """How many notifications of one notifier are in each state, and when it last took one."""
 
-    receiver: str
-    notifier: str
+    lane: Lane
+    queued: int
+    sent: int
+    failed: int
+    last_sent_ms: int | None
 
 
 class Outbox:
@@ -40,14 +55,15 @@ class Outbox:
         self._database = database
 
     def lanes(self, now_ms: int) -> list[Lane]:
-        """Notifiers for whom something is due."""
+        """Notifiers for whom something is due, and that are not stopped."""
         waiting = select(notifications.c.receiver, notifications.c.notifier).distinct()
+        chosen = waiting.where(_QUEUED, _time_has_come(now_ms), ~_STOPPED)
         with self._database.read() as connection:
-            lanes = [Lane(*row) for row in connection.execute(waiting.where(_QUEUED, _time_has_come(now_ms)))]
+            lanes = [Lane(*row) for row in connection.execute(chosen)]
             return [lane for lane in lanes if connection.scalar(_next_in_turn(now_ms, lane, 1)) is not None]
 
     def due(self, now_ms: int, lane: Lane, limit: int = 50) -> list[Due]:
-        """Queued notifications of one notifier whose time has come, in the order in which it came.
+        """Queued notifications of one notifier whose time has come, in the order in which it came; none if stopped.
 
         One waits while the notifier has not yet been told of an earlier event of the same alert: "resolved" must not
         overtake "fired".
@@ -80,6 +96,62 @@ class Outbox:
             )
             return failed.rowcount
 
+    def stop(self, notification_id: int, stop: Stop) -> None:
+        """The receiver does not let us in: the attempt is noted, and nothing more is due for the notifier."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(notifications)
+                .where(notifications.c.id == notification_id, _QUEUED)
+                .values(
+                    attempts=notifications.c.attempts + 1,
+                    last_error=stop.error[:_ERROR_LETTERS],
+                    next_attempt_ms=stop.since_ms,
+                )
+            )
+            stops.add(connection, stop)
+
+    def stops(self) -> list[Stop]:
+        """The notifiers that are stopped."""
+        with self._database.read() as connection:
+            return stops.listing(connection)
+
+    def resume(self, lane: Lane, since_ms: int, created_after_ms: int) -> Resumed | None:
+        """See :func:`stops.remove`."""
+        with self._database.write() as connection:
+            return stops.remove(connection, lane, created_after_ms, since_ms=since_ms)
+
+    def counts(self) -> list[LaneCount]:
+        """What there is of each notifier that was ever told something, by name."""
+        state = notifications.c.state
+        query = (
+            select(
+                notifications.c.receiver,
+                notifications.c.notifier,
+                *(func.count().filter(state == name) for name in ("queued", "sent", "failed")),
+                func.max(notifications.c.sent_ms),
+            )
+            .group_by(notifications.c.receiver, notifications.c.notifier)
+            .order_by(notifications.c.receiver, notifications.c.notifier)
+        )
+        with self._database.read() as connection:
+            return [
+                LaneCount(Lane(receiver, notifier), *rest) for receiver, notifier, *rest in connection.execute(query)
+            ]
+
+    def log(
+        self, limit: int, *, receiver: str | None = None, notifier: str | None = None, state: str | None = None
+    ) -> list[DeliveryRecord]:
+        """The newest notifications and what became of them, newest first."""
+        wanted = {"receiver": receiver, "notifier": notifier, "state": state}
+        query = (
+            select(notifications)
+            .where(*(notifications.c[name] == value for name, value in wanted.items() if value is not None))
+            .order_by(notifications.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [delivery_record(row) for row in connection.execute(query).mappings()]
+
     def queued(self) -> int:
         """How many notifications are still to be delivered."""
         with self._database.read() as connection:
@@ -106,6 +178,11 @@ class Outbox:
                 .values(attempts=notifications.c.attempts + 1, **values)
             )
             return noted.rowcount == 1
+
+
+def delivery_record(row: RowMapping) -> DeliveryRecord:
+    """What became of a notification, of its whole row."""
+    return DeliveryRecord(**{name: row[name] for name in _DELIVERY}, key=row["idempotency_key"])
 
 
 def _of(lane: Lane) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -137,7 +214,7 @@ def _next_in_turn(now_ms: int, lane: Lane, limit: int) -> Select[Any]:
     return (
         select(notifications.c.id)
         .join(alert_events, alert_events.c.id == notifications.c.event_id)
-        .where(_QUEUED, *_of(lane), _time_has_come(now_ms), ~untold.exists())
+        .where(_QUEUED, *_of(lane), _time_has_come(now_ms), ~_STOPPED, ~untold.exists())
         .order_by(*_BY_TIME)
         .limit(limit)
     )

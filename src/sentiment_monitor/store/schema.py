@@ -293,6 +293,17 @@ closings = Table(
     comment="who ended an alert before its own time; the next tick does it",
 )
 
+stopped_notifiers = Table(
+    "stopped_notifiers",
+    metadata,
+    Column("receiver", String(64), primary_key=True),
+    Column("notifier", String(64), primary_key=True),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("error", Text, nullable=False, comment="what the receiver said when it did not let us in"),
+    Column("access", String(160), nullable=False, comment="salted hash of the settings that it refused"),
+    comment="nothing is delivered by these until their settings change or somebody resumes them",
+)
+
 classifiers = Table(
     "classifiers",
     metadata,

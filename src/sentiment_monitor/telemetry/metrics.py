@@ -133,6 +133,10 @@ class TickLoop(_Part):
         self.last_tick = self._latest("last_tick_timestamp_seconds", "Newest minute decided.")
         self.alerts_decided = self._counter("alerts_decided", "Alerts by what was decided.", "transition")
         self.deliveries = self._counter("deliveries", "Attempts to tell a receiver.", "result")
+        self.notifier_stopped = self._gauge(
+            "notifier_stopped", "1 while a notifier stands still because its receiver does not let us in.",
+            "receiver", "notifier",
+        )  # fmt: skip
         self.delivery_seconds = self._work("delivery_seconds", "One attempt to tell a receiver.", "receiver")
         self.decided_to_sent = self._ages(
             "decided_to_sent_seconds", "Time from the decision to tell somebody to its being sent."
@@ -143,7 +147,7 @@ class TickLoop(_Part):
             self.ticks.labels(result)
         for transition in ("fired", "resolved"):
             self.alerts_decided.labels(transition)
-        for result in ("sent", "retried", "failed"):
+        for result in ("sent", "retried", "failed", "refused"):
             self.deliveries.labels(result)
 
 

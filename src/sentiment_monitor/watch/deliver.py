@@ -13,9 +13,11 @@ import structlog
 
 from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import Fenced, RecordError, RetryLater
-from sentiment_monitor.notify.contract import DeliveryLater, Notifier
+from sentiment_monitor.notify.access import fits, sealed
+from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifierRefused
 from sentiment_monitor.notify.retry import next_attempt
-from sentiment_monitor.store.outbox import Due, Lane, Outbox
+from sentiment_monitor.store.outbox import Due, Outbox
+from sentiment_monitor.store.stops import Lane, Resumed, Stop
 from sentiment_monitor.telemetry.metrics import TickLoop
 from sentiment_monitor.watch.lease import Leadership
 
@@ -33,7 +35,8 @@ class Delivery:
 
     A thread asks what is due, at its times and when it is woken, and starts a worker for each notifier that has
     something due and none yet: so nobody waits for a receiver that hangs but what is for that receiver. An outage of
-    the database is waited out.
+    the database is waited out. A notifier that its receiver does not let in is stopped: what is queued for it waits
+    until its settings, or a secret's file, are others, or somebody resumes it.
     """
 
     def __init__(
@@ -59,6 +62,10 @@ class Delivery:
         self._random = random.Random()  # noqa: S311
         self._until = math.inf  # monotonic seconds
         self._places_left = True  # unknown until this process has led
+        self._refused: dict[Lane, str] = {}  # the access of each stopped notifier that is known to be refused
+        for receiver, notifiers in receivers.items():
+            for name in notifiers:
+                self._metrics.notifier_stopped.labels(receiver, name).set(0)
         self._changed = threading.Condition()  # of the three below
         self._working: set[Lane] = set()
         self._woken = False
@@ -135,6 +142,7 @@ class Delivery:
         """Starts the workers that are missing; whether anything is due for this process to deliver."""
         if self._places_left and not self._name_places():
             return False
+        self._mind_stops()
         lanes = self._outbox.lanes(self._now_ms())
         if not lanes or time.monotonic() >= self._until or not self._leads():
             return False
@@ -145,6 +153,34 @@ class Delivery:
             else:
                 self._refuse(lane)
         return True
+
+    def _mind_stops(self) -> None:
+        """Lets go on what was stopped and is set up differently since, or is gone, and shows which stand still."""
+        stops = {stop.lane: stop for stop in self._outbox.stops()}
+        for receiver, notifiers in self._receivers.items():
+            for name, notifier in notifiers.items():
+                stop = stops.pop(Lane(receiver, name), None)
+                if stop is None:
+                    self._refused.pop(Lane(receiver, name), None)
+                elif self._is_other_than_refused(stop, notifier) and self._leads():
+                    self._resume(stop)
+                    stop = None
+                self._metrics.notifier_stopped.labels(receiver, name).set(0 if stop is None else 1)
+        for gone in stops.values():
+            if self._leads():
+                self._resume(gone)
+
+    def _is_other_than_refused(self, stop: Stop, notifier: Notifier) -> bool:
+        access = notifier.access()
+        if stop.lane not in self._refused and fits(access, stop.access):
+            self._refused[stop.lane] = access
+        return self._refused.get(stop.lane) != access
+
+    def _resume(self, stop: Stop) -> None:
+        resumed = self._outbox.resume(stop.lane, stop.since_ms, self._now_ms() - self._give_up_ms)
+        self._refused.pop(stop.lane, None)
+        if resumed is not None:  # else somebody else has
+            _log_resumed(stop.lane, resumed)
 
     def _leads(self) -> bool:
         return self._leadership.leading or self._leadership.lease() is not None
@@ -199,6 +235,7 @@ class Delivery:
 
     def _deliver(self, due: Due, notifier: Notifier) -> bool:
         """One attempt, and its record; whether it was taken."""
+        access = notifier.access()  # a secret's file may be replaced while it is refused
         try:
             with self._metrics.delivery_seconds.labels(due.notification.receiver).time():
                 self._send(due.notification, notifier)
@@ -208,6 +245,9 @@ class Delivery:
         except RecordError as error:
             self._note_failure(due, str(error), None, final=True)
             return False
+        except NotifierRefused as error:
+            self._stop_lane(due, access, str(error))
+            return False
         self._outbox.record_sent(due.id, self._now_ms())
         self._metrics.deliveries.labels("sent").inc()
         self._metrics.decided_to_sent.observe([(self._now_ms() - due.created_ms) / 1000])
@@ -216,7 +256,7 @@ class Delivery:
     def _send(self, notification: Notification, notifier: Notifier) -> None:
         try:
             notifier.send(notification, self._now_ms())
-        except (RetryLater, RecordError):
+        except (RetryLater, RecordError, NotifierRefused):
             raise
         except Exception as error:  # a receiver's answer, whatever it is, must not end the service
             place = traceback.extract_tb(error.__traceback__)[-1]
@@ -224,6 +264,21 @@ class Delivery:
             raise DeliveryLater(
                 f"unforeseen {type(error).__name__} at {place.filename}:{place.lineno} (please report it)"
             ) from error
+
+    def _stop_lane(self, due: Due, access: str, error: str) -> None:
+        """Nothing more is sent by a notifier that is not let in: it would fail, and might lock us out for good."""
+        lane = Lane(due.notification.receiver, due.notification.notifier)
+        self._refused[lane] = access
+        self._outbox.stop(due.id, Stop(lane, self._now_ms(), error, sealed(access)))
+        self._metrics.deliveries.labels("refused").inc()
+        self._metrics.notifier_stopped.labels(*lane).set(1)
+        _log.error(
+            "notifier.stopped",
+            receiver=lane.receiver,
+            notifier=lane.notifier,
+            error=error,
+            hint=f"mend its settings, or the receiver's own and then: monitor notify resume {lane.receiver}",
+        )
 
     def _refuse(self, lane: Lane) -> None:
         """What is queued for a notifier that is gone fails, and says so."""
@@ -263,6 +318,16 @@ class Delivery:
         else:
             self._metrics.deliveries.labels("retried").inc()
             _log.warning("notification.retry", in_seconds=round((following - now) / 1000, 1), **fields)
+
+
+def _log_resumed(lane: Lane, resumed: Resumed) -> None:
+    _log.info(
+        "notifier.resumed",
+        receiver=lane.receiver,
+        notifier=lane.notifier,
+        waiting=resumed.waiting,
+        given_up=resumed.given_up,
+    )
 
 
 def _raise(error: BaseException) -> None:

@@ -53,12 +53,15 @@ def test_apprise_delivers_title_and_text() -> None:
 
 
 def test_a_headline_calls_nobody_and_hides_no_address_in_a_chat() -> None:
-    hostile = replace(notification(), title="@here", text="- Acme @everyone [log in](https://evil.example) now")
+    headline = b"Acme @everyone [log in](https://evil.example) now"
+    body = notification().body.replace("Acme halts withdrawals – 银行".encode(), headline)
+    hostile = replace(notification(), title="@here", body=body)
     with receiver() as there, closing(AppriseNotifier(there.url.replace("http://", "json://"))) as notifier:
         notifier.send(hostile, NOW_MS)
     told = json.loads(there.seen[0].body)
     assert (told["title"], "@everyone" in told["message"], "](" in told["message"]) == ("@\u200bhere", False, False)
     assert "[log in]" in told["message"]
+    assert "https://evil" not in told["message"]
 
 
 def test_apprise_failures_are_tried_again_and_no_secret_shows(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,9 +11,10 @@ import pytest
 
 from receiver import Answer, notification, receiver
 from sentiment_monitor.errors import RecordError, RetryLater, SettingsError
-from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
+from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifierRefused, NotifyRejected
+from sentiment_monitor.notify.exchange import MAX_RESPONSE_BYTES, retry_after_s
 from sentiment_monitor.notify.signature import HEADER, verify
-from sentiment_monitor.notify.webhook import MAX_RESPONSE_BYTES, WebhookNotifier, retry_after_s
+from sentiment_monitor.notify.webhook import WebhookNotifier
 
 NOW_MS = 1_678_468_900_000
 
@@ -84,12 +85,35 @@ def test_retry_after_is_read_with_care(header: str | None, seconds: float | None
     assert retry_after_s(header, NOW_MS) == (None if seconds is None else pytest.approx(seconds))
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 410, 422])
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
 def test_a_refusal_is_final(status: int) -> None:
     with receiver(Answer(status)) as there, pytest.raises(NotifyRejected) as raised:
         send(there.url)
     assert raised.value.code == f"http_{status}"
     assert isinstance(raised.value, RecordError)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_receiver_that_does_not_let_us_in_stops_the_notifier(status: int) -> None:
+    with receiver(Answer(status)) as there, pytest.raises(NotifierRefused, match=f"answered {status}"):
+        send(there.url, token="t0ken")
+
+
+def test_secrets_are_read_anew_from_where_they_lie() -> None:
+    tokens = ["old"]
+    with receiver() as there:
+        notifier = WebhookNotifier(there.url, token=lambda: tokens[0], secret=lambda: tokens[0])
+        before = notifier.access()
+        tokens[0] = "new"
+        notifier.send(notification(), NOW_MS)
+        assert notifier.access() != before
+        tokens[0] = "two\nlines"
+        with pytest.raises(NotifierRefused):
+            notifier.send(notification(), NOW_MS)
+        notifier.close()
+    (seen,) = there.seen
+    assert seen.headers["Authorization"] == "Bearer new"
+    assert verify("new", seen.headers, seen.body, NOW_MS / 1000)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -25,9 +25,10 @@ from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease, LeaseStore
-from sentiment_monitor.store.outbox import Due, Lane
+from sentiment_monitor.store.outbox import Due
 from sentiment_monitor.store.people import listed
 from sentiment_monitor.store.schema import acknowledgements, alert_events, alerts, closings, leases, notifications
+from sentiment_monitor.store.stops import Lane
 from sentiment_monitor.times import MINUTE_MS
 from sentiment_monitor.watch.lease import Leadership
 from sentiment_monitor.watch.tick import Ticker

@@ -16,10 +16,10 @@ from databases import migrated_sqlite
 from sentiment_monitor.domain.alert_states import Kind, State
 from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import DatabaseAway
-from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifyRejected
+from sentiment_monitor.notify.contract import DeliveryLater, Notifier, NotifierRefused, NotifyRejected
 from sentiment_monitor.store.alerts import Change
-from sentiment_monitor.store.outbox import Lane
 from sentiment_monitor.store.schema import notifications
+from sentiment_monitor.store.stops import Lane
 from sentiment_monitor.telemetry.metrics import TickLoop
 from sentiment_monitor.watch.deliver import Delivery
 from sentiment_monitor.watch.lease import Leadership
@@ -55,11 +55,15 @@ class Desk:
     def __init__(self, *answers: Exception | None) -> None:
         self.answers = list(answers)
         self.got: list[Notification] = []
+        self.key = "key"
 
     def send(self, notification: Notification, now_ms: int) -> None:
         self.got.append(notification)
         if self.answers and (answer := self.answers.pop(0)):
             raise answer
+
+    def access(self) -> str:
+        return self.key
 
     def close(self) -> None:
         pass
@@ -233,6 +237,114 @@ def test_a_notifier_with_a_bug_fails_alone_and_its_message_is_told_to_nobody(sto
     assert error is not None
     assert "OverflowError" in error
     assert "SECRET" not in error
+
+
+# -- a receiver that does not let us in --------------------------------------------------------------
+
+
+def _refused_then(*answers: Exception | None) -> Desk:
+    return Desk(NotifierRefused("hook answered 403"), *answers)
+
+
+def test_a_notifier_that_is_not_let_in_stands_still_loudly_and_nobody_else_does(store: Alerts, clock: Clock) -> None:
+    for n in range(3):
+        _queue(store, ("desk", "hook"), ("desk", "log"), series=f"ticker:{n}")
+    desk, log = _refused_then(), Desk()
+    post = Post(store, {"desk": {"hook": desk, "log": log}}, clock)
+    with structlog.testing.capture_logs() as logs:
+        assert post.deliver() == 3
+        clock.now += 48 * HOUR_MS
+        assert post.deliver() == 0
+    assert (len(desk.got), len(log.got)) == (1, 3)
+    (said,) = [line for line in logs if line["event"] == "notifier.stopped"]
+    assert (said["log_level"], said["receiver"], said["notifier"], said["error"]) == (
+        "error", "desk", "hook", "hook answered 403",
+    )  # fmt: skip
+    assert "monitor notify resume desk" in said["hint"]
+    assert post.metrics.value("notifier_stopped", receiver="desk", notifier="hook") == 1
+    assert post.metrics.value("notifier_stopped", receiver="desk", notifier="log") == 0
+    assert post.metrics.value("deliveries_total", result="refused") == 1
+    assert [(state, attempts) for _, state, attempts, _ in _states(store) if state != "sent"] == [
+        ("queued", 1), ("queued", 0), ("queued", 0),
+    ]  # fmt: skip
+    (stop,) = store.outbox.stops()
+    assert (stop.lane, stop.error) == (Lane("desk", "hook"), "hook answered 403")
+    assert "key" not in stop.access.split(":")
+
+
+def test_other_settings_let_it_go_on_in_the_running_process(store: Alerts, clock: Clock) -> None:
+    """As when a secret's file is replaced."""
+    for n in range(3):
+        _queue(store, ("desk", "hook"), series=f"ticker:{n}")
+    desk = _refused_then()
+    post = Post(store, {"desk": {"hook": desk}}, clock)
+    post.deliver()
+    desk.key = "another"
+    with structlog.testing.capture_logs() as logs:
+        assert post.deliver() == 3
+    (said,) = [line for line in logs if line["event"] == "notifier.resumed"]
+    assert (said["waiting"], said["given_up"]) == (3, 0)
+    assert post.metrics.value("notifier_stopped", receiver="desk", notifier="hook") == 0
+    assert (store.outbox.stops(), store.outbox.queued()) == ([], 0)
+
+
+def test_a_restart_tries_again_only_with_other_settings(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", "hook"))
+    Post(store, {"desk": {"hook": _refused_then()}}, clock).deliver()
+    same = Desk()
+    restarted = Post(store, {"desk": {"hook": same}}, clock)
+    assert (restarted.deliver(), restarted.deliver(), same.got) == (0, 0, [])
+    assert restarted.metrics.value("notifier_stopped", receiver="desk", notifier="hook") == 1
+    other = Desk()
+    other.key = "another"
+    assert Post(store, {"desk": {"hook": other}}, clock).deliver() == 1
+    assert [got.key for got in other.got] == ["all-desk-hook"]
+
+
+def test_somebody_may_have_it_try_again_and_it_stops_anew(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", "hook"))
+    desk = _refused_then(NotifierRefused("still 403"))
+    post = Post(store, {"desk": {"hook": desk}}, clock)
+    post.deliver()
+    for taken in (0, 1):
+        clock.now += 1_000
+        (stop,) = store.outbox.stops()
+        assert store.outbox.resume(stop.lane, stop.since_ms, 0)
+        assert store.outbox.resume(stop.lane, stop.since_ms, 0) is None
+        assert post.deliver() == taken
+    assert len(desk.got) == 3
+
+
+def test_what_grew_old_while_its_notifier_stood_still_is_given_up_and_says_so(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", "hook"), series="ticker:old")
+    desk = _refused_then()
+    post = Post(store, {"desk": {"hook": desk}}, clock)
+    post.deliver()
+    desk.key = "another"
+    clock.now += HOUR_MS + 1
+    assert post.deliver() == 0
+    ((_, state, attempts, error),) = _states(store)
+    assert (state, attempts, error) == (
+        "failed", 1, "too_old: its notifier stood still for longer than detect.give_up_hours",
+    )  # fmt: skip
+
+
+def test_a_stopped_notifier_that_left_the_settings_fails_like_any(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", "hook"))
+    Post(store, {"desk": {"hook": _refused_then()}}, clock).deliver()
+    Post(store, {"desk": {"log": Desk()}}, clock).deliver()
+    assert [state for _, state, _, _ in _states(store)] == ["failed"]
+    assert store.outbox.stops() == []
+
+
+def test_only_the_leader_lets_a_stopped_notifier_go_on(store: Alerts, clock: Clock) -> None:
+    _queue(store, ("desk", "hook"))
+    Post(store, {"desk": {"hook": _refused_then()}}, clock).deliver()
+    other = Desk()
+    other.key = "another"
+    follower = Leadership(store.leases, "another", 60_000, lambda: NOW)
+    Post(store, {"desk": {"hook": other}}, clock, leadership=follower).deliver()
+    assert (len(store.outbox.stops()), other.got) == (1, [])
 
 
 # -- notifiers are known by their names --------------------------------------------------------------

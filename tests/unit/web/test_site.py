@@ -24,7 +24,7 @@ from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
 from sentiment_monitor.errors import DatabaseAway
-from sentiment_monitor.store import schema
+from sentiment_monitor.store import schema, stops
 from sentiment_monitor.store.alerts import AlertStore, Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import closings
@@ -488,6 +488,16 @@ def test_what_keeps_a_loop_from_its_work_is_not_ready_a_line_each(alerted: Datab
         assert (answer.status_code, answer.text) == (503, "".join(f"{line}\n" for line in lines))
         lines.clear()
         assert (client.get("/readyz").status_code, client.get("/readyz").text) == (200, "ok\n")
+
+
+def test_a_stopped_notifier_is_a_warning_and_keeps_nothing_else_from_its_work(alerted: Database) -> None:
+    with alerted.write() as connection:
+        stops.add(connection, stops.Stop(stops.Lane("desk", "hook"), 7, "https://hook.example answered 403", "a:b"))
+    with _client(alerted) as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.text) == (
+        200, "ok\nwarning: notifier hook of receiver desk is stopped: https://hook.example answered 403\n",
+    )  # fmt: skip
 
 
 def test_a_database_file_that_is_gone_is_away_and_is_not_made_anew(tmp_path: Path) -> None:
