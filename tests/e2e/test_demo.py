@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -48,6 +51,36 @@ def test_the_demo_needs_no_setting_and_tells_nobody(tmp_path: Path, environment:
     assert "Every bucket equals a recomputation" in ran.stdout
     assert told == []
     assert {path.name for path in (tmp_path / "kept").iterdir()} >= {"demo.sqlite", "watchlist.csv"}
+    for number in _numbers_with_vectors(tmp_path / "kept" / "demo.sqlite"):
+        page = _explained(number, tmp_path, environment)
+        assert "Norwick Savings Bank (NRWK)" in page.splitlines()[0]
+        for part in ("Why: ", "< fired", "The first bad one", "Who was told"):
+            assert part in page
+        assert max(map(len, page.splitlines())) <= 60  # its stories have no links
+        explained = json.loads(_explained(number, tmp_path, environment, "--json"))
+        assert sum(step["negative"] for step in explained["steps"]) >= 3
+        assert explained["first_story"]["p_negative"] > 0.5
+        assert explained["similar"] == []  # both alerts are one episode of one bank
+
+
+def _numbers_with_vectors(file: Path) -> list[int]:
+    """The alerts that fired, each of which has been given a vector by the end of the run."""
+    with closing(sqlite3.connect(file)) as connection:
+        fired = [row[0] for row in connection.execute("SELECT id FROM alerts WHERE fired_minute IS NOT NULL")]
+        vectors = dict(connection.execute("SELECT alert_id, length(vector) FROM alert_vectors"))
+    assert vectors == dict.fromkeys(fired, 2 * 384)
+    assert fired
+    return fired
+
+
+def _explained(number: int, folder: Path, environment: dict[str, str], *options: str) -> str:
+    """What monitor alerts explain prints in a narrow terminal without an encoding to speak of."""
+    command = [*MONITOR[:3], "alerts", "explain", str(number), "--database", "sqlite:///kept/demo.sqlite", *options]
+    narrow = {**environment, "COLUMNS": "60", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    (folder / "monitor.toml").unlink(missing_ok=True)
+    return subprocess.run(
+        command, cwd=folder, env=narrow, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
 
 
 def test_an_interrupted_demo_has_lost_nothing(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -155,15 +155,26 @@ def _stories(dossier: Dossier, cause: Event, width: int) -> Iterator[str]:
         for number, story in enumerate(evidence.top_stories, 1):
             yield from _story(str(number), story, width)
     if evidence.copies:
-        copies = "1 copy of these stories is" if evidence.copies == 1 else f"{evidence.copies:,} copies are"
-        yield from _wrapped(f"{copies} counted nowhere: the same text, from others.", width)
-    if dossier.first_story is not None:
-        yield ""
-        yield "The first of them"
-        yield from _story("", dossier.first_story, width)
+        copies = "1 copy" if evidence.copies == 1 else f"{evidence.copies:,} copies"
+        size = spell_minutes(dossier.now.minutes)
+        yield from _wrapped(f"{copies} in these {size}, the same text from others, counted nowhere.", width)
+    yield from _first(dossier, cause, width)
     if evidence.sources:
         yield ""
         yield from _wrapped(f"Sources ({len(evidence.sources):,}): {', '.join(evidence.sources)}", width)
+
+
+def _first(dossier: Dossier, cause: Event, width: int) -> Iterator[str]:
+    first = dossier.first_story
+    if first is None:
+        return
+    yield ""
+    shown = [number for number, story in enumerate(cause.evidence.top_stories, 1) if story.id == first.id]
+    if shown:
+        yield f"The first bad one: story {shown[0]}, {clock_of(first.published_at)} UTC"
+        return
+    yield "The first bad one"
+    yield from _story("", first, width)
 
 
 def _story(mark: str, story: TopStory, width: int) -> Iterator[str]:

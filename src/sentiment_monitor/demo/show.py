@@ -231,9 +231,10 @@ def _summary(console: Console, chosen: Settings, total: int, end: int, seconds: 
         database.close()
     folder = kept or Path("my-demo")
     database_option = f"--database sqlite:///{folder / 'demo.sqlite'}"
-    console.print("\nWhat to try next" + (":" if kept else " (the first two after monitor demo --keep my-demo):"))
+    console.print("\nWhat to try next" + (":" if kept else " (the first three after monitor demo --keep my-demo):"))
     for line in (
         f"monitor run --roles web {database_option} --watchlist {folder / 'watchlist.csv'}",
+        f"monitor alerts explain {listing[0].id} {database_option}",
         f"monitor trend ticker:NRWK --since 24h {database_option}",
         'monitor score "Kestrel Bank halts withdrawals" "Kestrel Bank opens branch in Leeds"',
         "monitor run    with your own Kafka: see README.md and deploy/monitor.toml",
