@@ -205,20 +205,23 @@ class OpenVinoEngine:
 
     def logits(self, windows: Sequence[Sequence[int]]) -> Logits:
         """Return the logits of each window, in input order. Raises RuntimeError when OpenVINO cannot."""
-        try:
-            return self._run(windows, LOGITS, self._labels)
-        except RuntimeError as error:
-            # After one failed request (no memory, say) OpenVINO refuses all that follow, good ones too, until the
-            # network is compiled anew.
-            _LOG.warning("classifier.engine_restart: openvino failed and is compiled anew: %s", error)
-            self._compile()
-            return self._run(windows, LOGITS, self._labels)
+        return self._run_or_restart(windows, LOGITS, self._labels)
 
     def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
         """Return what the head reads of each window, in input order. Raises RuntimeError when OpenVINO cannot."""
         if not self._width:
             return np.empty((len(windows), 0), np.float32)
-        return self._run(windows, STATES, self._width)
+        return self._run_or_restart(windows, STATES, self._width)
+
+    def _run_or_restart(self, windows: Sequence[Sequence[int]], output: int, width: int) -> NDArray[np.float32]:
+        try:
+            return self._run(windows, output, width)
+        except RuntimeError as error:
+            # After one failed request (no memory, say) OpenVINO refuses all that follow, good ones too, until the
+            # network is compiled anew.
+            _LOG.warning("classifier.engine_restart: openvino failed and is compiled anew: %s", error)
+            self._compile()
+            return self._run(windows, output, width)
 
     def _run(self, windows: Sequence[Sequence[int]], output: int, width: int) -> NDArray[np.float32]:
         result = np.empty((len(windows), width), dtype=np.float32)
