@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 
 from sentiment_monitor.detect.rules import DEFAULT_RULES
 from sentiment_monitor.errors import UsageError
-from sentiment_monitor.settings import alerting
+from sentiment_monitor.settings import alerting, routing
 from sentiment_monitor.settings.alerting import RuleEntry
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.settings.notifiers import NotifierSettings
@@ -156,12 +156,20 @@ def configuration() -> str:
             plain.append(name)
     own = {name: field for name, field in Settings.model_fields.items() if name in plain}
     top = "## At the top of the file\n\n" + _table(own, ())
+    tables = [_section(title, model, None) for title, model in _ROUTING.items()]
     receivers = [_section("[[receivers]]", alerting.ReceiverSettings, None)]
     for notifier in typing.get_args(typing.get_args(NotifierSettings)[0]):
         kind = typing.get_args(notifier.model_fields["type"].annotation)[0]
         receivers.append(_section(f'[[receivers.notifiers]]`, `type = "{kind}"', notifier, None))
-    return "\n".join([*parts[:2], top, *parts[2:], *receivers, _RECEIVER_EXAMPLE, _rules()])
+    return "\n".join([*parts[:2], top, *parts[2:], *tables, *receivers, _RECEIVER_EXAMPLE, _rules()])
 
+
+_ROUTING: dict[str, type[BaseModel]] = {
+    "[route]": routing.RouteSettings,
+    "[[route.escalate]]": routing.EscalateSettings,
+    "[[time_intervals]]": routing.TimeIntervalSettings,
+    "[[inhibit_rules]]": routing.InhibitSettings,
+}
 
 _SETTINGS_HEAD = """\
 # Configuration
@@ -211,7 +219,7 @@ def _table(found: dict[str, FieldInfo], path: tuple[str, ...] | None) -> str:
     for name, field in found.items():
         if name == "type":  # the heading says it
             continue
-        cells = [f"`{name}`", _type(field.annotation, field.metadata), _default(field)]
+        cells = [f"`{field.alias or name}`", _type(field.annotation, field.metadata), _default(field)]
         if path is not None:
             cells.append(f"`MONITOR_{'__'.join((*path, name)).upper()}`")
         rows.append("| " + " | ".join(_cell(cell) for cell in [*cells, field.description or ""]) + " |")
@@ -234,6 +242,10 @@ _TYPES: dict[Any, str] = {
     RuleEntry: "`[[rules]]`",
     alerting.RuleExample: "`[[rules.examples]]`",
     alerting.ReceiverSettings: "`[[receivers]]`",
+    routing.RouteSettings: "`[route]`",
+    routing.EscalateSettings: "`[[route.escalate]]`",
+    routing.TimeIntervalSettings: "`[[time_intervals]]`",
+    routing.InhibitSettings: "`[[inhibit_rules]]`",
 }
 
 

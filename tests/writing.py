@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sentiment_monitor.domain.alert_states import Kind, State
@@ -164,6 +164,14 @@ class Alerts(AlertStore):
         self.database = database
         self.outbox = Outbox(database)
         self.leases = LeaseStore(database)
+
+    def told(self, alert_ids: Collection[int]) -> dict[int, dict[str, int]]:
+        """When each receiver was told last of these alerts."""
+        heard = self.book(alert_ids, 0).heard
+        return {
+            alert_id: {receiver: known.minute for receiver, known in by_receiver.items()}
+            for alert_id, by_receiver in heard.items()
+        }
 
     def due(self, now_ms: int) -> list[Due]:
         """What is due for whichever notifier, in the order it was queued."""

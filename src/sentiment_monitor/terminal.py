@@ -222,6 +222,12 @@ def print_alert(history: AlertHistory, similar: Sequence[SimilarAlert], *, as_js
     for record in history.deliveries:
         detail = f": {record.last_error}" if record.last_error else ""
         out.print(Text(plain(f"{record.receiver}: {record.state}, attempt {record.attempts}{detail}")))
+    for spell in history.withheld:
+        until = "" if spell.until_minute is None else f" to {clock(spell.until_minute)}"
+        detail = f": {spell.detail}" if spell.detail else ""
+        words = spell.reason.replace("_", " ")
+        line = f"{spell.receiver}: not told from {clock(spell.since_minute)}{until} UTC, {words}{detail}"
+        out.print(Text(plain(line)))
 
 
 def _print_saying(out: Console, saying: Saying) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from sentiment_monitor.app.routing import routes_of
 from sentiment_monitor.detect.rules import DEFAULT_RULES, Rule
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alerts import Telling
@@ -43,8 +44,8 @@ class Policy:
         watchlist = Watchlist.load(settings.news.watchlist) if settings.news.watchlist else Watchlist([])
         decoder = decoder_of(settings.news)
         rules, tellings = watched(settings)
+        routes = routes_of(settings, rules, tellings, watchlist.groups)
         receivers = _receivers(settings)
-        routes = Routes(tellings, {name: tuple(notifiers) for name, notifiers in receivers.items()})
         return cls(rules, routes, receivers, watchlist, decoder)
 
     def close(self) -> None:
@@ -70,9 +71,17 @@ def _schemas(news: NewsSettings) -> Schemas | None:
 
 
 def watched(settings: Settings) -> tuple[tuple[Rule, ...], dict[str, Telling]]:
-    """The rules in force and who is told of each: those of the settings, or the built-in ones for every receiver."""
+    """The rules in force, those of the settings or the built-in ones, and who is told of each.
+
+    A rule of the settings says that itself, a built-in one is told to every receiver; where there is a routing tree,
+    that has the rules that name nobody.
+    """
     if settings.rules is not None:
-        return tuple(entry.rule for entry in settings.rules), {entry.name: entry.telling for entry in settings.rules}
+        return tuple(entry.rule for entry in settings.rules), {
+            entry.name: entry.telling for entry in settings.rules if entry.receivers or settings.route is None
+        }
+    if settings.route is not None:
+        return DEFAULT_RULES, {}
     everybody = Telling(tuple(receiver.name for receiver in settings.receivers))
     return DEFAULT_RULES, dict.fromkeys((rule.name for rule in DEFAULT_RULES), everybody)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import Alert, Event, Notification
+from sentiment_monitor.domain.hearing import Heard, Held, Ledger, Mention, heard_of
 from sentiment_monitor.store.alerts import Change
+from sentiment_monitor.times import DAY_MINUTES
 from sentiment_monitor.watch.turn import Situation
 
 
@@ -25,12 +28,22 @@ class Book:
     def __init__(self) -> None:
         self.entries: dict[int, Raised] = {}
         self._followed: dict[int, Alert] = {}
-        self._told: dict[int, dict[str, int]] = {}
+        self._unheard: dict[int, Alert] = {}  # over, while somebody who knows of them has not heard it
+        self._heard: dict[int, dict[str, Heard]] = {}
+        self._held: dict[int, dict[str, Held]] = {}
+        self._spent: dict[str, tuple[int, ...]] = {}
 
     def situation(self) -> Situation:
-        """The alerts that must be looked at, and who has been told of them."""
+        """The alerts that must be looked at, and who has heard what of them."""
+        numbers = (*self._followed, *self._unheard)
         return Situation(
-            tuple(self._followed.values()), {number: self._told.get(number, {}) for number in self._followed}
+            tuple(self._followed.values()),
+            tuple(self._unheard.values()),
+            Ledger(
+                {number: self._heard[number] for number in numbers if number in self._heard},
+                self._spent,
+                {number: self._held[number] for number in numbers if number in self._held},
+            ),
         )
 
     def followed(self) -> Mapping[int, Alert]:
@@ -56,20 +69,51 @@ class Book:
 
     def apply(self, minute: int, changes: Sequence[Change]) -> None:
         """Writes down one minute."""
+        numbers: dict[Alert, int] = {}
         for change in changes:
             number = self._begun(change.alert) if change.alert.id is None else change.alert.id
+            numbers[change.alert] = number
             alert = replace(change.alert, id=number, decided_minute=minute)
             entry = self.entries.setdefault(number, Raised(alert))
             entry.alert = alert
             if change.event is not None:
                 entry.events.append(change.event)
-            for notification in change.notifications:
-                entry.notifications.append((minute, notification))
-                self._told.setdefault(number, {})[notification.receiver] = minute
+            entry.notifications += ((minute, notification) for notification in change.notifications)
+            for receiver, held in change.held.items():
+                kept = self._held.setdefault(number, {})
+                if held is None:
+                    kept.pop(receiver, None)
+                else:
+                    kept[receiver] = held
             if alert.followed:
                 self._followed[number] = alert
             else:
                 self._followed.pop(number, None)
+        # A message goes to each notifier of its receiver: those are one mention.
+        mentions = dict.fromkeys(pair for change in changes for sent in change.notifications for pair in sent.mentions)
+        heard = {self._hear(numbers.get(alert, alert.id), mention) for alert, mention in mentions}
+        for number in {*numbers.values(), *heard}:
+            self._note_unheard(number)
+
+    def _hear(self, number: int | None, mention: Mention) -> int:
+        if number is None:
+            raise ValueError("an alert was told of that was not written down")
+        before = self._heard.get(number, {})
+        if mention.receiver not in before:
+            lately = (
+                minute for minute in self._spent.get(mention.receiver, ()) if mention.minute - minute < DAY_MINUTES
+            )
+            self._spent[mention.receiver] = (*lately, mention.minute)
+        self._heard[number] = heard_of([mention], before)
+        return number
+
+    def _note_unheard(self, number: int) -> None:
+        alert = self.entries[number].alert
+        deaf = not all(heard.ended for heard in self._heard.get(number, {}).values())
+        if deaf and alert.state is State.RESOLVED and not alert.followed:
+            self._unheard[number] = alert
+        else:
+            self._unheard.pop(number, None)
 
     def _begun(self, alert: Alert) -> int:
         """The number of a new alert. It is worse than what somebody ended of its series, or comes after it."""

@@ -63,7 +63,7 @@ class _Run:
     def first_move(self, start: int, end: int) -> int | None:
         """The first minute of [start, end) at which an alert moves or somebody is told, though no story stirs."""
         situation = self.book.situation()
-        if not situation.alerts:
+        if not situation.alerts and not situation.unheard:
             return None
         for minute in range(start, end):
             if not self._decider.stays(minute, situation, self._said(minute, self.book), self._seen):

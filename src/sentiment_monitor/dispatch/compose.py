@@ -1,14 +1,16 @@
-"""What a message says: the alert as receivers read it, and one notification for each notifier."""
+"""What a message says: its alerts as receivers read them, and one notification for each notifier."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sentiment_monitor.dispatch.decide import Cause, Message
+from sentiment_monitor.dispatch.cases import Message, Part
 from sentiment_monitor.domain import payload
-from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Evidence, Notification
-from sentiment_monitor.times import MINUTE_MS, rfc3339
+from sentiment_monitor.domain.hearing import Cause
+from sentiment_monitor.times import MINUTE_MS, clock, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,6 @@ class Account:
     """What there is to say of one alert at one minute, whoever is told."""
 
     alert: Alert  # its value after the minute
-    kind: Kind
     why: str  # of the transition or repetition
     minute: int
     evaluation: Evaluation
@@ -26,47 +27,80 @@ class Account:
     text: str
 
 
-def compose(message: Message, account: Account, external_url: str) -> list[Notification]:
-    """The notifications of one message. The same message makes the same keys and bytes again."""
-    alert = account.alert
-    started_ms = (account.minute if alert.fired_minute is None else alert.fired_minute) * MINUTE_MS
+def compose(message: Message, accounts: Mapping[Alert, Account], external_url: str, minute: int) -> list[Notification]:
+    """The notifications of one message, by what there is to say of each of its alerts.
+
+    The same message makes the same keys and bytes again.
+    """
+    first = message.alert
     body = payload.encode(
-        payload.group(message.receiver, [_alert(account, started_ms, external_url)], external_url=external_url)
+        payload.group(
+            message.receiver,
+            [_alert(part, accounts[part.alert], external_url) for part in message.parts],
+            external_url=external_url,
+            group_by=tuple(name for name, _ in message.group),
+        )
     )
+    mentions = tuple((accounts[part.alert].alert, message.mention(part, minute)) for part in message.parts)
     return [
         Notification(
             key=payload.idempotency_key(
-                alert.fingerprint, started_ms, account.kind, account.minute, f"{message.receiver}/{notifier}"
+                first.fingerprint, _started_ms(first, minute), message.cause, minute, f"{message.receiver}/{notifier}"
             ),
             receiver=message.receiver,
             notifier=notifier,
-            title=account.title,
-            text=account.text,
+            title=_title(message, accounts),
+            text=_text(message, accounts),
             body=body,
+            mentions=mentions,
         )
         for notifier in message.notifiers
     ]
 
 
-def reason_of(kind: Kind, why: str, evaluation: Evaluation) -> str:
-    """Why an event happened, in one word: what was seen when it fired, else why the state changed."""
-    return evaluation.reason if kind is Kind.FIRED else why
+def _title(message: Message, accounts: Mapping[Alert, Account]) -> str:
+    title, others = accounts[message.alert].title, len(message.parts) - 1
+    return title if not others else f"{title}, and {others} more {'alert' if others == 1 else 'alerts'}"
 
 
-def kind_of(cause: Cause) -> Kind:
-    """The kind of the event that a message tells of."""
-    return {Cause.FIRED: Kind.FIRED, Cause.RESOLVED: Kind.RESOLVED}.get(cause, Kind.REPEATED)
+def _text(message: Message, accounts: Mapping[Alert, Account]) -> str:
+    """All alerts one under the other, each but the first under its title."""
+    sections = []
+    for part in message.parts:
+        account = accounts[part.alert]
+        title = "" if part is message.parts[0] else f"{account.title}\n"
+        sections.append(f"{title}{_lead(part)}{account.text}")
+    return "\n\n".join((*sections, message.note) if message.note else sections)
 
 
-def _alert(account: Account, started_ms: int, external_url: str) -> payload.PayloadAlert:
+def _lead(part: Part) -> str:
+    """Why it comes now, where the alert's own words do not say it."""
+    since = f"since {clock(part.alert.fired_minute)} UTC"
+    match part.cause:
+        case Cause.LATE:
+            return f"It fires {since}; until now it was held back from you.\n"
+        case Cause.WORSENED:
+            return f"Graver than what you have been told: now {part.alert.severity}.\n"
+        case Cause.ESCALATED:
+            return f"It fires {since}, and nobody has acknowledged it.\n"
+        case _:
+            return ""
+
+
+def _started_ms(alert: Alert, minute: int) -> int:
+    return (minute if alert.fired_minute is None else alert.fired_minute) * MINUTE_MS
+
+
+def _alert(part: Part, account: Account, external_url: str) -> payload.PayloadAlert:
     alert, evaluation = account.alert, account.evaluation
     resolved = alert.state is State.RESOLVED
+    ended = account.minute if alert.resolved_minute is None else alert.resolved_minute
     return payload.PayloadAlert(
         status="resolved" if resolved else "firing",
         labels=payload.labels(alert.rule, alert.series, alert.severity),
         annotations={"summary": account.title, "description": account.text},
-        startsAt=rfc3339(started_ms),
-        endsAt=rfc3339(account.minute * MINUTE_MS) if resolved else payload.NOT_ENDED,
+        startsAt=rfc3339(_started_ms(alert, account.minute)),
+        endsAt=rfc3339(ended * MINUTE_MS) if resolved else payload.NOT_ENDED,
         generatorURL=f"{external_url}/alert?fingerprint={alert.fingerprint}",
         fingerprint=alert.fingerprint,
         sentiment=payload.PayloadSentiment(
@@ -83,6 +117,6 @@ def _alert(account: Account, started_ms: int, external_url: str) -> payload.Payl
             top_stories=account.evidence.top_stories,
             sources=account.evidence.sources,
             copies_collapsed=account.evidence.copies,
-            reason=f"{account.kind}: {account.why if resolved else evaluation.reason}",
+            reason=f"{part.cause}: {account.why if resolved else evaluation.reason}",
         ),
     )

@@ -1,160 +1,143 @@
 """Who is told what, now: each alert and receiver goes through an ordered list of stages, and each has its reason.
 
-A stage answers why a message is held back, or None. What passes all of them is told. What a receiver has been told is
-asked of the book, receiver by receiver: so one that is taken off a rule still hears that the alert it knows of is over,
-and one that joins while an alert fires hears of it once.
+What a receiver has heard is asked of the book, receiver by receiver: so one that is taken off still hears that the
+alert it knows of is over, one that joins while an alert fires hears of it once, and one that was spared it for a while
+hears of it when that is over. What passes all stages is told in the rhythm of its group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from sentiment_monitor.dispatch.routes import Routes
-from sentiment_monitor.domain import payload
-from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.dispatch.cases import Case, Deliberation, Dispatch, HeldBack, Hold, Ready
+from sentiment_monitor.dispatch.groups import gather
+from sentiment_monitor.dispatch.inhibit import breadth
+from sentiment_monitor.dispatch.routes import Route, Routes
+from sentiment_monitor.dispatch.stages import settle
+from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Transition
-from sentiment_monitor.domain.people import People
+from sentiment_monitor.domain.hearing import Ledger, rank
+from sentiment_monitor.domain.people import NOBODY_SAID, People
 
-Book = Mapping[int, Mapping[str, int]]
-"""By alert and receiver: the minute of the newest event of which the receiver has been told."""
-
-
-class Cause(StrEnum):
-    """Why a receiver is told."""
-
-    FIRED = "fired"
-    JOINED = "joined"  # it fires already, and this receiver has not heard of it
-    REPEATED = "repeated"
-    RESOLVED = "resolved"
-
-
-class Hold(StrEnum):
-    """Why a receiver is not told."""
-
-    NEVER_TOLD = "never_told"  # it is over, and this receiver has not heard that it began
-    TAKEN_OFF = "taken_off"  # the rule no longer names this receiver
-    QUIET = "quiet"  # what has calmed down, or cannot be seen, is not told again
-    NOT_DUE = "not_due"  # told lately enough
-    SILENCED = "silenced"  # by a silence of somebody's; told when that is over, if it still fires
-    ACKNOWLEDGED = "acknowledged"  # somebody has it, and this receiver knows of it
-    RECEIVER_GONE = "receiver_gone"  # the settings have no such receiver any more
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One receiver is to be told of one alert."""
-
-    alert: Alert  # its value after this minute
-    receiver: str
-    notifiers: tuple[str, ...]  # each is told, on its own
-    cause: Cause
-
-
-@dataclass(frozen=True, slots=True)
-class HeldBack:
-    """One receiver is not told of one alert."""
-
-    alert: Alert
-    receiver: str
-    reason: Hold
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """Everything decided about one minute."""
-
-    messages: tuple[Message, ...]
-    held: tuple[HeldBack, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    alert: Alert
-    resolved: bool  # in this minute
-    receiver: str
-    told_minute: int | None
-    minute: int
-    silenced: bool
-    acknowledged: bool
-
-
-Stage = Callable[[Routes, _Case], Hold | None]
+_CONCERNED = (State.FIRING, State.RESOLVED)
+_BY_HAND = (Why.CLOSED, Why.DISMISSED)
 
 
 def decide(
-    minute: int, routes: Routes, book: Book, alerts: Iterable[tuple[Alert, Transition | None]], people: People
+    minute: int,
+    routes: Routes,
+    book: Ledger,
+    alerts: Iterable[tuple[Alert, Transition | None]],
+    people: People = NOBODY_SAID,
 ) -> Dispatch:
     """Decide who is told of these alerts at ``minute``.
 
-    ``alerts`` are those that fire and those that this minute has resolved, each as it is afterwards, with the
-    transition of this minute if there was one. Pure: the same arguments give the same answer.
+    ``alerts`` are those that fire, those that this minute has resolved, and those that are resolved while not everybody
+    has heard it; each as it is afterwards, with the transition of this minute if there was one. Others are passed over.
+    Pure: the same arguments give the same answer, whatever the order of the alerts.
     """
-    messages: list[Message] = []
+    turn = Deliberation(minute, routes, book, people)
+    concerned = sorted(
+        ((alert, transition) for alert, transition in alerts if alert.state in _CONCERNED),
+        key=lambda pair: _before_others(routes, pair[0]),
+    )
+    for alert, _ in concerned:
+        for receiver in _knowing(book, alert):
+            if alert.state is State.FIRING and turn.heard(alert, receiver) is not None:
+                turn.known.setdefault(receiver, []).append(alert)
+    ready: list[Ready] = []
     held: list[HeldBack] = []
-    for alert, transition in alerts:
-        resolved = transition is not None and transition.kind is Kind.RESOLVED
-        if alert.state is not State.FIRING and not resolved:
-            continue
-        labels = payload.labels(alert.rule, alert.series, alert.severity)
-        silenced = any(silence.mutes(labels, minute) for silence in people.silences)
-        told_minutes = book.get(alert.id, {}) if alert.id is not None else {}
-        for receiver in dict.fromkeys((*routes.receivers(alert.rule), *told_minutes)):
-            case = _Case(
-                alert, resolved, receiver, told_minutes.get(receiver), minute, silenced, alert.id in people.acknowledged
+    for alert, transition in concerned:
+        obstacles: set[Hold] = set()
+        for case in _addressed(turn, alert, transition):
+            _note(turn, settle(turn, case), ready, held, obstacles)
+        for case in _next_in_line(turn, alert, obstacles):
+            _note(turn, settle(turn, case), ready, held, obstacles)
+    messages, waiting = gather(turn, ready, [alert for alert, _ in concerned])
+    return Dispatch(tuple(messages), (*held, *waiting))
+
+
+def _before_others(routes: Routes, alert: Alert) -> tuple[int, int, int, int, str, str, int]:
+    """What may make others needless comes before them: the wider, the graver, the longer window, the older."""
+    watch = routes.watches.get(alert.rule)
+    return (
+        -breadth(alert.series),
+        -rank(alert.severity),
+        -(watch.window_minutes if watch else 0),
+        alert.fired_minute or 0,
+        alert.rule,
+        alert.series,
+        alert.id or 0,
+    )
+
+
+def _knowing(book: Ledger, alert: Alert) -> Iterable[str]:
+    return book.heard.get(alert.id, {}) if alert.id is not None else ()
+
+
+def _addressed(turn: Deliberation, alert: Alert, transition: Transition | None) -> Iterator[Case]:
+    """The receivers to whom routes lead, and those who have heard of the alert."""
+    ways = {way.receiver: way for way in turn.routes.ways(alert)}
+    in_line = {step.receiver for way in ways.values() for step in way.escalate} - set(ways)
+    for receiver in dict.fromkeys((*ways, *_knowing(turn.book, alert))):
+        if receiver not in in_line:
+            yield replace(
+                _case(turn, alert, ways.get(receiver, Route(receiver))),
+                fired_now=transition is not None and transition.kind is Kind.FIRED,
+                by_hand=transition is not None and transition.why in _BY_HAND,
+                taken_off=receiver not in ways,
             )
-            reason = next((reason for stage in STAGES if (reason := stage(routes, case))), None)
-            if reason:
-                held.append(HeldBack(alert, receiver, reason))
-            else:
-                messages.append(Message(alert, receiver, routes.notifiers[receiver], _cause(case, transition)))
-    return Dispatch(tuple(messages), tuple(held))
 
 
-def _cause(case: _Case, transition: Transition | None) -> Cause:
-    if case.resolved:
-        return Cause.RESOLVED
-    if case.told_minute is not None:
-        return Cause.REPEATED
-    return Cause.FIRED if transition is not None else Cause.JOINED
+def _next_in_line(turn: Deliberation, alert: Alert, obstacles: set[Hold]) -> Iterator[Case]:
+    """The receivers whose turn comes, or has come, because nobody has acknowledged the alert.
+
+    Time runs from the first message about it. Where there was none only because nobody may be told at this time (or the
+    receiver is no more), it runs from the firing: an alert at night must find the one who is awake.
+    """
+    ways = turn.routes.ways(alert)
+    addressed = {way.receiver for way in ways}
+    yielded: set[str] = set()
+    heard = [turn.heard(alert, receiver) for receiver in _knowing(turn.book, alert)]
+    first = min((known.first_minute for known in heard if known is not None), default=None)
+    if first is None and obstacles & {Hold.MUTED, Hold.RECEIVER_GONE}:
+        first = alert.fired_minute
+    acknowledged = alert.id is not None and alert.id in turn.people.acknowledged
+    for way in ways:
+        for step in way.escalate:
+            known = turn.heard(alert, step.receiver) is not None
+            due = first is not None and turn.minute - first >= step.after_minutes and not acknowledged
+            if step.receiver in addressed | yielded or not (known or (due and alert.state is State.FIRING)):
+                continue
+            yielded.add(step.receiver)
+            yield replace(_case(turn, alert, replace(way, receiver=step.receiver)), next_in_line=True)
 
 
-def _never_told(routes: Routes, case: _Case) -> Hold | None:
-    return Hold.NEVER_TOLD if case.resolved and case.told_minute is None else None
+def _case(turn: Deliberation, alert: Alert, way: Route) -> Case:
+    held = turn.book.held.get(alert.id, {}) if alert.id is not None else {}
+    return Case(
+        alert=alert,
+        labels=turn.routes.labels(alert),
+        receiver=way.receiver,
+        way=way,
+        wishes=turn.routes.wishes_of(way.receiver),
+        heard=turn.heard(alert, way.receiver),
+        minute=turn.minute,
+        held_before=way.receiver in held,
+    )
 
 
-def _taken_off(routes: Routes, case: _Case) -> Hold | None:
-    named = case.receiver in routes.receivers(case.alert.rule)
-    return Hold.TAKEN_OFF if not case.resolved and not named else None
-
-
-def _quiet(routes: Routes, case: _Case) -> Hold | None:
-    seen = case.alert.quiet_minute is None and case.alert.silent_minute is None
-    return Hold.QUIET if not case.resolved and case.told_minute is not None and not seen else None
-
-
-def _not_due(routes: Routes, case: _Case) -> Hold | None:
-    if case.resolved or case.told_minute is None:
-        return None
-    repeat = routes.repeat_minutes(case.alert.rule)
-    # Told at a minute that has yet to come: by a clock that was ahead, so nobody knows how long ago.
-    due = case.minute - case.told_minute >= repeat or case.told_minute > case.minute
-    return None if repeat and due else Hold.NOT_DUE
-
-
-def _silenced(routes: Routes, case: _Case) -> Hold | None:
-    # Whoever has heard that it began hears that it is over: what they opened for it would stay open for ever.
-    return Hold.SILENCED if case.silenced and not case.resolved else None
-
-
-def _acknowledged(routes: Routes, case: _Case) -> Hold | None:
-    again = case.told_minute is not None and not case.resolved
-    return Hold.ACKNOWLEDGED if case.acknowledged and again else None
-
-
-def _receiver_gone(routes: Routes, case: _Case) -> Hold | None:
-    return None if case.receiver in routes.notifiers else Hold.RECEIVER_GONE
-
-
-STAGES: Sequence[Stage] = (_never_told, _taken_off, _silenced, _acknowledged, _quiet, _not_due, _receiver_gone)
+def _note(
+    turn: Deliberation, outcome: Ready | HeldBack, ready: list[Ready], held: list[HeldBack], obstacles: set[Hold]
+) -> None:
+    if isinstance(outcome, HeldBack):
+        held.append(outcome)
+        obstacles.add(outcome.reason)
+        return
+    ready.append(outcome)
+    case = outcome.case
+    if case.heard is None and not case.over:
+        turn.known.setdefault(case.receiver, []).append(case.alert)
+        if not case.wishes.gathers(case.alert):
+            turn.begun[case.receiver] = turn.begun.get(case.receiver, 0) + 1

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     DROPPED = "dropped"
     FIRED = "fired"
     REPEATED = "repeated"  # still firing, told again
+    ESCALATED = "escalated"  # still firing, and graver, or not acknowledged: told at once, or to the next receiver
     RESOLVED = "resolved"
 
 
@@ -43,5 +44,8 @@ class Why(StrEnum):
     ALREADY_DECIDED = "already_decided"  # this minute, or a later one, has been decided before
     RULE_GONE = "rule_gone"  # no rule of that name watches the series any more
     RECEIVER_JOINED = "receiver_joined"  # it fires already, and a receiver has not heard of it
+    HELD_UNTIL_NOW = "held_until_now"  # it fires already, and was held back from a receiver
+    WORSENED = "worsened"  # graver than what a receiver has heard
+    UNACKNOWLEDGED = "unacknowledged"  # nobody has taken it on in time
     CLOSED = "closed"  # somebody said that it is over
     DISMISSED = "dismissed"  # somebody said that it was false

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, State, Why
+from sentiment_monitor.domain.hearing import Mention, Withholding
 from sentiment_monitor.domain.people import Deed, Saying
 
 TOP_STORIES = 5  # that an alert shows
@@ -155,6 +156,7 @@ class Notification:
     title: str
     text: str
     body: bytes  # the encoded ``payload.Payload``
+    mentions: tuple[tuple[Alert, Mention], ...] = ()  # the alerts it tells of; none: only the one of its event
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ class AlertHistory:
     events: tuple[Event, ...]
     deliveries: tuple[DeliveryRecord, ...]
     said: tuple[Saying, ...] = ()  # by people
+    withheld: tuple[Withholding, ...] = ()
 
     @property
     def owner(self) -> str | None:

@@ -21,6 +21,7 @@ from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import meant
 from sentiment_monitor.settings.notifiers import NAME, NotifierSettings
+from sentiment_monitor.settings.routing import WishesSettings
 from sentiment_monitor.settings.section import Section
 from sentiment_monitor.times import DAY_MINUTES
 
@@ -38,8 +39,8 @@ class DetectSettings(Section):
     )
 
 
-class ReceiverSettings(Section):
-    """Who is told, and by which notifiers."""
+class ReceiverSettings(WishesSettings):
+    """Who is told, by which notifiers, and of what."""
 
     name: str = Field(pattern=NAME, description="What rules call it.")
     notifiers: list[NotifierSettings] = Field(min_length=1, description="Each one is told, on its own.")
@@ -94,9 +95,10 @@ def _minute(moment: datetime) -> int:
 class RuleEntry(CountRule):
     """One ``[[rules]]`` table: a rule, and who is told of its alerts."""
 
-    receivers: Annotated[tuple[str, ...], Field(min_length=1, description="Names of the receivers that are told.")] = (
-        "default",
-    )
+    receivers: Annotated[
+        tuple[str, ...] | None,
+        Field(description="Names of the receivers that are told; unset: `[route]` decides, and without one `default`."),
+    ] = None
     repeat_minutes: Annotated[int, Field(ge=0, description="A firing alert is told again after this; 0: never.")] = (
         DAY_MINUTES
     )
@@ -110,8 +112,10 @@ class RuleEntry(CountRule):
 
     @field_validator("receivers")
     @classmethod
-    def _each_is_told_once(cls, receivers: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(receivers)) < len(receivers):
+    def _each_is_told_once(cls, receivers: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if receivers == ():
+            raise ValueError("must name a receiver, or be left out")
+        if receivers is not None and len(set(receivers)) < len(receivers):
             raise ValueError("must not name one twice")
         return receivers
 
@@ -142,8 +146,8 @@ class RuleEntry(CountRule):
 
     @property
     def telling(self) -> Telling:
-        """Who is told of it, and how often."""
-        return Telling(self.receivers, self.repeat_minutes)
+        """Who is told of it, and how often, where no routing tree decides."""
+        return Telling(self.receivers or ("default",), self.repeat_minutes)
 
 
 def _said(problem: Mapping[str, Any]) -> str:

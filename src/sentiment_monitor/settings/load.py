@@ -30,6 +30,7 @@ from sentiment_monitor.settings.alerting import DetectSettings, ReceiverSettings
 from sentiment_monitor.settings.feed import KafkaSettings, NewsSettings
 from sentiment_monitor.settings.nearest import meant_at
 from sentiment_monitor.settings.notifiers import LogNotifierSettings
+from sentiment_monitor.settings.routing import InhibitSettings, RouteSettings, TimeIntervalSettings
 from sentiment_monitor.settings.section import without_login
 from sentiment_monitor.settings.service import (
     ClassifierSettings,
@@ -70,6 +71,9 @@ class Settings(BaseSettings):
         [ReceiverSettings(name="default", notifiers=[LogNotifierSettings()])],
         description="Who is told; rules name them.",
     )
+    route: RouteSettings | None = Field(None, description="Who is told of which alerts; unset: rules say it.")
+    time_intervals: list[TimeIntervalSettings] = Field([], description="Office hours, nights, holidays.")
+    inhibit_rules: list[InhibitSettings] = Field([], description="Which alerts make others needless.")
     web: WebSettings = WebSettings()
     external_url: str = Field(
         "http://localhost:8080", description="Where people find the page; links in alerts begin so."
@@ -90,8 +94,24 @@ class Settings(BaseSettings):
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"two {what}s are named {', '.join(twice)}")
         known = {receiver.name for receiver in self.receivers}
-        if missing := sorted({name for rule in rules for name in rule.receivers} - known):
+        unrouted = [] if self.route is not None or all(rule.receivers for rule in rules) else ["default"]
+        if missing := sorted({*unrouted, *(name for rule in rules for name in rule.receivers or ())} - known):
             raise ValueError(f"rules name receivers that do not exist: {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> Settings:
+        routes = [] if self.route is None else list(self.route.all())
+        if self.route is not None and (self.route.receiver is None or self.route.matchers or self.route.goes_on):
+            raise ValueError("route must name a receiver, and have neither matchers nor continue: it takes every alert")
+        named = {route.receiver for route in routes if route.receiver is not None}
+        named |= {step.receiver for route in routes for step in route.escalate or ()}
+        if missing := sorted(named - {receiver.name for receiver in self.receivers}):
+            raise ValueError(f"routes name receivers that do not exist: {', '.join(missing)}")
+        tables: list[RouteSettings | ReceiverSettings] = [*routes, *self.receivers]
+        intervals = {name for table in tables for name in (*table.mute_time_intervals, *table.active_time_intervals)}
+        if missing := sorted(intervals - {interval.name for interval in self.time_intervals}):
+            raise ValueError(f"time_intervals that do not exist are named: {', '.join(missing)}")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,12 +12,15 @@ from sqlalchemy import Column, Connection, RowMapping, func, insert, select, upd
 
 from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, State
 from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence, Notification
+from sentiment_monitor.domain.hearing import Cause, Held, Ledger, Mention
 from sentiment_monitor.domain.payload import another_key
+from sentiment_monitor.store import hearing
 from sentiment_monitor.store.database import Database, insert_new
+from sentiment_monitor.store.hearing import HeldChange
 from sentiment_monitor.store.leases import Lease, advance
 from sentiment_monitor.store.outbox import delivery_record
 from sentiment_monitor.store.people import acknowledged, sayings
-from sentiment_monitor.store.schema import alert_events, alerts, notifications
+from sentiment_monitor.store.schema import alert_events, alerts, notification_alerts, notifications
 
 _log = structlog.get_logger()
 _evidence = msgspec.json.Decoder(Evidence)
@@ -35,7 +38,26 @@ class Change:
 
     alert: Alert  # its value from now on; id None: a new one
     event: Event | None = None  # None: only its value moved
-    notifications: Sequence[Notification] = ()  # that tell of the event
+    notifications: Sequence[Notification] = ()  # that tell of the event first of all; without: of the newest there is
+    held: Mapping[str, Held | None] = field(default_factory=dict)  # by receiver: held back from now on; None: no more
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What one receiver is told at its fixed time."""
+
+    receiver: str
+    minute: int  # for which it was due
+    notifications: Sequence[Notification]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an alert and what happened to it is kept."""
+
+    alert_id: int
+    event_id: int | None  # of this change, or without one the newest; None: there is none
+    told_before: bool = False  # this very event, of the same minute
 
 
 class AlertStore:
@@ -60,28 +82,20 @@ class AlertStore:
                 & (alerts.c.resolved_minute.is_(None) | (alerts.c.resolved_minute >= minute)),
             )
 
-    def told(self, alert_ids: Collection[int]) -> dict[int, dict[str, int]]:
-        """By alert and receiver: the minute of the newest event of which the receiver has been told.
-
-        The newest is the one stored last, whatever the clock said. What could not be handed over because the settings
-        no longer had the notifier has been told to nobody.
-        """
-        book: dict[int, dict[str, int]] = {alert_id: {} for alert_id in alert_ids}
-        lost = (notifications.c.state == "failed") & notifications.c.last_error.startswith("no_such_notifier")
-        newest = (
-            select(alert_events.c.alert_id, notifications.c.receiver, func.max(alert_events.c.id).label("event_id"))
-            .join(notifications, notifications.c.event_id == alert_events.c.id)
-            .where(alert_events.c.alert_id.in_(alert_ids), func.coalesce(~lost, True))
-            .group_by(alert_events.c.alert_id, notifications.c.receiver)
-            .subquery()
-        )
-        query = select(newest.c.alert_id, newest.c.receiver, alert_events.c.minute).join(
-            alert_events, alert_events.c.id == newest.c.event_id
-        )
+    def unheard_ends(self, minute: int) -> list[Alert]:
+        """Alerts that are resolved while somebody who knows of them has not heard it, unless that is long ago."""
         with self._database.read() as connection:
-            for alert_id, receiver, minute in connection.execute(query):
-                book[alert_id][receiver] = minute
-        return book
+            ids = hearing.unheard_ends(connection, minute)
+            return alerts_where(connection, alerts.c.id.in_(ids)) if ids else []
+
+    def book(self, alert_ids: Collection[int], minute: int) -> Ledger:
+        """What everybody has heard of these alerts, and what is held back of them, as the tick at ``minute`` needs it.
+
+        The order in which it was stored counts, whatever the clock said. What could not be handed over because the
+        settings no longer had the notifier was told to nobody.
+        """
+        with self._database.read() as connection:
+            return hearing.book(connection, alert_ids, minute)
 
     def newest_events(self, alert_ids: Collection[int]) -> dict[int, Event]:
         """The newest event of each alert that has one."""
@@ -92,15 +106,27 @@ class AlertStore:
         with self._database.read() as connection:
             return {row["alert_id"]: _event(row) for row in connection.execute(query).mappings()}
 
-    def apply(self, lease: Lease, minute: int, changes: Sequence[Change], now_ms: int) -> None:
-        """Stores one tick: alerts, events, notifications and the tick's minute, or nothing.
+    def apply(
+        self, lease: Lease, minute: int, changes: Sequence[Change], now_ms: int, briefings: Sequence[Briefing] = ()
+    ) -> None:
+        """Stores one tick: alerts, events, notifications, what is held back and the tick's minute, or nothing.
 
         Raises Fenced when the lease was lost, DatabaseAway.
         """
         with self._database.write() as connection:
             advance(connection, lease, minute)
+            kept = {change.alert: _keep(connection, change, minute) for change in changes}
             for change in changes:
-                _apply(connection, change, minute, now_ms)
+                place = kept[change.alert]
+                _queue(connection, change, place, kept, minute, now_ms)
+                hearing.note_held(
+                    connection,
+                    minute,
+                    [HeldChange(place.alert_id, receiver, held) for receiver, held in change.held.items()],
+                )
+            for briefing in briefings:
+                if hearing.note_briefing(connection, briefing.receiver, briefing.minute):
+                    _insert(connection, briefing.notifications, None, now_ms)
 
     # -- for people -------------------------------------------------------------------------------
 
@@ -155,8 +181,8 @@ class AlertStore:
             ).mappings()
             deliveries = connection.execute(
                 select(notifications)
-                .join(alert_events, alert_events.c.id == notifications.c.event_id)
-                .where(alert_events.c.alert_id == alert_id)
+                .join(notification_alerts, notification_alerts.c.notification_id == notifications.c.id)
+                .where(notification_alerts.c.alert_id == alert_id)
                 .order_by(notifications.c.id)
             ).mappings()
             return AlertHistory(
@@ -164,10 +190,18 @@ class AlertStore:
                 tuple(map(_event, events)),
                 tuple(map(delivery_record, deliveries)),
                 tuple(sayings(connection, alert_id)),
+                hearing.held_of(connection, alert_id),
             )
 
 
-def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> None:
+def ended_between(connection: Connection, start: int, end: int) -> list[Alert]:
+    """Alerts that fired and were resolved in the minutes [start, end)."""
+    resolved = alerts.c.resolved_minute
+    return alerts_where(connection, (alerts.c.state == State.RESOLVED) & (resolved >= start) & (resolved < end))
+
+
+def _keep(connection: Connection, change: Change, minute: int) -> _Place:
+    """Stores the alert, and its event."""
     alert = change.alert
     values = {name: getattr(alert, name) for name in _ALERT if name != "id"}
     values |= {"fingerprint": alert.fingerprint, "state": alert.state, "decided_minute": minute}
@@ -182,21 +216,58 @@ def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> 
         alert_id = connection.scalar(insert(alerts).values(values).returning(alerts.c.id))
     else:
         connection.execute(update(alerts).where(alerts.c.id == alert_id).values(values))
+    if alert_id is None:
+        raise AssertionError("an insertion gives the row's number")
     if change.event is None:
-        return
+        newest = select(func.max(alert_events.c.id)).where(alert_events.c.alert_id == alert_id)
+        return _Place(alert_id, connection.scalar(newest) if change.notifications else None)
     event = {name: getattr(change.event, name) for name in _EVENT if name != "id"}
     event |= {"alert_id": alert_id, "transition": change.event.transition}
     event["evidence"] = msgspec.json.encode(change.event.evidence).decode()
     # After a clock that went back a minute may be decided a second time. What was told of it is not told again.
     event_id = connection.scalar(insert_new(connection, alert_events).values(event).returning(alert_events.c.id))
-    if event_id is None or not change.notifications:
+    return _Place(alert_id, event_id, told_before=event_id is None)
+
+
+def _queue(
+    connection: Connection, change: Change, place: _Place, kept: Mapping[Alert, _Place], minute: int, now_ms: int
+) -> None:
+    """Stores what is to be delivered, and of which alerts it tells."""
+    if not change.notifications or place.told_before:
         return
-    keys = [notification.key for notification in change.notifications]
+    ids = _insert(connection, change.notifications, place.event_id, now_ms)
+    mentions: list[dict[str, Any]] = []
+    for notification_id, notification in zip(ids, change.notifications, strict=True):
+        for alert, mention in notification.mentions or ((change.alert, _own_mention(change, notification, minute)),):
+            mentions.append(
+                {
+                    "notification_id": notification_id,
+                    "alert_id": kept[alert].alert_id if alert in kept else alert.id,
+                    "minute": mention.minute,
+                    "cause": mention.cause,
+                    "severity": mention.severity,
+                }
+            )
+    connection.execute(insert(notification_alerts), mentions)
+
+
+def _own_mention(change: Change, notification: Notification, minute: int) -> Mention:
+    event = change.event
+    if event is None:
+        return Mention(notification.receiver, minute, Cause.REPEATED, change.alert.severity)
+    return Mention(notification.receiver, event.minute, Cause(event.transition), change.alert.severity)
+
+
+def _insert(
+    connection: Connection, outgoing: Sequence[Notification], event_id: int | None, now_ms: int
+) -> Sequence[int]:
+    """Queues notifications; their numbers, in the same order."""
+    keys = [notification.key for notification in outgoing]
     used = set(
         connection.scalars(select(notifications.c.idempotency_key).where(notifications.c.idempotency_key.in_(keys)))
     )
-    connection.execute(
-        insert(notifications),
+    return connection.scalars(
+        insert(notifications).returning(notifications.c.id, sort_by_parameter_order=True),
         [
             {
                 "event_id": event_id,
@@ -204,7 +275,7 @@ def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> 
                 "notifier": notification.notifier,
                 # Another alert of the series told of the same minute, by the clock as it was then: a receiver must
                 # not take this one for that.
-                "idempotency_key": another_key(notification.key, event_id)
+                "idempotency_key": another_key(notification.key, event_id or 0)
                 if notification.key in used
                 else notification.key,
                 "payload": notification.body.decode(),
@@ -215,9 +286,9 @@ def _apply(connection: Connection, change: Change, minute: int, now_ms: int) -> 
                 "created_ms": now_ms,
                 "next_attempt_ms": now_ms,
             }
-            for notification in change.notifications
+            for notification in outgoing
         ],
-    )
+    ).all()
 
 
 def _count_by(connection: Connection, column: Column[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, Select, func, select, update
 from sentiment_monitor.domain.alerts import DeliveryRecord, Notification
 from sentiment_monitor.store import stops
 from sentiment_monitor.store.database import Database
-from sentiment_monitor.store.schema import alert_events, notifications, stopped_notifiers
+from sentiment_monitor.store.schema import notification_alerts, notifications, stopped_notifiers
 from sentiment_monitor.store.stops import Lane, Resumed, Stop
 
 _QUEUED = notifications.c.state == "queued"
@@ -65,8 +65,8 @@ class Outbox:
     def due(self, now_ms: int, lane: Lane, limit: int = 50) -> list[Due]:
         """Queued notifications of one notifier whose time has come, in the order in which it came; none if stopped.
 
-        One waits while the notifier has not yet been told of an earlier event of the same alert: "resolved" must not
-        overtake "fired".
+        One waits while an earlier message about one of its alerts is not yet handed over to the notifier: "resolved"
+        must not overtake "fired".
         """
         chosen = _next_in_turn(now_ms, lane, limit).scalar_subquery()
         query = select(notifications).where(notifications.c.id.in_(chosen)).order_by(*_BY_TIME)
@@ -194,26 +194,29 @@ def _time_has_come(now_ms: int) -> ColumnElement[bool]:
 
 
 def _next_in_turn(now_ms: int, lane: Lane, limit: int) -> Select[Any]:
-    """Ids of what is due for a notifier and waits for no earlier event of its alert.
+    """Ids of what is due for a notifier and waits for no earlier message about one of its alerts.
 
     Read along an index in the order asked for, and no further than to the limit: what else is queued costs nothing.
     """
-    earlier, earlier_event = notifications.alias("earlier"), alert_events.alias("earlier_event")
+    own, earlier, before = notification_alerts, notifications.alias("earlier"), notification_alerts.alias("before")
     untold = (
         select(earlier.c.id)
-        .join(earlier_event, earlier_event.c.id == earlier.c.event_id)
+        .select_from(own)
+        .join(before, before.c.alert_id == own.c.alert_id)
+        .join(earlier, earlier.c.id == before.c.notification_id)
         .where(
-            earlier_event.c.alert_id == alert_events.c.alert_id,
-            earlier_event.c.id < alert_events.c.id,
+            own.c.notification_id == notifications.c.id,
+            before.c.notification_id < notifications.c.id,
+            earlier.c.event_id != notifications.c.event_id,
             earlier.c.receiver == lane.receiver,
             earlier.c.notifier == lane.notifier,
-            # Not "= queued": SQLite would look through all that is queued for each, instead of the alert's few events.
+            # Not "= queued": SQLite would look through all that is queued for each, not the alert's few messages.
             earlier.c.state.not_in(("sent", "failed")),
         )
+        .correlate(notifications)
     )
     return (
         select(notifications.c.id)
-        .join(alert_events, alert_events.c.id == notifications.c.event_id)
         .where(_QUEUED, *_of(lane), _time_has_come(now_ms), ~_STOPPED, ~untold.exists())
         .order_by(*_BY_TIME)
         .limit(limit)

@@ -223,7 +223,7 @@ notifications = Table(
     "notifications",
     metadata,
     Column("id", Key, primary_key=True, autoincrement=True),
-    Column("event_id", Key, ForeignKey("alert_events.id", ondelete="CASCADE"), nullable=False),
+    Column("event_id", Key, ForeignKey("alert_events.id", ondelete="CASCADE"), comment="null: a briefing"),
     Column("receiver", String(64), nullable=False),
     Column("notifier", String(64), nullable=False, comment="its name; #0, #1: its place, from before there were names"),
     Column("idempotency_key", String(64), nullable=False),
@@ -302,6 +302,40 @@ stopped_notifiers = Table(
     Column("error", Text, nullable=False, comment="what the receiver said when it did not let us in"),
     Column("access", String(160), nullable=False, comment="salted hash of the settings that it refused"),
     comment="nothing is delivered by these until their settings change or somebody resumes them",
+)
+
+notification_alerts = Table(
+    "notification_alerts",
+    metadata,
+    Column("notification_id", Key, ForeignKey("notifications.id", ondelete="CASCADE"), primary_key=True),
+    Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), primary_key=True),
+    Column("minute", BigInteger, nullable=False, comment="of the decision"),
+    Column("cause", String(16), nullable=False, comment="why it is told; named: beside the others of a group"),
+    Column("severity", String(16), nullable=False, comment="the gravest that was told of its series"),
+    Index(None, "alert_id", "notification_id"),
+    Index(None, "minute"),
+    comment="the alerts of which a notification tells",
+)
+
+held_back = Table(
+    "held_back",
+    metadata,
+    Column("id", Key, primary_key=True, autoincrement=True),
+    Column("alert_id", Key, ForeignKey("alerts.id", ondelete="CASCADE"), nullable=False),
+    Column("receiver", String(64), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("detail", Text, nullable=False, comment="whose silence, which other alert, until when"),
+    Column("since_minute", BigInteger, nullable=False),
+    Column("until_minute", BigInteger, comment="exclusive; null: it still is"),
+    Index(None, "alert_id"),
+    comment="why a receiver was not told of an alert, and for how long",
+)
+
+briefings = Table(
+    "briefings",
+    metadata,
+    Column("receiver", String(64), primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False, comment="for which it was due"),
 )
 
 classifiers = Table(

@@ -9,13 +9,13 @@ from sqlalchemy import Select, select, update
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
-from sentiment_monitor.store.schema import alert_events, leases, notifications
+from sentiment_monitor.store.schema import leases, notification_alerts, notifications
 
 
 def set_back(database: Database, lease: Lease, minute: int, now_ms: int) -> Lease:
     """Makes ``minute`` the newest one decided, and due now what was to be delivered later. One transaction.
 
-    What failed while the clock ran ahead is tried again, unless its receiver has been told of a later event of the same
+    What failed while the clock ran ahead is tried again, unless its receiver has had a later message about the same
     alert: it may have been given up for its seeming age, or refused for a signature from the future.
     Returns the lease with its new token: whatever was read under the old one is to be read again. Raises Fenced when
     the lease was lost, DatabaseAway.
@@ -46,15 +46,15 @@ def set_back(database: Database, lease: Lease, minute: int, now_ms: int) -> Leas
 
 
 def _told_of_a_later_event() -> Select[Any]:
-    event, later_event, later = alert_events, alert_events.alias("later_event"), notifications.alias("later")
+    own, beside, later = notification_alerts, notification_alerts.alias("beside"), notifications.alias("later")
     return (
         select(later.c.id)
-        .select_from(event)
-        .join(later_event, later_event.c.alert_id == event.c.alert_id)
-        .join(later, later.c.event_id == later_event.c.id)
+        .select_from(own)
+        .join(beside, beside.c.alert_id == own.c.alert_id)
+        .join(later, later.c.id == beside.c.notification_id)
         .where(
-            event.c.id == notifications.c.event_id,
-            later_event.c.id > event.c.id,
+            own.c.notification_id == notifications.c.id,
+            later.c.id > notifications.c.id,
             later.c.receiver == notifications.c.receiver,
             later.c.notifier == notifications.c.notifier,
             later.c.sent_ms.is_not(None),

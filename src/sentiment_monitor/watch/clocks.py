@@ -263,7 +263,7 @@ class EventClock:
         started = time.monotonic()
         with self._metrics.turns["tick"]:
             report = self._ticker.tick(minute, lease, self._now_ms(), changed=changed, note_quiet=note_quiet)
-        if report.fired or report.repeated or report.resolved:
+        if report.messages:
             self._delivery.wake()
         self._open = report.open > 0
         _count(self._metrics, report, time.monotonic() - started)

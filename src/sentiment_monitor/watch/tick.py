@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import structlog
 
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.dispatch.decide import Hold
+from sentiment_monitor.dispatch.cases import UNTIL_LATER, Hold
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alert_states import Kind
+from sentiment_monitor.domain.alerts import Alert
+from sentiment_monitor.domain.hearing import Held
 from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.people import people
+from sentiment_monitor.watch.briefer import Briefer
 from sentiment_monitor.watch.past import Past
 from sentiment_monitor.watch.reader import StoreReader
 from sentiment_monitor.watch.turn import Decider, Seen, Situation, Turn
@@ -38,6 +41,7 @@ class TickReport:
     fired: int = 0
     repeated: int = 0
     resolved: int = 0
+    messages: int = 0  # one a receiver and group
 
 
 class Ticker:
@@ -59,6 +63,7 @@ class Ticker:
         self._database = database
         self._alerts = alerts
         self._decider = Decider(rules=rules, routes=routes, external_url=external_url, names=names)
+        self._briefer = Briefer(routes, external_url)
         self._past = Past()
         self._names = SeriesPlaces()
         self._open: tuple[int, Situation] | None = None
@@ -85,7 +90,7 @@ class Ticker:
         if lease.progress_minute is not None and minute <= lease.progress_minute:
             report.skipped = True
             return report
-        situation = self._situation(lease)
+        situation = self._situation(minute, lease)
         missed = self._missed(minute, lease)
         with self._database.read() as connection:
             reader = StoreReader(connection, self._alerts, self._past, self._names)
@@ -93,13 +98,12 @@ class Ticker:
             turn = self._decider.turn(
                 minute, situation, said, reader, self._alerts.newest_events, changed=changed, missed=missed
             )
-        for held in turn.dispatch.held:
-            if held.reason is Hold.RECEIVER_GONE:
-                _log.warning("alert.untold", rule=held.alert.rule, series=held.alert.series, receiver=held.receiver)
-        if turn.changes:
+            # History that is replayed briefs nobody.
+            briefings = self._briefer.due(connection, minute, situation) if changed is None else []
+        if turn.changes or briefings:
             self._open = None
-        if turn.changes or note_quiet:
-            self._alerts.apply(lease, minute, turn.changes, now_ms)
+        if turn.changes or briefings or note_quiet:
+            self._alerts.apply(lease, minute, turn.changes, now_ms, briefings)
         self._decided = minute
         self._seen = turn.seen
         _note(report, turn)
@@ -110,7 +114,7 @@ class Ticker:
 
         Such a minute counts as decided. Raises DatabaseAway.
         """
-        situation = self._situation(lease)
+        situation = self._situation(minute, lease)
         with self._database.read() as connection:
             said = people(connection, minute, _open_ids(situation))
         if not self._decider.stays(minute, situation, said, self._seen):
@@ -118,15 +122,17 @@ class Ticker:
         self._decided = minute
         return True
 
-    def _situation(self, lease: Lease) -> Situation:
+    def _situation(self, minute: int, lease: Lease) -> Situation:
         """Nobody else changes alerts while we hold the lease, so they are read again only after a change of ours."""
         if self._open is not None and self._open[0] != lease.token:
             self._decided = None  # others may have decided since, or nobody, by another clock
             self._seen = {}
         if self._open is None or self._open[0] != lease.token:
             alerts = self._alerts.open()
-            book = self._alerts.told([alert.id for alert in alerts if alert.id is not None]) if alerts else {}
-            self._open = (lease.token, Situation(alerts, book))
+            known = {alert.id for alert in alerts}
+            unheard = [alert for alert in self._alerts.unheard_ends(minute) if alert.id not in known]
+            ids = [alert.id for alert in (*alerts, *unheard) if alert.id is not None]
+            self._open = (lease.token, Situation(alerts, unheard, self._alerts.book(ids, minute)))
         return self._open[1]
 
     def _missed(self, minute: int, lease: Lease) -> int:
@@ -142,9 +148,17 @@ def _open_ids(situation: Situation) -> list[int]:
 
 
 def _note(report: TickReport, turn: Turn) -> None:
-    report.open = sum(outcome.after.followed for outcome in turn.outcomes)
+    waiting = {held.alert for held in turn.dispatch.held if held.reason in UNTIL_LATER}
+    report.open = sum(outcome.after.followed or outcome.after in waiting for outcome in turn.outcomes)
     report.candidates = turn.candidates
+    report.messages = len(turn.dispatch.messages)
+    receivers: dict[tuple[str, str], set[str]] = {}
+    for message in turn.dispatch.messages:
+        for part in message.parts:
+            receivers.setdefault((part.alert.rule, part.alert.series), set()).add(message.receiver)
     for change in turn.changes:
+        for receiver, spell in change.held.items():
+            _log_held(change.alert, receiver, spell)
         event = change.event
         if event is None:
             continue
@@ -160,5 +174,19 @@ def _note(report: TickReport, turn: Turn) -> None:
             observed=event.observed,
             expected=round(event.expected, 3),
             p_value=event.p_value,
-            told=sorted({notification.receiver for notification in change.notifications}),
+            told=sorted(receivers.get((change.alert.rule, change.alert.series), ())),
         )
+
+
+def _log_held(alert: Alert, receiver: str, held: Held | None) -> None:
+    if held is None or held.reason == Hold.GROUP_WAITS:  # for minutes, and for no reason of anybody's
+        return
+    log = _log.warning if held.reason == Hold.RECEIVER_GONE else _log.info
+    log(
+        "alert.untold",
+        rule=alert.rule,
+        series=alert.series,
+        receiver=receiver,
+        reason=str(held.reason),
+        detail=held.detail,
+    )

@@ -6,55 +6,30 @@ What is read comes from a reader, and what is decided is returned: storing it is
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass
 
-from sentiment_monitor.detect import words
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.states import close, close_by_hand, rewound, settled, step
-from sentiment_monitor.dispatch.compose import Account, compose, kind_of, reason_of
-from sentiment_monitor.dispatch.decide import Book, Cause, Dispatch, Message, decide
+from sentiment_monitor.dispatch.cases import Dispatch
+from sentiment_monitor.dispatch.decide import decide
 from sentiment_monitor.dispatch.routes import Routes
-from sentiment_monitor.domain.alert_states import Kind, Why
-from sentiment_monitor.domain.alerts import Alert, Evaluation, Event, Evidence, Transition
+from sentiment_monitor.domain.alert_states import Why
+from sentiment_monitor.domain.alerts import Alert, Evaluation, Event, Transition
+from sentiment_monitor.domain.hearing import NOTHING_HEARD, Ledger
 from sentiment_monitor.domain.people import Closing, People, Verdict
-from sentiment_monitor.domain.series import value_of
 from sentiment_monitor.store.alerts import Change
+from sentiment_monitor.store.hearing import END_MINUTES
 from sentiment_monitor.watch.judge import Reader, judge
-
-
-class Witness(Reader, Protocol):
-    """A reader that can also say what a decision rests on."""
-
-    def evidence(self, rule: Rule, evaluation: Evaluation, start: int, end: int) -> Evidence:
-        """What lies behind an evaluation of the window [start, end)."""
-        ...
+from sentiment_monitor.watch.telling import Outcome, Teller, Witness, as_last_seen, differs, held_changes
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What one minute finds: alerts that must be looked at, and who has been told of them."""
+    """What one minute finds: alerts that must be looked at, and who has heard what of them."""
 
     alerts: Sequence[Alert] = ()
-    book: Book = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One alert before and after the minute, and what was seen of it."""
-
-    before: Alert
-    after: Alert
-    transition: Transition | None
-    evaluation: Evaluation
-    rule: Rule | None  # None: it is gone
-    evidence: Evidence | None = None  # None: still to be read
-    closing: Closing | None = None  # somebody's, by which it ended
-
-    @property
-    def moved(self) -> bool:
-        """Whether more than the time of the decision changed."""
-        return differs(self.before, self.after)
+    unheard: Sequence[Alert] = ()  # over, while somebody who knows of them has not heard it
+    book: Ledger = NOTHING_HEARD
 
 
 Seen = Mapping[tuple[str, str], Evaluation]
@@ -73,12 +48,8 @@ class Turn:
     @property
     def seen(self) -> Seen:
         """For ``Decider.stays``."""
-        return {(outcome.after.rule, outcome.after.series): outcome.evaluation for outcome in self.outcomes}
-
-
-def differs(before: Alert, after: Alert) -> bool:
-    """Whether more than the time of the decision changed."""
-    return replace(after, decided_minute=before.decided_minute) != before
+        followed = (outcome for outcome in self.outcomes if outcome.after.followed)
+        return {(outcome.after.rule, outcome.after.series): outcome.evaluation for outcome in followed}
 
 
 LastEvents = Callable[[Collection[int]], Mapping[int, Event]]
@@ -95,8 +66,7 @@ class Decider:
         self.rules = tuple(rules)
         self._by_name = {rule.name: rule for rule in self.rules}
         self._routes = routes
-        self._external_url = external_url
-        self._names = names
+        self._teller = Teller(names, external_url)
 
     def turn(
         self,
@@ -118,13 +88,11 @@ class Decider:
         judged = list(self._judged(minute, situation.alerts, said, reader, last_events, changed, missed))
         outcomes = [outcome for outcome in judged if outcome.before.followed or outcome.transition is not None]
         outcomes += self._gone(minute, situation.alerts, said, last_events)
+        outcomes += self._ended(minute, _still_news(situation.unheard, minute), last_events)
         decided = [(outcome.after, outcome.transition) for outcome in outcomes]
         dispatch = decide(minute, self._routes, situation.book, decided, said)
-        messages: dict[Alert, list[Message]] = {}
-        for message in dispatch.messages:
-            messages.setdefault(message.alert, []).append(message)
-        changes = [self._change(reader, minute, outcome, messages.get(outcome.after, ())) for outcome in outcomes]
-        return Turn(len(judged), outcomes, dispatch, [change for change in changes if change is not None])
+        changes = self._teller.changes(minute, reader, outcomes, dispatch, situation.book)
+        return Turn(len(judged), outcomes, dispatch, changes)
 
     def rule_of(self, alert: Alert) -> Rule | None:
         """The rule that watches the alert's series under its name; None when there is none any more."""
@@ -144,8 +112,9 @@ class Decider:
             after, transition, _ = step(rule, rewound(alert, minute - 1), evaluation, minute)
             if transition is not None or differs(alert, after):
                 return False
-        unmoved = [(alert, None) for alert in situation.alerts]
-        return not decide(minute, self._routes, situation.book, unmoved, said).messages
+        alerts = [*situation.alerts, *_still_news(situation.unheard, minute)]
+        dispatch = decide(minute, self._routes, situation.book, [(alert, None) for alert in alerts], said)
+        return not dispatch.messages and not held_changes(dispatch, situation.book, alerts)
 
     def _judged(
         self,
@@ -192,65 +161,22 @@ class Decider:
             else:
                 after = settled(alert, minute)
             event = events.get(alert.id) if alert.id is not None else None
-            evaluation, evidence = _as_last_seen(alert, event)
+            evaluation, evidence = as_last_seen(alert, event)
             yield Outcome(alert, after, transition, evaluation, None, evidence, closing)
 
-    def _change(self, reader: Witness, minute: int, outcome: Outcome, own_messages: Sequence[Message]) -> Change | None:
-        if outcome.transition is None and not own_messages:
-            return Change(outcome.after) if outcome.moved else None
-        if outcome.transition is None:
-            cause = own_messages[0].cause
-            why = Why.REPEAT_DUE if cause is Cause.REPEATED else Why.RECEIVER_JOINED
-            transition = Transition(kind_of(cause), minute, why)
-        else:
-            transition = outcome.transition
-        account = self._account(reader, minute, outcome, transition)
-        evaluation = account.evaluation
-        event = Event(
-            transition=transition.kind,
-            minute=minute,
-            reason=reason_of(transition.kind, transition.why, evaluation),
-            observed=evaluation.observed,
-            volume=evaluation.volume,
-            expected=evaluation.expected,
-            p_value=evaluation.p_value,
-            q_value=evaluation.q_value,
-            evidence=account.evidence,
-            explanation=account.text,
-        )
-        begins = transition.kind in (Kind.PENDING, Kind.FIRED)
-        return Change(
-            replace(outcome.after, title=account.title) if begins else outcome.after,
-            event,
-            tuple(
-                notification
-                for message in own_messages
-                for notification in compose(message, account, self._external_url)
-            ),
-        )
-
-    def _account(self, reader: Witness, minute: int, outcome: Outcome, transition: Transition) -> Account:
-        rule, evaluation, alert = outcome.rule, outcome.evaluation, outcome.after
-        if rule is None:
-            evidence = outcome.evidence or Evidence()
-            explanation = words.explain_gone(alert, outcome.closing)
-        else:
-            evidence = reader.evidence(rule, evaluation, minute - rule.window_minutes, minute)
-            name = self._names.get(value_of(evaluation.series), "")
-            explanation = words.explain(
-                rule, evaluation, evidence, alert, transition.kind, name, closing=outcome.closing
-            )
-        return Account(
-            alert=alert,
-            kind=transition.kind,
-            why=transition.why,
-            minute=minute,
-            evaluation=evaluation,
-            evidence=evidence,
-            window_minutes=rule.window_minutes if rule else None,
-            title=explanation.title,
-            text=explanation.text,
-        )
+    def _ended(self, minute: int, alerts: Sequence[Alert], last_events: LastEvents) -> Iterator[Outcome]:
+        """Alerts that are over while not everybody has heard it, as they were last seen."""
+        if not alerts:
+            return
+        events = last_events([alert.id for alert in alerts if alert.id is not None])
+        for alert in alerts:
+            event = events.get(alert.id) if alert.id is not None else None
+            evaluation, evidence = as_last_seen(alert, event)
+            # Who ended it, and why, stands in the event's words; the title says how.
+            by_hand = alert.id is not None and event is not None and event.reason == Why.DISMISSED
+            closing = Closing(alert.id or 0, minute, "", Verdict.DISMISSED, "") if by_hand else None
+            words = event.explanation if event else ""
+            yield Outcome(alert, alert, None, evaluation, self.rule_of(alert), evidence, closing, words)
 
 
 def _most_seen(alert: Alert, evaluation: Evaluation, last_events: LastEvents) -> float:
@@ -263,23 +189,6 @@ def _why(closing: Closing) -> Why:
     return Why.DISMISSED if closing.verdict is Verdict.DISMISSED else Why.CLOSED
 
 
-def _as_last_seen(alert: Alert, event: Event | None) -> tuple[Evaluation, Evidence]:
-    """The numbers of the newest event, for an alert that nothing can be measured of any more."""
-    statistics = event.evidence.statistics if event else {}
-    evaluation = Evaluation(
-        series=alert.series,
-        rule=alert.rule,
-        observed=event.observed if event else 0.0,
-        volume=event.volume if event else 0.0,
-        sources=None,
-        newest_minute=-1,
-        expected=event.expected if event else 0.0,
-        expected_share=statistics.get("expected_share", 0.0),
-        effect=statistics.get("effect", 0.0),
-        p_value=event.p_value if event else None,
-        q_value=event.q_value if event else None,
-        beyond=False,
-        holds=False,
-        reason=Why.RULE_GONE,
-    )
-    return evaluation, event.evidence if event else Evidence()
+def _still_news(alerts: Sequence[Alert], minute: int) -> list[Alert]:
+    """Those whose end is not so long ago that nobody waits for it any more."""
+    return [alert for alert in alerts if minute - (alert.resolved_minute or 0) < END_MINUTES]

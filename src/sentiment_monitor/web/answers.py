@@ -290,12 +290,24 @@ class SayingAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class WithheldAnswer:
+    """That a receiver was not told for a while."""
+
+    receiver: str
+    reason: str
+    detail: str
+    since: str
+    until: str | None  # null: it still is
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryAnswer(AlertAnswer):
     """One alert with its events and deliveries, and what people said about it, oldest first."""
 
     events: list[EventAnswer]
     notifications: list[NotificationAnswer]
     people: list[SayingAnswer]
+    held_back: list[WithheldAnswer]
 
     @classmethod
     def of_history(cls, history: AlertHistory) -> HistoryAnswer:
@@ -316,6 +328,16 @@ class HistoryAnswer(AlertAnswer):
                 for record in history.deliveries
             ],
             people=[SayingAnswer.of(saying) for saying in history.said],
+            held_back=[
+                WithheldAnswer(
+                    receiver=spell.receiver,
+                    reason=spell.reason,
+                    detail=spell.detail,
+                    since=iso(spell.since_minute),
+                    until=iso(spell.until_minute),
+                )
+                for spell in history.withheld
+            ],
         )
 
 

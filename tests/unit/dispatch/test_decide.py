@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_monitor.dispatch.decide import Cause, Dispatch, Hold, decide
+from sentiment_monitor.dispatch.cases import Dispatch, Hold
+from sentiment_monitor.dispatch.decide import decide
 from sentiment_monitor.dispatch.routes import Routes
 from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Telling, Transition
+from sentiment_monitor.domain.hearing import NOTHING_HEARD, Cause, Heard, Ledger
 from sentiment_monitor.domain.matchers import Matcher
 from sentiment_monitor.domain.people import NOBODY_SAID, Acknowledgement, People, Silence
 from writing import alert
@@ -34,7 +36,8 @@ def _decide(
     routes: Routes = ROUTES,
     people: People = NOBODY_SAID,
 ) -> Dispatch:
-    return decide(minute, routes, {7: told}, [(kept, transition)], people)
+    heard = {receiver: Heard(told_at, told_at, "critical") for receiver, told_at in told.items()}
+    return decide(minute, routes, Ledger({7: heard}), [(kept, transition)], people)
 
 
 def _told(dispatch: Dispatch) -> dict[str, Cause]:
@@ -46,7 +49,7 @@ def _held(dispatch: Dispatch) -> dict[str, Hold]:
 
 
 def test_what_fires_is_told_to_every_receiver_by_each_of_its_notifiers() -> None:
-    dispatch = decide(100, ROUTES, {}, [(alert(), FIRED)], NOBODY_SAID)
+    dispatch = decide(100, ROUTES, NOTHING_HEARD, [(alert(), FIRED)], NOBODY_SAID)
     assert _told(dispatch) == {"desk": Cause.FIRED, "risk": Cause.FIRED}
     assert [message.notifiers for message in dispatch.messages] == [("log", "webhook"), ("log",)]
     assert dispatch.held == ()
@@ -60,7 +63,7 @@ def test_what_fires_is_told_to_every_receiver_by_each_of_its_notifiers() -> None
     ],
 )
 def test_what_has_not_fired_is_told_to_nobody(kept: Alert, transition: Transition) -> None:
-    assert decide(100, ROUTES, {}, [(kept, transition)], NOBODY_SAID) == Dispatch((), ())
+    assert decide(100, ROUTES, NOTHING_HEARD, [(kept, transition)], NOBODY_SAID) == Dispatch((), ())
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_a_receiver_that_has_not_heard_of_it_hears_though_somebody_has_it() -> N
 
 def test_what_is_silenced_is_told_once_the_silence_is_over_and_it_still_fires() -> None:
     people = _silenced("series=ticker:A", end=170)
-    dispatch = decide(100, ROUTES, {}, [(alert(), FIRED)], people)
+    dispatch = decide(100, ROUTES, NOTHING_HEARD, [(alert(), FIRED)], people)
     assert (_told(dispatch), _held(dispatch)) == ({}, {"desk": Hold.SILENCED, "risk": Hold.SILENCED})
     assert _held(_decide(169, FIRING, None, {}, people=people)) == {"desk": Hold.SILENCED, "risk": Hold.SILENCED}
     assert _told(_decide(170, FIRING, None, {}, people=people)) == {"desk": Cause.JOINED, "risk": Cause.JOINED}
@@ -163,7 +166,7 @@ def test_a_silence_holds_back_repetitions_but_not_the_end_of_what_was_told() -> 
 
 @pytest.mark.parametrize("matcher", ["series=ticker:B", "severity!=critical", 'team="x"'])
 def test_a_silence_of_other_alerts_holds_nothing_back(matcher: str) -> None:
-    dispatch = decide(100, ROUTES, {}, [(alert(), FIRED)], _silenced(matcher))
+    dispatch = decide(100, ROUTES, NOTHING_HEARD, [(alert(), FIRED)], _silenced(matcher))
     assert _told(dispatch) == {"desk": Cause.FIRED, "risk": Cause.FIRED}
 
 
@@ -181,7 +184,6 @@ def test_each_receiver_that_knows_or_should_know_is_told_or_held_back_once(
     routes = Routes({"rule": Telling(tuple(receivers), 60)}, NOTIFIERS)
     dispatch = _decide(minute, alert(id=7, state=state), transition, told, routes, people)
     spoken_of = [message.receiver for message in dispatch.messages] + [held.receiver for held in dispatch.held]
-    resolved = transition is not None and transition.kind is Kind.RESOLVED
-    concerned = {*receivers, *told} if state is State.FIRING or resolved else set()
+    concerned = {*receivers, *told} if state in (State.FIRING, State.RESOLVED) else set()
     assert sorted(spoken_of) == sorted(concerned)
     assert all(message.receiver in NOTIFIERS for message in dispatch.messages)
