@@ -25,7 +25,6 @@ class Hold(StrEnum):
     NOT_DUE = "not_due"  # told lately enough
     # There is something to tell it, or soon will be, and something is in the way.
     RECEIVER_GONE = "receiver_gone"  # the settings have no such receiver any more
-    STALE = "stale"  # old news never pages
     SILENCED = "silenced"  # by a silence of somebody's; told when that is over, if it still fires
     ACKNOWLEDGED = "acknowledged"  # somebody has it, and this receiver knows of it
     INHIBITED = "inhibited"  # something wider, or a rule of the settings, makes it needless
