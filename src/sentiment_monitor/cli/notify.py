@@ -41,7 +41,7 @@ class Delivered(StrEnum):
     failed = "failed"
 
 
-@app.command("list")
+@app.command("list", short_help="List who delivers, who is stopped and why.")
 def list_notifiers(config: ConfigOption = None, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List receivers with their notifiers: which deliver, which are stopped and why, and what waits for each."""
     settings = options.load_settings(config, {})
@@ -66,7 +66,7 @@ def list_notifiers(config: ConfigOption = None, database: DatabaseOption = None,
     )
 
 
-@app.command("test")
+@app.command("test", short_help="Send a marked test alert to a receiver.")
 def send_test(
     receiver: ReceiverArgument,
     notifier: NotifierOption = None,
@@ -99,7 +99,7 @@ def send_test(
         raise typer.Exit(4)
 
 
-@app.command("log")
+@app.command("log", short_help="Show what was sent to whom, and what was not.")
 def show_log(
     receiver: Annotated[str | None, typer.Option(help="Only of this receiver.", show_default=False)] = None,
     notifier: NotifierOption = None,
@@ -148,7 +148,7 @@ def show_log(
     )
 
 
-@app.command("resume")
+@app.command("resume", short_help="Let a stopped notifier try again.")
 def resume(
     receiver: ReceiverArgument,
     notifier: NotifierOption = None,

@@ -23,7 +23,7 @@ from sentiment_monitor.notify.contract import DeliveryLater, NotifierRefused, No
 from sentiment_monitor.notify.exchange import Answer, Exchange, address, judge, place
 from sentiment_monitor.notify.phrasing import Phrasing
 
-_TOO_MANY_S = 60.0  # a robot takes some twenty messages a minute
+_TOO_MANY_S = 60.0  # their limits are by the minute
 _SHOWN = 200  # characters of what a robot says
 _BUTTON = {"en": "Show this alert", "zh": "查看预警"}
 
