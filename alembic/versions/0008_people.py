@@ -13,19 +13,25 @@ branch_labels = None
 depends_on = None
 
 _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_ALERTS = (
+    ("closed_negatives", sa.Float(), True, "somebody ended it at so many, and what raised it may not be over yet"),
+    ("reopened_minute", sa.BigInteger(), True, "it was resolved, and fires again since"),
+    ("reopenings", sa.Integer(), False, "how often that was so"),
+)
+_INDEXED = ("closed_negatives", "resolved_minute")
+_INSTANT = {
+    "sqlite": "strftime('%Y-%m-%dT%H:%M:%fZ', {ms} / 1000.0, 'unixepoch')",
+    "postgresql": "to_timestamp({ms} / 1000.0)",
+}
 _DECIDED = "the first that was decided with it"
 
 
 def upgrade() -> None:
-    op.add_column(
-        "alerts",
-        sa.Column(
-            "closed_negatives",
-            sa.Float(),
-            comment="somebody ended it at so many, and what raised it may not be over yet",
-        ),
-    )
-    op.create_index("ix_alerts_closed_negatives", "alerts", ["closed_negatives"])
+    for name, kind, nullable, comment in _ALERTS:
+        default = None if nullable else "0"
+        op.add_column("alerts", sa.Column(name, kind, nullable=nullable, server_default=default, comment=comment))
+    for name in _INDEXED:
+        op.create_index(f"ix_alerts_{name}", "alerts", [name])
     op.create_table(
         "silences",
         sa.Column("id", _KEY, autoincrement=True, nullable=False),
@@ -69,13 +75,49 @@ def upgrade() -> None:
         sa.UniqueConstraint("alert_id", name=op.f("uq_closings_alert_id")),
         comment="who ended an alert before its own time; the next tick does it",
     )
+    op.execute("DROP VIEW v1_alerts")
+    op.execute(f"CREATE VIEW v1_alerts AS {_view()}")
 
 
 def downgrade() -> None:
+    op.execute("DROP VIEW v1_alerts")
     for table in ("closings", "comments", "acknowledgements", "silences"):
         op.drop_table(table)
-    op.drop_index("ix_alerts_closed_negatives", "alerts")
-    op.drop_column("alerts", "closed_negatives")
+    for name in _INDEXED:
+        op.drop_index(f"ix_alerts_{name}", "alerts")
+    for name, *_ in _ALERTS:
+        op.drop_column("alerts", name)
+    op.execute(f"CREATE VIEW v1_alerts AS SELECT {_columns()} FROM alerts a WHERE a.fired_minute IS NOT NULL")
+
+
+def _columns() -> str:
+    """What the view had before."""
+    columns = ("id", "fingerprint", "rule", "series", "severity", "state", "title")
+    instants = (f"{_at(f'a.{name}_minute')} AS {name}_at" for name in ("pending", "fired", "resolved"))
+    return ", ".join((*(f"a.{name}" for name in columns), *instants))
+
+
+def _view() -> str:
+    quiet = "(CASE WHEN a.state = 'firing' THEN a.quiet_minute END)"
+    taken_on = "(CASE WHEN k.owner IS NOT NULL THEN k.at_ms END)"
+    return f"""
+        SELECT {_columns()}, {_at("a.reopened_minute")} AS reopened_at, {_at(quiet)} AS recovering_since,
+               k.owner AS owner, {_instant(taken_on)} AS acknowledged_at,
+               c.verdict AS verdict, c.actor AS closed_by, c.reason AS closing_reason
+        FROM alerts a
+        LEFT JOIN acknowledgements k
+               ON k.id = (SELECT max(newest.id) FROM acknowledgements newest WHERE newest.alert_id = a.id)
+               AND k.minute > coalesce(a.reopened_minute, -1)
+        LEFT JOIN closings c ON c.alert_id = a.id
+        WHERE a.fired_minute IS NOT NULL"""
+
+
+def _at(minute: str) -> str:
+    return _instant(f"({minute} * 60000)")
+
+
+def _instant(ms: str) -> str:
+    return _INSTANT[op.get_bind().dialect.name].format(ms=ms)
 
 
 def _about_an_alert(table: str) -> list[sa.schema.SchemaItem]:

@@ -183,7 +183,10 @@ def print_alerts(alerts: Sequence[Alert], owners: Mapping[int, str], *, as_json:
     for alert in alerts:
         table.add_row(
             str(alert.id),
-            Text(str(alert.state or ""), style="red bold" if alert.state == "firing" else ""),
+            Text(
+                "recovering" if alert.recovering else str(alert.state or ""),
+                "red bold" if alert.state == "firing" else "",
+            ),
             alert.severity,
             clock(alert.fired_minute),
             clock(alert.resolved_minute),
@@ -239,35 +242,14 @@ def _print_saying(out: Console, saying: Saying) -> None:
         out.print(Text(plain(saying.text)))
 
 
-def print_changes(what: str, changes: Sequence[Acted], *, as_json: bool) -> None:
-    """What became of each alert or silence that somebody wanted to change."""
-    if as_json:
-        dump([answers.ChangeAnswer.of(change) for change in changes])
-        return
-    for change in changes:
-        print(f"{what} {change.id}: {plain(change.detail)}")
+def dump_outcomes(outcomes: Sequence[Acted]) -> None:
+    """What became of each alert or silence that somebody wanted to change, for machines."""
+    dump([answers.ChangeAnswer.of(acted) for acted in outcomes])
 
 
-def print_silences(silences: Sequence[Silence], minute: int, *, as_json: bool) -> None:
-    """Silences, one a line, as they are at ``minute``."""
-    if as_json:
-        dump([answers.SilenceAnswer.of(silence, minute) for silence in silences])
-        return
-    if not silences:
-        print("no silences")
-        return
-    table = new_table("id", "state", "from (UTC)", "until (UTC)", "author", "matchers", "comment")
-    for silence in silences:
-        table.add_row(
-            str(silence.id),
-            silence.state(minute),
-            clock(silence.starts_minute),
-            clock(silence.ends_minute),
-            Text(plain(silence.author)),
-            Text(plain(" ".join(map(str, silence.matchers)) or "cannot be read: mutes nothing")),
-            Text(plain(silence.comment)),
-        )
-    console().print(table)
+def dump_silences(silences: Sequence[Silence], minute: int) -> None:
+    """Silences as they are at ``minute``, for machines."""
+    dump([answers.SilenceAnswer.of(silence, minute) for silence in silences])
 
 
 def print_trend(series: str, points: Sequence[TrendPoint], step: int, *, as_json: bool) -> None:

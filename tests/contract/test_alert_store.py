@@ -11,7 +11,9 @@ from sqlalchemy.event import listen, remove
 
 from sentiment_monitor.domain.alert_states import Kind, State
 from sentiment_monitor.domain.alerts import Evidence, TopStory
+from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import Fenced
+from sentiment_monitor.store import people
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
@@ -110,6 +112,33 @@ def test_an_alert_is_followed_from_firing_to_resolved(store: Alerts, lease: Leas
     assert [step.transition for step in history.events] == [Kind.FIRED, Kind.RESOLVED]
     assert [record.key for record in history.deliveries] == ["key-1"]
     assert store.history(firing.id + 1) is None
+
+
+def test_an_alert_that_came_back_is_kept_so_and_what_ended_lately_by_itself_is_known(
+    store: Alerts, lease: Lease
+) -> None:
+    store.apply(lease, 100, [FIRED, Change(alert(series="ticker:B"), event())], NOW)
+    first, second = store.open()
+    over = [replace(kept, state=State.RESOLVED, resolved_minute=200) for kept in (first, second)]
+    store.apply(lease, 200, [Change(kept, event(transition=Kind.RESOLVED, minute=200)) for kept in over], NOW)
+    assert second.id is not None
+    with store.database.write() as connection:
+        people.close(connection, second.id, "ann", Verdict.RESOLVED, "", NOW)
+    assert [kept.id for kept in store.ended_since(200)] == [first.id]
+    assert store.ended_since(201) == []
+    back = replace(over[0], state=State.FIRING, resolved_minute=None, reopened_minute=300, reopenings=1)
+    store.apply(lease, 300, [Change(back, event(transition=Kind.REOPENED, minute=300))], NOW)
+    assert store.open() == [replace(back, decided_minute=300)]
+    assert store.ended_since(200) == []
+
+
+def test_a_new_alert_ends_the_watch_over_what_somebody_ended_of_its_series(store: Alerts, lease: Lease) -> None:
+    ended = alert(state=State.RESOLVED, resolved_minute=101, closed_negatives=6.0)
+    other = replace(ended, series="ticker:B")
+    store.apply(lease, 101, [Change(ended), Change(other)], NOW)
+    assert [(kept.series, kept.lingering) for kept in store.open()] == [("ticker:A", True), ("ticker:B", True)]
+    store.apply(lease, 102, [FIRED], NOW)
+    assert [(kept.series, kept.lingering) for kept in store.open()] == [("ticker:B", True), ("ticker:A", False)]
 
 
 def test_what_an_event_rests_on_comes_back_as_it_was(store: Alerts, lease: Lease) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sentiment_monitor.domain.alert_states import State
+from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Event, Notification
 from sentiment_monitor.domain.hearing import Heard, Held, Ledger, Mention, heard_of
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.times import DAY_MINUTES
 from sentiment_monitor.watch.turn import Situation
+
+_BY_HAND = (Why.CLOSED, Why.DISMISSED)
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class Book:
     def __init__(self) -> None:
         self.entries: dict[int, Raised] = {}
         self._followed: dict[int, Alert] = {}
+        self._ended: dict[int, Alert] = {}  # over by themselves, within a day: a spike may reopen them
         self._unheard: dict[int, Alert] = {}  # over, while somebody who knows of them has not heard it
         self._heard: dict[int, dict[str, Heard]] = {}
         self._held: dict[int, dict[str, Held]] = {}
@@ -35,10 +38,11 @@ class Book:
 
     def situation(self) -> Situation:
         """The alerts that must be looked at, and who has heard what of them."""
-        numbers = (*self._followed, *self._unheard)
+        numbers = dict.fromkeys((*self._followed, *self._unheard, *self._ended))
         return Situation(
             tuple(self._followed.values()),
             tuple(self._unheard.values()),
+            tuple(self._ended.values()),
             Ledger(
                 {number: self._heard[number] for number in numbers if number in self._heard},
                 self._spent,
@@ -89,6 +93,10 @@ class Book:
                 self._followed[number] = alert
             else:
                 self._followed.pop(number, None)
+            self._note_ended(number, change.event)
+        for number, alert in list(self._ended.items()):
+            if alert.resolved_minute is None or alert.resolved_minute < minute - DAY_MINUTES:
+                del self._ended[number]
         # A message goes to each notifier of its receiver: those are one mention.
         mentions = dict.fromkeys(pair for change in changes for sent in change.notifications for pair in sent.mentions)
         heard = {self._hear(numbers.get(alert, alert.id), mention) for alert, mention in mentions}
@@ -106,6 +114,13 @@ class Book:
             self._spent[mention.receiver] = (*lately, mention.minute)
         self._heard[number] = heard_of([mention], before)
         return number
+
+    def _note_ended(self, number: int, event: Event | None) -> None:
+        alert = self.entries[number].alert
+        if alert.open:
+            self._ended.pop(number, None)
+        elif event is not None and event.transition is Kind.RESOLVED and event.reason not in _BY_HAND:
+            self._ended[number] = alert
 
     def _note_unheard(self, number: int) -> None:
         alert = self.entries[number].alert

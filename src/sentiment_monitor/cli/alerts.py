@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sentiment_monitor.cli import explain, options
+from sentiment_monitor.cli import explain, options, outcomes
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
 from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.errors import UsageError
-
-if TYPE_CHECKING:
-    from sentiment_monitor.actions.outcomes import Acted
 
 NumbersArgument = Annotated[
     list[int], typer.Argument(min=1, max=2**63 - 1, metavar="ID", help="Numbers from monitor alerts list.")
@@ -129,7 +125,7 @@ def acknowledge(
         changes = alerts.acknowledge(
             opened, who, numbers, owner=who if owner is None else owner, note=note, now_ms=_now_ms()
         )
-    _print(changes, as_json)
+    outcomes.report("alert", changes, as_json=as_json)
 
 
 @app.command("unack")
@@ -145,7 +141,7 @@ def unacknowledge(
 
     with options.opened(config, database) as opened:
         changes = alerts.unacknowledge(opened, options.actor(), numbers, note=note, now_ms=_now_ms())
-    _print(changes, as_json)
+    outcomes.report("alert", changes, as_json=as_json)
 
 
 @app.command("resolve")
@@ -171,7 +167,7 @@ def resolve(
         changes = alerts.close(
             opened, who, numbers, author=who, verdict=Verdict.RESOLVED, reason=reason, now_ms=_now_ms()
         )
-    _print(changes, as_json)
+    outcomes.report("alert", changes, as_json=as_json)
 
 
 @app.command("dismiss")
@@ -194,7 +190,7 @@ def dismiss(
         changes = alerts.close(
             opened, who, numbers, author=who, verdict=Verdict.DISMISSED, reason=reason, now_ms=_now_ms()
         )
-    _print(changes, as_json)
+    outcomes.report("alert", changes, as_json=as_json)
 
 
 @app.command("comment")
@@ -214,16 +210,7 @@ def comment(
     who = options.actor()
     with options.opened(config, database) as opened:
         changes = alerts.comment(opened, who, numbers, author=who, text=text, now_ms=_now_ms())
-    _print(changes, as_json)
-
-
-def _print(changes: Sequence[Acted], as_json: bool) -> None:
-    """What became of each; exit 1 when nothing could be done about some."""
-    from sentiment_monitor import terminal
-
-    terminal.print_changes("alert", changes, as_json=as_json)
-    if any(change.outcome in ("over", "unknown") for change in changes):
-        raise typer.Exit(1)
+    outcomes.report("alert", changes, as_json=as_json)
 
 
 def _now_ms() -> int:

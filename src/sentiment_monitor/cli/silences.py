@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentiment_monitor.cli import options
+from sentiment_monitor.cli import options, outcomes
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.times import MINUTE_MS
+
+if TYPE_CHECKING:
+    from sentiment_monitor.domain.people import Silence
 
 MatchersArgument = Annotated[
     list[str],
@@ -55,7 +59,6 @@ def add(
 
     monitor silences add alertname=market-mood severity!=critical --until 2026-12-01 --comment "index change"
     """
-    from sentiment_monitor import terminal
     from sentiment_monitor.actions import silences
     from sentiment_monitor.times import duration_minutes, instant
 
@@ -83,7 +86,7 @@ def add(
             ends_minute=ends,
             now_ms=now_ms,
         )
-    terminal.print_silences([silence], now_ms // MINUTE_MS, as_json=as_json)
+    _print([silence], now_ms // MINUTE_MS, as_json)
 
 
 @app.command("list")
@@ -95,13 +98,12 @@ def list_silences(
     as_json: JsonOption = False,
 ) -> None:
     """List silences that are not over; the one that ends last stands first."""
-    from sentiment_monitor import terminal
     from sentiment_monitor.store import people
 
     minute = time.time_ns() // 1_000_000 // MINUTE_MS
     with options.opened(config, database) as opened, opened.read() as connection:
         silences = people.listed(connection, minute, over=everything, limit=limit)
-    terminal.print_silences(silences, minute, as_json=as_json)
+    _print(silences, minute, as_json)
 
 
 @app.command("expire")
@@ -112,11 +114,35 @@ def expire(
     as_json: JsonOption = False,
 ) -> None:
     """End silences now: what still fires is told with the next tick. Exit 1 when there are no such silences."""
-    from sentiment_monitor import terminal
     from sentiment_monitor.actions import silences
 
     with options.opened(config, database) as opened:
         expiries = silences.expire(opened, options.actor(), numbers, time.time_ns() // 1_000_000)
-    terminal.print_changes("silence", expiries, as_json=as_json)
-    if any(expiry.outcome == "unknown" for expiry in expiries):
-        raise typer.Exit(1)
+    outcomes.report("silence", expiries, as_json=as_json)
+
+
+def _print(silences: Sequence[Silence], minute: int, as_json: bool) -> None:
+    """Silences, one a line, as they are at ``minute``."""
+    from rich.text import Text
+
+    from sentiment_monitor import terminal
+    from sentiment_monitor.times import clock
+
+    if as_json:
+        terminal.dump_silences(silences, minute)
+        return
+    if not silences:
+        print("no silences")
+        return
+    rows = terminal.new_table("id", "state", "from (UTC)", "until (UTC)", "author", "matchers", "comment")
+    for silence in silences:
+        rows.add_row(
+            str(silence.id),
+            silence.state(minute),
+            clock(silence.starts_minute),
+            clock(silence.ends_minute),
+            Text(terminal.plain(silence.author)),
+            Text(terminal.plain(" ".join(map(str, silence.matchers)) or "cannot be read: mutes nothing")),
+            Text(terminal.plain(silence.comment)),
+        )
+    terminal.console().print(rows)

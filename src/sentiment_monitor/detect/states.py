@@ -5,6 +5,9 @@ fire and merely *holds* to keep firing. Time counts only while something can be 
 minutes that nobody decided, neither let an alert wait nor let it end. The value is all that the next tick needs: it
 survives a restart, and a tick that runs twice, late or out of order decides nothing twice.
 
+An alert that flaps is one alert. What fires again soon after its end is reopened, without waiting, and has to be quiet
+for twice as long as the time before until it is over again: so routers damp routes that flap (RFC 2439).
+
 Who is told, and how often, is decided elsewhere.
 """
 
@@ -17,7 +20,10 @@ from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import SEVERITIES, Rule
 from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Transition
+from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
 
+REOPENED_WITHIN = 12  # times the rule's keep_firing, a day at most: what fires again so soon is the same alert
+LONGEST_HOLD_MINUTES = 12 * HOUR_MINUTES  # of an alert that was reopened, unless its rule holds every alert for longer
 CLEARLY_WORSE = 2.0  # times the negatives at which somebody ended an alert: that is news, whatever was said of it
 
 
@@ -32,10 +38,11 @@ class Decision(NamedTuple):
 def step(rule: Rule, alert: Alert, evaluation: Evaluation | None, minute: int, missed: int = 0) -> Decision:
     """Decide one series at one tick.
 
-    ``alert`` is the newest of the series under the rule; the spike after one that is over, or in no state yet,
-    makes a new one. ``evaluation`` is None when the series was no candidate: nothing to see. The caller must keep
-    open alerts among the candidates, and pass the evaluation with reason ``no_data`` when the feed is silent.
-    ``missed`` is how many minutes before this one nobody decided.
+    ``alert`` is the newest of the series under the rule; the spike after one that has been over for long, or in no
+    state yet, makes a new one. One that somebody ended is not passed in again once it no longer lingers.
+    ``evaluation`` is None when the series was no candidate: nothing to see. The caller must keep open alerts among the
+    candidates, and pass the evaluation with reason ``no_data`` when the feed is silent. ``missed`` is how many minutes
+    before this one nobody decided.
 
     Never raises; the same arguments give the same decision, and a minute already decided gives the value back
     unchanged.
@@ -53,12 +60,20 @@ def step(rule: Rule, alert: Alert, evaluation: Evaluation | None, minute: int, m
     stale = beyond and evaluation is not None and minute - evaluation.newest_minute > rule.max_staleness_minutes
     if alert.lingering and (stale or not beyond or not _clearly_worse(alert, evaluation)):
         return _while_lingering(rule, _resumed(alert, minute, missed), holds, minute)
+    if beyond and not stale and _flaps(rule, alert, minute):
+        return _reopened(alert, severity, minute)
     if beyond and not stale:
         return _while_beyond(rule, replace(_resumed(alert, minute, missed), severity=severity), minute)
     why = Why.STALE if stale else Why.QUIET
     if alert.state is State.PENDING:
         return close(alert, minute, why)
     return Decision(replace(alert, decided_minute=minute), None, why)
+
+
+def hold_minutes(rule: Rule, alert: Alert) -> int:
+    """How long a firing alert must be quiet until it is over: twice as long after each time that it came back."""
+    kept = rule.keep_firing_minutes
+    return max(kept, min(kept << min(alert.reopenings, 20), LONGEST_HOLD_MINUTES))
 
 
 def close(alert: Alert, minute: int, why: Why) -> Decision:
@@ -75,14 +90,14 @@ def close_by_hand(alert: Alert, minute: int, why: Why, negatives: float) -> Deci
     """End an open alert because somebody said so, at so many negatives in its window.
 
     What raised it may go on. It raises nothing again until the alert would have ended by itself, or until there are
-    ``CLEARLY_WORSE`` times as many negatives.
+    ``CLEARLY_WORSE`` times as many negatives, or enough to be critical where it was not.
     """
     over, transition, _ = close(alert, minute, why)
     return Decision(replace(over, closed_negatives=negatives), transition, why)
 
 
 def rewound(alert: Alert, minute: int) -> Alert:
-    """The open alert of a clock that was ahead and has been set back, as if all of it had come by ``minute``.
+    """The alert of a clock that was ahead and has been set back, as if all of it had come by ``minute``.
 
     Without this its minutes would count as decided, and it would neither hold nor end, until the clock was there again.
     """
@@ -96,8 +111,32 @@ def rewound(alert: Alert, minute: int) -> Alert:
         fired_minute=bounded(alert.fired_minute),
         quiet_minute=bounded(alert.quiet_minute),
         silent_minute=bounded(alert.silent_minute),
+        resolved_minute=bounded(alert.resolved_minute),
+        reopened_minute=bounded(alert.reopened_minute),
         decided_minute=bounded(alert.decided_minute),
     )
+
+
+def _flaps(rule: Rule, alert: Alert, minute: int) -> bool:
+    """Whether a spike at ``minute`` is once more that of an alert that is over."""
+    if alert.state is not State.RESOLVED or alert.lingering or alert.resolved_minute is None:
+        return False
+    return minute - alert.resolved_minute <= min(REOPENED_WITHIN * rule.keep_firing_minutes, DAY_MINUTES)
+
+
+def _reopened(alert: Alert, severity: str, minute: int) -> Decision:
+    again = replace(
+        alert,
+        severity=severity,
+        state=State.FIRING,
+        quiet_minute=None,
+        silent_minute=None,
+        resolved_minute=None,
+        decided_minute=minute,
+        reopened_minute=minute,
+        reopenings=alert.reopenings + 1,
+    )
+    return Decision(again, Transition(Kind.REOPENED, minute, Why.BEYOND), Why.BEYOND)
 
 
 def _while_beyond(rule: Rule, alert: Alert, minute: int) -> Decision:
@@ -126,7 +165,7 @@ def _while_firing(rule: Rule, alert: Alert, beyond: bool, holds: bool, minute: i
         firing = replace(alert, quiet_minute=None, decided_minute=minute)
         return Decision(firing, None, Why.ALREADY_FIRING if beyond else Why.HOLDING)
     quiet_minute = minute if alert.quiet_minute is None else alert.quiet_minute
-    if minute - quiet_minute >= rule.keep_firing_minutes:
+    if minute - quiet_minute >= hold_minutes(rule, alert):
         return close(alert, minute, Why.RECOVERED)
     return Decision(replace(alert, quiet_minute=quiet_minute, decided_minute=minute), None, Why.KEEPING)
 
@@ -142,7 +181,9 @@ def _while_lingering(rule: Rule, alert: Alert, holds: bool, minute: int) -> Deci
 
 def _clearly_worse(alert: Alert, evaluation: Evaluation | None) -> bool:
     closed = alert.closed_negatives
-    return evaluation is not None and closed is not None and evaluation.observed >= CLEARLY_WORSE * closed
+    if evaluation is None or closed is None:
+        return False
+    return evaluation.observed >= CLEARLY_WORSE * closed or (evaluation.grave and alert.severity != SEVERITIES[-1])
 
 
 def settled(alert: Alert, minute: int) -> Alert:

@@ -55,6 +55,7 @@ def explain(
     window = spell_minutes(rule.window_minutes)
     title = {
         Kind.RESOLVED: f"{_verdict(closing)}: negative news on {who}",
+        Kind.REOPENED: f"Again: {number} negative stories on {who} in {window}",
         Kind.REPEATED: f"Still firing: {number} negative stories on {who} in {window}",
     }.get(kind, f"{who}: {number} negative stories in {window} ({_unusual(rule, evaluation)})")
     lines = [_what(evaluation, window, kind), _why(rule, evaluation), _when(alert, kind), _who_ended(closing)]
@@ -179,6 +180,8 @@ def _when(alert: Alert, kind: Kind) -> str:
     if kind is Kind.RESOLVED and alert.resolved_minute is not None:
         lasted = spell_minutes(alert.resolved_minute - alert.fired_minute)
         return f"{since}, ended {clock(alert.resolved_minute)} UTC after {lasted}."
+    if alert.reopened_minute is not None:
+        return f"{since}; it was over, and is back since {clock(alert.reopened_minute)} UTC."
     return f"{since}."
 
 

@@ -139,7 +139,7 @@ class Case:
         if self.over:
             noted = self.alert.resolved_minute
         else:
-            noted = self.alert.fired_minute if self.heard is None else self.due_minute
+            noted = self.alert.firing_minute if self.heard is None else self.due_minute
         return self.minute if noted is None else min(self.minute, noted)
 
 

@@ -84,7 +84,7 @@ def _addressed(turn: Deliberation, alert: Alert, transition: Transition | None) 
         if receiver not in in_line:
             yield replace(
                 _case(turn, alert, ways.get(receiver, Route(receiver))),
-                fired_now=transition is not None and transition.kind is Kind.FIRED,
+                fired_now=transition is not None and transition.kind in (Kind.FIRED, Kind.REOPENED),
                 by_hand=transition is not None and transition.why in _BY_HAND,
                 taken_off=receiver not in ways,
             )
@@ -102,7 +102,7 @@ def _next_in_line(turn: Deliberation, alert: Alert, obstacles: set[Hold]) -> Ite
     heard = [turn.heard(alert, receiver) for receiver in _knowing(turn.book, alert)]
     first = min((known.first_minute for known in heard if known is not None), default=None)
     if first is None and obstacles & {Hold.MUTED, Hold.RECEIVER_GONE}:
-        first = alert.fired_minute
+        first = alert.firing_minute
     acknowledged = alert.id is not None and alert.id in turn.people.acknowledged
     for way in ways:
         for step in way.escalate:

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     REPEATED = "repeated"  # still firing, told again
     ESCALATED = "escalated"  # still firing, and graver, or not acknowledged: told at once, or to the next receiver
     RESOLVED = "resolved"
+    REOPENED = "reopened"  # fires again, so soon that it is the same alert
 
 
 class Why(StrEnum):

@@ -14,7 +14,7 @@ import msgspec
 
 from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, State, Why
 from sentiment_monitor.domain.hearing import Mention, Withholding
-from sentiment_monitor.domain.people import Deed, Saying
+from sentiment_monitor.domain.people import Saying
 
 TOP_STORIES = 5  # that an alert shows
 
@@ -23,7 +23,8 @@ TOP_STORIES = 5  # that an alert shows
 class Alert:
     """One series under one rule from its first spike on: what the next tick needs, and a row of ``alerts``.
 
-    An alert that is over stays as it is; the next spike of the series makes a new one.
+    An alert that is over stays as it is, unless its series spikes again soon: then it is reopened. A later spike makes
+    a new one.
     """
 
     rule: str
@@ -38,6 +39,8 @@ class Alert:
     resolved_minute: int | None = None  # resolved or dropped
     decided_minute: int | None = None  # newest minute decided, as far as this value tells
     closed_negatives: float | None = None  # somebody ended it at so many, and what raised it may not be over yet
+    reopened_minute: int | None = None  # it was resolved, and fires again since
+    reopenings: int = 0  # how often that was so
     id: int | None = None  # in SQL; None: not stored yet
 
     @property
@@ -49,6 +52,16 @@ class Alert:
     def open(self) -> bool:
         """Whether it is pending or firing."""
         return self.state in OPEN_STATES
+
+    @property
+    def firing_minute(self) -> int | None:
+        """Since when it fires, or fired, for the last time."""
+        return self.fired_minute if self.reopened_minute is None else self.reopened_minute
+
+    @property
+    def recovering(self) -> bool:
+        """Whether it fires, but nothing holds it any more: it resolves unless that changes."""
+        return self.state is State.FIRING and self.quiet_minute is not None
 
     @property
     def lingering(self) -> bool:
@@ -183,12 +196,7 @@ class AlertHistory:
     deliveries: tuple[DeliveryRecord, ...]
     said: tuple[Saying, ...] = ()  # by people
     withheld: tuple[Withholding, ...] = ()
-
-    @property
-    def owner(self) -> str | None:
-        """Who has it; None: nobody."""
-        owners = [saying.owner for saying in self.said if saying.deed in (Deed.ACKNOWLEDGED, Deed.UNACKNOWLEDGED)]
-        return owners[-1] if owners else None
+    owner: str | None = None  # who has it; None: nobody
 
 
 def fingerprint(rule: str, series: str) -> str:

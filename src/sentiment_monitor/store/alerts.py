@@ -20,14 +20,14 @@ from sentiment_monitor.store.hearing import HeldChange
 from sentiment_monitor.store.leases import Lease, advance
 from sentiment_monitor.store.outbox import delivery_record
 from sentiment_monitor.store.people import acknowledged, sayings
-from sentiment_monitor.store.schema import alert_events, alerts, notification_alerts, notifications
+from sentiment_monitor.store.schema import alert_events, alerts, closings, notification_alerts, notifications
 
 _log = structlog.get_logger()
 _evidence = msgspec.json.Decoder(Evidence)
 _ALERT = (
     *("id", "rule", "series", "severity", "title"),
     *("pending_minute", "fired_minute", "quiet_minute", "silent_minute", "resolved_minute", "decided_minute"),
-    "closed_negatives",
+    *("closed_negatives", "reopened_minute", "reopenings"),
 )
 _EVENT = ("id", "minute", "reason", "observed", "volume", "expected", "p_value", "q_value", "explanation")
 
@@ -72,6 +72,15 @@ class AlertStore:
         """Alerts that are pending or firing, and those that somebody ended while what raised them may go on."""
         with self._database.read() as connection:
             return alerts_where(connection, alerts.c.state.in_(OPEN_STATES) | alerts.c.closed_negatives.is_not(None))
+
+    def ended_since(self, minute: int) -> list[Alert]:
+        """Alerts that fired and were resolved by themselves at ``minute`` or later, oldest first."""
+        by_hand = select(closings.c.id).where(closings.c.alert_id == alerts.c.id)
+        with self._database.read() as connection:
+            return alerts_where(
+                connection,
+                (alerts.c.state == State.RESOLVED) & (alerts.c.resolved_minute >= minute) & ~by_hand.exists(),
+            )
 
     def fired_since(self, minute: int) -> list[Alert]:
         """Alerts that fired and were not resolved before ``minute``: windows that a baseline must leave out."""
@@ -191,6 +200,7 @@ class AlertStore:
                 tuple(map(delivery_record, deliveries)),
                 tuple(sayings(connection, alert_id)),
                 hearing.held_of(connection, alert_id),
+                next((kept.owner for kept in acknowledged(connection, [alert_id]).values()), None),
             )
 
 
@@ -299,7 +309,8 @@ def alerts_where(
     connection: Connection, condition: Any, *, newest_first: bool = False, limit: int | None = None
 ) -> list[Alert]:
     """The alerts that fit an SQL condition; in the order they were stored, or newest first, at most ``limit``."""
-    order = (func.coalesce(alerts.c.fired_minute, alerts.c.pending_minute).desc(), alerts.c.id.desc())
+    began = func.coalesce(alerts.c.reopened_minute, alerts.c.fired_minute, alerts.c.pending_minute)
+    order = (began.desc(), alerts.c.id.desc())
     query = select(alerts).where(condition).order_by(*order if newest_first else (alerts.c.id,)).limit(limit)
     return [
         Alert(**{name: row[name] for name in _ALERT}, state=State(row["state"]))

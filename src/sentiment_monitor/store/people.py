@@ -81,13 +81,23 @@ def sayings(connection: Connection, alert_id: int) -> list[Saying]:
 
 
 def acknowledged(connection: Connection, alert_ids: Collection[int]) -> dict[int, Acknowledgement]:
-    """Of those of the alerts that somebody has, who and since when."""
+    """Of those of the alerts that somebody has, who and since when.
+
+    Who took an alert on before it was over and came back does not have it any more: nobody may be looking.
+    """
     newest = (
         select(func.max(acknowledgements.c.id))
         .where(acknowledgements.c.alert_id.in_(alert_ids))
         .group_by(acknowledgements.c.alert_id)
     )
-    rows = connection.execute(select(acknowledgements).where(acknowledgements.c.id.in_(newest.scalar_subquery())))
+    rows = connection.execute(
+        select(acknowledgements)
+        .join(alerts, alerts.c.id == acknowledgements.c.alert_id)
+        .where(
+            acknowledgements.c.id.in_(newest.scalar_subquery()),
+            acknowledgements.c.minute > func.coalesce(alerts.c.reopened_minute, -1),
+        )
+    )
     return {
         row.alert_id: Acknowledgement(row.alert_id, row.minute, row.owner, row.note)
         for row in rows

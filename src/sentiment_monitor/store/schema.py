@@ -183,9 +183,12 @@ alerts = Table(
     Column("resolved_minute", BigInteger, comment="resolved or dropped"),
     Column("decided_minute", BigInteger, nullable=False, comment="of the last change"),
     Column("closed_negatives", Float, comment="somebody ended it at so many, and what raised it may not be over yet"),
+    Column("reopened_minute", BigInteger, comment="it was resolved, and fires again since"),
+    Column("reopenings", Integer, nullable=False, server_default="0", comment="how often that was so"),
     Index(None, "fingerprint"),
     Index(None, "state"),
     Index(None, "closed_negatives"),
+    Index(None, "resolved_minute"),
 )
 
 alert_events = Table(

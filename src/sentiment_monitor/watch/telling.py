@@ -125,7 +125,7 @@ class Teller:
             evidence = outcome.evidence or witness.evidence(rule, evaluation, minute - rule.window_minutes, minute)
             name = self._names.get(value_of(evaluation.series), "")
             explanation = words.explain(rule, evaluation, evidence, alert, kind, name, closing=outcome.closing)
-        begins = kind in (Kind.PENDING, Kind.FIRED)
+        begins = kind in (Kind.PENDING, Kind.FIRED, Kind.REOPENED)
         return Account(
             alert=replace(alert, title=explanation.title) if begins else alert,
             why=str(transition.why) if transition else evaluation.reason,
@@ -193,7 +193,7 @@ def _event(transition: Transition, minute: int, account: Account) -> Event:
     return Event(
         transition=transition.kind,
         minute=minute,
-        reason=evaluation.reason if transition.kind is Kind.FIRED else transition.why,
+        reason=evaluation.reason if transition.kind in (Kind.FIRED, Kind.REOPENED) else transition.why,
         observed=evaluation.observed,
         volume=evaluation.volume,
         expected=evaluation.expected,

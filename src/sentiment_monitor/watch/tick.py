@@ -21,6 +21,7 @@ from sentiment_monitor.store.alerts import AlertStore
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.people import people
+from sentiment_monitor.times import DAY_MINUTES
 from sentiment_monitor.watch.briefer import Briefer
 from sentiment_monitor.watch.past import Past
 from sentiment_monitor.watch.reader import StoreReader
@@ -39,6 +40,7 @@ class TickReport:
     candidates: int = 0
     open: int = 0  # alerts that the next tick must look at: pending, firing, or ended by somebody and not over yet
     fired: int = 0
+    reopened: int = 0
     repeated: int = 0
     resolved: int = 0
     messages: int = 0  # one a receiver and group
@@ -131,8 +133,9 @@ class Ticker:
             alerts = self._alerts.open()
             known = {alert.id for alert in alerts}
             unheard = [alert for alert in self._alerts.unheard_ends(minute) if alert.id not in known]
-            ids = [alert.id for alert in (*alerts, *unheard) if alert.id is not None]
-            self._open = (lease.token, Situation(alerts, unheard, self._alerts.book(ids, minute)))
+            ended = self._alerts.ended_since(minute - DAY_MINUTES)
+            ids = list({alert.id: None for alert in (*alerts, *unheard, *ended) if alert.id is not None})
+            self._open = (lease.token, Situation(alerts, unheard, ended, self._alerts.book(ids, minute)))
         return self._open[1]
 
     def _missed(self, minute: int, lease: Lease) -> int:
@@ -163,6 +166,7 @@ def _note(report: TickReport, turn: Turn) -> None:
         if event is None:
             continue
         report.fired += event.transition is Kind.FIRED
+        report.reopened += event.transition is Kind.REOPENED
         report.repeated += event.transition is Kind.REPEATED
         report.resolved += event.transition is Kind.RESOLVED
         _log.info(

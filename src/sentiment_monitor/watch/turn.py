@@ -29,6 +29,7 @@ class Situation:
 
     alerts: Sequence[Alert] = ()
     unheard: Sequence[Alert] = ()  # over, while somebody who knows of them has not heard it
+    ended: Sequence[Alert] = ()  # over by themselves within a day, oldest first: a spike may reopen them
     book: Ledger = NOTHING_HEARD
 
 
@@ -85,10 +86,12 @@ class Decider:
         with another one and without an open alert are passed over. ``missed`` is how many minutes just before this
         one nobody decided. ``said`` is what people have said by then.
         """
-        judged = list(self._judged(minute, situation.alerts, said, reader, last_events, changed, missed))
+        judged = list(self._judged(minute, situation, said, reader, last_events, changed, missed))
         outcomes = [outcome for outcome in judged if outcome.before.followed or outcome.transition is not None]
         outcomes += self._gone(minute, situation.alerts, said, last_events)
-        outcomes += self._ended(minute, _still_news(situation.unheard, minute), last_events)
+        back = {outcome.before.id for outcome in outcomes}
+        over = [alert for alert in _still_news(situation.unheard, minute) if alert.id not in back]
+        outcomes += self._ended(minute, over, last_events)
         decided = [(outcome.after, outcome.transition) for outcome in outcomes]
         dispatch = decide(minute, self._routes, situation.book, decided, said)
         changes = self._teller.changes(minute, reader, outcomes, dispatch, situation.book)
@@ -119,7 +122,7 @@ class Decider:
     def _judged(
         self,
         minute: int,
-        alerts: Sequence[Alert],
+        situation: Situation,
         said: People,
         reader: Reader,
         last_events: LastEvents,
@@ -127,13 +130,18 @@ class Decider:
         missed: int,
     ) -> Iterator[Outcome]:
         watched: dict[str, dict[str, Alert]] = {rule.name: {} for rule in self.rules}
-        for alert in alerts:
+        for alert in situation.alerts:
             if self.rule_of(alert) is not None:
                 watched[alert.rule][alert.series] = alert
+        ended = {(alert.rule, alert.series): alert for alert in situation.ended}
         rules = [rule for rule in self.rules if changed is None or watched[rule.name] or rule.window_minutes in changed]
         for rule, evaluation in judge(minute, rules, reader, watched):
             series = evaluation.series
-            before = watched[rule.name].get(series) or Alert(rule.name, series, rule.severity)
+            before = (
+                watched[rule.name].get(series)
+                or ended.get((rule.name, series))
+                or Alert(rule.name, series, rule.severity)
+            )
             if not before.followed and not evaluation.beyond:  # most of them: nothing begins, and nothing goes on
                 yield Outcome(before, before, None, evaluation, rule)
                 continue

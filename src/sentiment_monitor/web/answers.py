@@ -214,6 +214,8 @@ class AlertAnswer:
     pending_at: str
     fired_at: str | None
     resolved_at: str | None
+    reopened_at: str | None
+    recovering_since: str | None
     owner: str | None
 
     @classmethod
@@ -232,6 +234,8 @@ class AlertAnswer:
             pending_at=iso(alert.pending_minute),
             fired_at=iso(alert.fired_minute),
             resolved_at=iso(alert.resolved_minute),
+            reopened_at=iso(alert.reopened_minute),
+            recovering_since=iso(alert.quiet_minute) if alert.recovering else None,
             owner=owner,
         )
 

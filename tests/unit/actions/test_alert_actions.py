@@ -106,6 +106,21 @@ def test_an_alert_can_be_taken_over_annotated_and_given_up(alerted: Database) ->
     assert history.owner is None
 
 
+def test_who_had_an_alert_before_it_was_over_does_not_have_it_when_it_is_back(alerted: Database) -> None:
+    _acknowledge(alerted, 1)
+    alerts = Alerts(alerted)
+    lease = alerts.leases.acquire("me", NOW, 1_000)
+    assert lease
+    back = alert(id=1, reopened_minute=DECIDED + 5, reopenings=1)
+    alerts.apply(lease, DECIDED + 5, [Change(back)], NOW)
+    assert alerts.owners([1]) == {}
+    history = alerts.history(1)
+    assert history is not None
+    assert (history.owner, [saying.owner for saying in history.said]) == (None, ["ada"])
+    (again,) = _acknowledge(alerted, 1, now=NOW + 5 * MINUTE_MS)
+    assert (again.outcome, alerts.owners([1])) == (ActionOutcome.DONE, {1: "ada"})
+
+
 def test_what_is_over_or_was_never_there_is_named_and_the_others_are_done(alerted: Database) -> None:
     changes = _acknowledge(alerted, 4, 99, 1)
     assert changes[0] == Acted(4, ActionOutcome.OVER, "resolved 2023-03-10 17:21 UTC")

@@ -160,7 +160,7 @@ def test_the_feed_of_that_test_raises_alerts_that_repeat_and_resolve() -> None:
     ]
     entries = [entry for book in books for entry in book.entries.values()]
     kinds = {event.transition.value for entry in entries for event in entry.events}
-    assert kinds == {"pending", "dropped", "fired", "repeated", "resolved"}
+    assert kinds == {"pending", "dropped", "fired", "repeated", "resolved", "reopened"}
     assert {entry.alert.rule for entry in entries} == {"short", "mood"}
 
 

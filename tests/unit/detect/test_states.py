@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from sentiment_monitor.detect.detectors.contract import Reason
 from sentiment_monitor.detect.rules import Rule
-from sentiment_monitor.detect.states import Decision, close, rewound, step
+from sentiment_monitor.detect.states import REOPENED_WITHIN, Decision, close, close_by_hand, hold_minutes, rewound, step
 from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Evaluation
 from simulate import evaluation
@@ -99,11 +100,97 @@ def test_it_resolves_only_after_a_quiet_time_without_a_break() -> None:
     assert (over.alert.state, over.alert.resolved_minute) == (State.RESOLVED, NOW + 61)
 
 
-def test_the_spike_after_an_alert_that_is_over_makes_a_new_one() -> None:
-    over = replace(close(fired(), NOW + 61, Why.RECOVERED).alert, id=7, title="old")
-    new = step(replace(RULE, for_minutes=0), over, spike(NOW + 99), NOW + 99).alert
-    assert (new.fired_minute, new.pending_minute, new.resolved_minute) == (NOW + 99, NOW + 99, None)
-    assert (new.id, new.title, new.fingerprint) == (None, "", over.fingerprint)
+OVER = replace(close(fired(), NOW + 61, Why.RECOVERED).alert, id=7, title="old")
+LATER = NOW + 61 + REOPENED_WITHIN * RULE.keep_firing_minutes
+
+
+def test_the_spike_after_an_alert_that_has_been_over_for_long_makes_a_new_one() -> None:
+    new = step(replace(RULE, for_minutes=0), OVER, spike(LATER + 1), LATER + 1).alert
+    assert (new.fired_minute, new.pending_minute, new.resolved_minute) == (LATER + 1, LATER + 1, None)
+    assert (new.reopened_minute, new.reopenings) == (None, 0)
+    assert (new.id, new.title, new.fingerprint) == (None, "", OVER.fingerprint)
+
+
+@pytest.mark.parametrize("minute", [NOW + 62, LATER])
+def test_the_spike_soon_after_an_alert_is_over_is_the_same_alert_and_does_not_wait(minute: int) -> None:
+    back = step(RULE, OVER, spike(minute), minute)
+    assert back.transition == (Kind.REOPENED, minute, Why.BEYOND)
+    alert = back.alert
+    assert (alert.id, alert.state, alert.fired_minute, alert.resolved_minute) == (7, State.FIRING, NOW, None)
+    assert (alert.reopened_minute, alert.reopenings) == (minute, 1)
+
+
+@pytest.mark.parametrize("what", [hold, quiet, stale, silent])
+def test_what_is_no_spike_of_new_stories_reopens_nothing(what: Any) -> None:
+    decision = step(RULE, OVER, what(NOW + 62), NOW + 62)
+    assert (decision.transition, decision.alert.state) == (None, State.RESOLVED)
+
+
+def test_nothing_is_reopened_of_a_rule_that_holds_nothing_and_a_day_is_the_longest() -> None:
+    at_once = replace(RULE, for_minutes=0, keep_firing_minutes=0)
+    assert step(at_once, OVER, spike(NOW + 62), NOW + 62).alert.id is None
+    slow = replace(RULE, for_minutes=0, keep_firing_minutes=6 * 60)
+    for minute, reopened in ((NOW + 61 + 1440, True), (NOW + 62 + 1440, False)):
+        assert (step(slow, OVER, spike(minute), minute).alert.id == 7) is reopened
+
+
+def test_each_time_an_alert_comes_back_it_is_held_for_twice_as_long_up_to_half_a_day() -> None:
+    alert = fired()
+    held = [hold_minutes(RULE, replace(alert, reopenings=n)) for n in (0, 1, 2, 3, 4, 5, 99)]
+    assert held == [30, 60, 120, 240, 480, 720, 720]
+    assert hold_minutes(replace(RULE, keep_firing_minutes=1000), replace(alert, reopenings=3)) == 1000
+    assert hold_minutes(replace(RULE, keep_firing_minutes=0), replace(alert, reopenings=3)) == 0
+
+
+@given(st.lists(st.integers(0, 1_380), min_size=10, max_size=10), st.sampled_from([15, 60, 120, 360]))
+def test_ten_bursts_on_one_company_in_a_day_are_one_alert(bursts: list[int], keep: int) -> None:
+    """Each burst is beyond for the hour that it stays in the window."""
+    rule = replace(RULE, for_minutes=0, keep_firing_minutes=keep)
+    longest = max(later - earlier for earlier, later in pairwise(sorted(bursts)))
+    alert, kinds, numbers = CALM, [], set()
+    for minute in range(1_440 + 24 * 60):
+        seen = spike(NOW + minute) if any(0 <= minute - burst < 60 for burst in bursts) else quiet(NOW + minute)
+        decision = step(rule, alert, seen, NOW + minute)
+        alert = decision.alert
+        if decision.transition is not None:
+            kinds.append(decision.transition.kind)
+            numbers.add(alert.fired_minute)
+    # A rule that holds for some minutes only forgets within hours: there, for bursts that are no farther apart.
+    if keep >= 120 or longest <= REOPENED_WITHIN * keep:
+        assert (kinds[0], kinds[-1], len(numbers)) == (Kind.FIRED, Kind.RESOLVED, 1)
+        assert set(kinds[2::2]) <= {Kind.REOPENED}
+        assert set(kinds[1::2]) == {Kind.RESOLVED}
+    assert kinds.count(Kind.RESOLVED) <= 6
+
+
+def test_an_alert_that_somebody_ended_raises_nothing_until_it_would_have_ended_by_itself() -> None:
+    rule = replace(RULE, for_minutes=0)
+    alert = close_by_hand(fired(), NOW + 1, Why.DISMISSED, 5).alert
+    assert (alert.state, alert.lingering, alert.followed) == (State.RESOLVED, True, True)
+    for minute, what in ((2, spike), (3, hold), (4, quiet), (5, spike), (6, silent), (7, quiet), (36, quiet)):
+        decision = step(rule, alert, replace(what(NOW + minute), observed=9.0), NOW + minute)
+        assert (decision.transition, decision.alert.lingering) == (None, True)
+        alert = decision.alert
+    alert = step(rule, alert, quiet(NOW + 37), NOW + 37).alert
+    assert (alert.lingering, alert.followed, alert.quiet_minute, alert.silent_minute) == (False, False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "raised"),
+    [
+        ({"observed": 9.9}, False),
+        ({"observed": 10.0}, True),
+        ({"observed": 6.0, "grave": True}, True),
+        ({"observed": 10.0, "beyond": False}, False),
+        ({"observed": 10.0, "newest_minute": NOW - 100}, False),
+    ],
+)
+def test_what_is_clearly_worse_than_what_somebody_ended_is_a_new_alert(seen: dict[str, Any], raised: bool) -> None:
+    rule = replace(RULE, for_minutes=0)
+    alert = replace(close_by_hand(fired(), NOW + 1, Why.CLOSED, 5).alert, id=7)
+    decision = step(rule, alert, replace(spike(NOW + 2), **seen), NOW + 2)
+    assert (decision.transition is not None) is raised
+    assert (decision.alert.id is None, decision.alert.lingering) == (raised, not raised)
 
 
 def test_what_is_open_can_be_closed_for_another_reason() -> None:
@@ -245,8 +332,9 @@ def test_repeated_and_backward_ticks_decide_nothing_and_alerts_alternate(
         assert again == (decision.alert, None, Why.ALREADY_DECIDED)
         if what is stale and decision.transition:
             assert decision.transition.kind is Kind.DROPPED  # old news never fires, nor begins to wait
-        if decision.transition and decision.transition.kind in (Kind.FIRED, Kind.RESOLVED):
-            kinds.append(decision.transition.kind)
+        if decision.transition and decision.transition.kind in (Kind.FIRED, Kind.REOPENED, Kind.RESOLVED):
+            over = decision.transition.kind is Kind.RESOLVED
+            kinds.append(Kind.RESOLVED if over else Kind.FIRED)
         alert = decision.alert
         noted = (alert.pending_minute, alert.fired_minute, alert.quiet_minute, alert.silent_minute)
         assert all(minute is None or minute <= newest for minute in noted)

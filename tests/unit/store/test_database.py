@@ -22,11 +22,13 @@ from sqlalchemy import inspect, select, text
 
 from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import Evidence, TopStory, fingerprint
+from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import DatabaseAway, DatabaseRefused, FatalError, SettingsError
-from sentiment_monitor.store import migrations, reading
+from sentiment_monitor.store import migrations, people, reading
+from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.store.database import Database
 from sentiment_monitor.store.schema import copy_keys, metadata, stories
-from writing import Alerts, Desk, scored
+from writing import Alerts, Desk, alert, scored
 
 VIEWS = ("v1_stories", "v1_trend_minute", "v1_alerts", "v1_alert_events", "v1_dropped_fields")
 
@@ -268,6 +270,33 @@ def test_the_views_are_readable_and_show_times_copies_and_no_deleted_story(datab
         ).all()
     assert [tuple(map(float, row)) for row in trend if row[0]] == [(1, 0, 0.8, -0.75)]
     assert [(row[1], row[3]) for row in trend if not row[0]] == [(1, None)]
+
+
+def test_the_view_of_alerts_says_who_has_one_who_ended_it_and_how_it_recovers(database: Database) -> None:
+    alerts = Alerts(database)
+    lease = alerts.leases.acquire("me", 0, 1_000)
+    assert lease is not None
+    calm = alert(series="ticker:B", quiet_minute=27_974_481, reopened_minute=27_974_480, reopenings=1)
+    over = alert(series="ticker:C", state=State.RESOLVED, resolved_minute=27_974_482, quiet_minute=27_974_481)
+    alerts.apply(lease, 27_974_482, [Change(alert()), Change(calm), Change(over)], 0)
+    with database.write() as connection:
+        for owner in ("ada", "bob"):
+            people.acknowledge(connection, 1, "ann", owner, "", 27_974_481 * 60_000)
+        for holder in ("ada", None):
+            people.acknowledge(connection, 2, "ann", holder, "", 0)
+        people.close(connection, 3, "ann", Verdict.DISMISSED, "a namesake", 0)
+    names = "reopened_at, recovering_since, owner, acknowledged_at, verdict, closed_by, closing_reason"
+    with database.read() as connection:
+        rows = connection.execute(text(f"SELECT {names} FROM v1_alerts ORDER BY id")).all()
+
+    def shown(value: Any) -> Any:
+        return value.strftime("%H:%M") if hasattr(value, "strftime") else value[11:16] if "Z" in str(value) else value
+
+    assert [tuple(map(shown, row)) for row in rows] == [
+        (None, None, "bob", "17:21", None, None, None),
+        ("17:20", "17:21", None, None, None, None, None),
+        (None, None, None, None, "dismissed", "ann", "a namesake"),
+    ]
 
 
 # -- transactions -----------------------------------------------------------------------------------

@@ -253,6 +253,25 @@ def test_what_somebody_ended_is_raised_again_when_it_is_twice_as_bad(desk: Desk)
     assert [(kept.id, kept.lingering) for kept in desk.alerts.open()] == [(2, False)]
 
 
+def test_an_alert_that_fires_again_soon_is_the_same_and_those_who_heard_of_its_end_hear_it_is_back(desk: Desk) -> None:
+    _fire(desk)
+    _run(desk.ticker(), desk, 247, 280)  # over at 272: in the window until 256, and quiet for 15 minutes
+    assert desk.events() == ["fired: spike_mood", "resolved: recovered"]
+    for n in range(6):
+        desk.story(280 + n, "negative")
+    reports = [desk.ticker().tick(START + minute, desk.lease(), NOW) for minute in range(281, 300)]
+    assert (sum(report.fired for report in reports), sum(report.reopened for report in reports)) == (0, 1)
+    (alert,) = desk.alerts.open()
+    assert (alert.id, alert.reopenings, alert.recovering) == (1, 1, True)
+    assert desk.events()[2:] == ["reopened: spike_mood"]
+    title, text = _said(desk, 1)
+    assert title.startswith("Again: ")
+    assert "it was over, and is back since" in text
+    with desk.database.read() as connection:
+        receivers = list(connection.scalars(select(notifications.c.receiver).order_by(notifications.c.id)))
+    assert receivers == ["a", "b"] * 3
+
+
 def test_an_alert_whose_rule_is_gone_too_ends_by_the_word_of_whoever_ended_it(desk: Desk) -> None:
     _fire(desk)
     _close(desk, 1, Verdict.DISMISSED)

@@ -60,6 +60,10 @@ def test_an_alert_is_taken_on_given_up_and_remarked_upon(client: TestClient, dat
         assert (status, answer["id"], answer["outcome"]) == (200, 1, outcome)
     assert {kept["id"]: kept["owner"] for kept in client.get("/api/v1/alerts").json()} == {1: "ada", 2: None}
     assert client.get("/api/v1/alerts/1").json()["owner"] == "ada"
+    assert "<td>ada</td>" in client.get("/alerts").text
+    page = client.get("/alert?id=1").text
+    assert "ada has it" in page
+    assert "<b>acknowledged</b> by api, ada has it: on it" in page
     assert _post(client, "alerts/1/unacknowledge", {})[0] == 200
     assert _post(client, "alerts/2/comment", {"author": "bob", "text": "as in May"})[0] == 200
     assert client.get("/api/v1/alerts/1").json()["owner"] is None

@@ -20,7 +20,9 @@ router = APIRouter()
 @router.get("/alerts")
 def listing(alerts: Alerts, page: Html, state: State = "") -> Response:
     listed = alerts.listing(state=state or None, limit=_LISTED)
-    return page.html("alerts.html", here="alerts", state=state, states=tuple(AlertState), alerts=listed, limit=_LISTED)
+    owners = alerts.owners([alert.id for alert in listed if alert.id is not None])
+    return page.html("alerts.html", here="alerts", state=state, states=tuple(AlertState), alerts=listed, owners=owners,
+                     limit=_LISTED)  # fmt: skip
 
 
 @router.get("/alert")
@@ -44,5 +46,6 @@ def alert(
         likes = similar(connection, history.alert)
     return page.html(
         "alert.html", here="alerts", alert=history.alert, events=history.events, sent=history.deliveries,
+        said=history.said, owner=history.owner,
         around=around, evidence=evidence, similar=likes,
     )  # fmt: skip
