@@ -186,7 +186,7 @@ def test_settings_problems_are_lines_and_not_tracebacks(monitor: Monitor, tmp_pa
         ('[[receivers]]\nname = "a"\nnotifiers = [{type = "webhook", url = "ftp://x"}]', "must be http or https"),
         (
             '[[receivers]]\nname = "a"\nnotifiers = [{type = "apprise", url = "garbage"}]',
-            "receiver a: apprise does not understand this URL",
+            "receiver a, notifier apprise: apprise does not understand this URL",
         ),
     ],
 )
