@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.event import listen, remove
 
-from sentiment_monitor.domain.alert_states import Kind, State
+from sentiment_monitor.domain.alert_states import Kind, Listed, State
 from sentiment_monitor.domain.alerts import Evidence, TopStory
 from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import Fenced
@@ -234,6 +234,15 @@ def test_listing_is_newest_first_and_leaves_out_what_never_fired(store: Alerts, 
     assert [kept.series for kept in store.listing(limit=1)] == ["later"]
     assert [kept.series for kept in store.listing(state=State.PENDING)] == ["p"]
     assert store.listing(state=State.RESOLVED) == []
+
+
+def test_what_recovers_is_listed_as_such_and_still_among_what_fires(store: Alerts, lease: Lease) -> None:
+    calm = _moved(FIRED, series="calm", quiet_minute=101)
+    over = _moved(FIRED, series="over", state=State.RESOLVED, quiet_minute=101, resolved_minute=110)
+    store.apply(lease, 110, [FIRED, calm, over], NOW)
+    assert [kept.series for kept in store.listing(state=Listed.RECOVERING)] == ["calm"]
+    assert {kept.series for kept in store.listing(state=Listed.FIRING)} == {"calm", "ticker:A"}
+    assert set(Listed) == {*State, "recovering"}
 
 
 def test_a_notification_is_due_until_it_is_sent_or_given_up(store: Alerts, lease: Lease) -> None:

@@ -19,6 +19,7 @@ from sentiment_monitor.notify.contract import Notifier, Secret
 from sentiment_monitor.notify.log import LogNotifier
 from sentiment_monitor.notify.phrasing import Phrasing
 from sentiment_monitor.settings import notifiers
+from sentiment_monitor.settings.alerting import ReceiverSettings
 from sentiment_monitor.settings.feed import NewsSettings
 from sentiment_monitor.settings.load import Settings
 from sentiment_monitor.settings.secrets import given
@@ -108,22 +109,22 @@ def _receivers(settings: Settings) -> dict[str, dict[str, Notifier]]:
         for receiver in settings.receivers:
             of_receiver = receivers.setdefault(receiver.name, {})
             for configured in receiver.notifiers:
-                notifier = of_receiver[configured.name] = notifier_of(settings, receiver.name, configured)
+                notifier = of_receiver[configured.name] = notifier_of(settings, receiver, configured)
                 unused.callback(notifier.close)
         unused.pop_all()
     return receivers
 
 
-def notifier_of(settings: Settings, receiver: str, configured: notifiers.NotifierSettings) -> Notifier:
+def notifier_of(settings: Settings, receiver: ReceiverSettings, configured: notifiers.NotifierSettings) -> Notifier:
     """Makes one notifier. Raises SettingsError, which names the receiver."""
     try:
-        return _made_of(settings, configured)
+        return _made_of(settings, receiver, configured)
     except SettingsError as error:
-        raise SettingsError(f"receiver {receiver}, notifier {configured.name}: {error}") from None
+        raise SettingsError(f"receiver {receiver.name}, notifier {configured.name}: {error}") from None
 
 
 # Clients are imported where somebody wants one: commands that only look at settings should be quick.
-def _made_of(settings: Settings, configured: notifiers.NotifierSettings) -> Notifier:
+def _made_of(settings: Settings, receiver: ReceiverSettings, configured: notifiers.NotifierSettings) -> Notifier:
     match configured:
         case notifiers.WebhookNotifierSettings():
             from sentiment_monitor.notify.webhook import WebhookNotifier
@@ -148,7 +149,7 @@ def _made_of(settings: Settings, configured: notifiers.NotifierSettings) -> Noti
                 ),
                 sender=configured.sender,
                 to=configured.to,
-                phrasing=Phrasing(configured.language, configured.template),
+                phrasing=_phrasing(receiver, configured),
                 timeout_s=configured.timeout_seconds,
             )
         case notifiers.KafkaNotifierSettings():
@@ -156,15 +157,21 @@ def _made_of(settings: Settings, configured: notifiers.NotifierSettings) -> Noti
         case notifiers.AppriseNotifierSettings():
             from sentiment_monitor.notify.apprise import AppriseNotifier
 
-            phrasing = Phrasing(configured.language, configured.template)
+            phrasing = _phrasing(receiver, configured)
             return AppriseNotifier(given(configured.url, configured.url_file), phrasing=phrasing)
         case notifiers.LogNotifierSettings():
             return LogNotifier()
         case _:
-            return _to_chat(configured)
+            return _to_chat(receiver, configured)
+
+
+def _phrasing(receiver: ReceiverSettings, configured: notifiers.WordedNotifierSettings) -> Phrasing:
+    """In the notifier's own language, or its receiver's."""
+    return Phrasing(configured.language or receiver.language, configured.template)
 
 
 def _to_chat(
+    receiver: ReceiverSettings,
     configured: notifiers.SlackNotifierSettings
     | notifiers.WecomNotifierSettings
     | notifiers.DingtalkNotifierSettings
@@ -179,7 +186,7 @@ def _to_chat(
         ROBOTS[configured.type],
         given(configured.url, configured.url_file),
         secret=secret,
-        phrasing=Phrasing(configured.language, configured.template),
+        phrasing=_phrasing(receiver, configured),
         timeout_s=configured.timeout_seconds,
     )
 

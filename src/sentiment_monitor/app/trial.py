@@ -57,7 +57,7 @@ def try_receiver(settings: Settings, name: str, notifier: str | None, now_ms: in
     with ExitStack() as closing:
         notifiers = []
         for configured in chosen:
-            notifiers.append(notifier_of(settings, name, configured))
+            notifiers.append(notifier_of(settings, receiver, configured))
             closing.callback(notifiers[-1].close)
         return [
             _try(sender, name, configured.name, configured.type, settings.external_url, now_ms)

@@ -9,7 +9,7 @@ import typer
 
 from sentiment_monitor.cli import explain, options, outcomes
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
-from sentiment_monitor.domain.alert_states import State
+from sentiment_monitor.domain.alert_states import Listed
 from sentiment_monitor.errors import UsageError
 
 NumbersArgument = Annotated[
@@ -24,14 +24,21 @@ app = typer.Typer(
 @app.command("list")
 def list_alerts(
     state: Annotated[
-        State | None, typer.Option(help="Only those in this state; default: all that fired.", show_default=False)
+        Listed | None,
+        typer.Option(
+            help="Only those in this state; firing: those that recover too; default: all that fired.",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     config: ConfigOption = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List alerts, newest first."""
+    """List alerts, newest first.
+
+    Example: monitor alerts list --state recovering
+    """
     from sentiment_monitor import terminal
     from sentiment_monitor.store.alerts import AlertStore
 

@@ -14,6 +14,16 @@ class State(StrEnum):
     DROPPED = "dropped"  # pending came to nothing
 
 
+class Listed(StrEnum):
+    """What alerts may be listed by: their states, and what people are shown of some that fire."""
+
+    PENDING = "pending"
+    FIRING = "firing"  # those that recover among them: they fire still
+    RECOVERING = "recovering"  # firing, but nothing holds it any more
+    RESOLVED = "resolved"
+    DROPPED = "dropped"
+
+
 OPEN_STATES = (State.PENDING, State.FIRING)
 
 

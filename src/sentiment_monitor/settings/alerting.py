@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import meant
-from sentiment_monitor.settings.notifiers import NAME, NotifierSettings
+from sentiment_monitor.settings.notifiers import NAME, Language, NotifierSettings
 from sentiment_monitor.settings.routing import WishesSettings
 from sentiment_monitor.settings.section import Section
 from sentiment_monitor.times import DAY_MINUTES
@@ -43,6 +43,9 @@ class ReceiverSettings(WishesSettings):
     """Who is told, by which notifiers, and of what."""
 
     name: str = Field(pattern=NAME, description="What rules call it.")
+    language: Language = Field(
+        "en", description="English or Chinese, of the words around the headlines; a notifier may have another."
+    )
     notifiers: list[NotifierSettings] = Field(min_length=1, description="Each one is told, on its own.")
 
     @field_validator("notifiers")

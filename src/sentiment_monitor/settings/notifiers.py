@@ -12,6 +12,7 @@ from pydantic import AnyUrl, Field, SecretStr, field_serializer, field_validator
 from sentiment_monitor.settings.section import Section
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+Language = Literal["en", "zh"]
 _ADDRESS = r"^[^\s@<>()\[\],;:\"\\]+@[^\s@<>()\[\],;:\"\\]+$"
 
 
@@ -26,10 +27,12 @@ class _Named(Section):
     )
 
 
-class _Worded(_Named):
+class WordedNotifierSettings(_Named):
     """What every notifier has that sends words for people."""
 
-    language: Literal["en", "zh"] = Field("en", description="Of the words around the headlines: English or Chinese.")
+    language: Language | None = Field(
+        None, description="Of the words around the headlines: English or Chinese. Unset: the receiver's."
+    )
     template: Path | None = Field(
         None, description="A Jinja template of your own instead of the shipped one (docs/receivers.md)."
     )
@@ -66,7 +69,7 @@ class WebhookNotifierSettings(_Named):
         return self
 
 
-class AppriseNotifierSettings(_Worded):
+class AppriseNotifierSettings(WordedNotifierSettings):
     """Teams, Telegram, PagerDuty and a hundred more, by apprise URL."""
 
     type: Literal["apprise"]
@@ -79,7 +82,7 @@ class AppriseNotifierSettings(_Worded):
         return self
 
 
-class SmtpNotifierSettings(_Worded):
+class SmtpNotifierSettings(WordedNotifierSettings):
     """Sends an e-mail, as plain text and HTML, by a mail server."""
 
     type: Literal["smtp"]
@@ -121,7 +124,7 @@ class SmtpNotifierSettings(_Worded):
         return self.port or {"starttls": 587, "tls": 465, "none": 25}[self.security]
 
 
-class _RobotNotifierSettings(_Worded):
+class _RobotNotifierSettings(WordedNotifierSettings):
     """A chat's robot: an address that its group has made for us."""
 
     url: SecretStr | None = Field(None, description="The robot's address; secret as a whole.")

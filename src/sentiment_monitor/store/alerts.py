@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Column, Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, func, insert, select, update
 
-from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, State
+from sentiment_monitor.domain.alert_states import OPEN_STATES, Kind, Listed, State
 from sentiment_monitor.domain.alerts import Alert, AlertHistory, Event, Evidence, Notification
 from sentiment_monitor.domain.hearing import Cause, Held, Ledger, Mention
 from sentiment_monitor.domain.payload import another_key
@@ -140,8 +140,14 @@ class AlertStore:
     # -- for people -------------------------------------------------------------------------------
 
     def listing(self, *, state: str | None = None, limit: int = 50) -> list[Alert]:
-        """Alerts that fired, newest first; ``state`` narrows (``pending`` shows those that have not fired yet)."""
-        condition = alerts.c.fired_minute.is_not(None) if state is None else alerts.c.state == state
+        """Alerts that fired, newest first; ``state``, one of ``Listed``, narrows."""
+        condition: ColumnElement[bool]
+        if state is None:
+            condition = alerts.c.fired_minute.is_not(None)
+        elif state == Listed.RECOVERING:
+            condition = (alerts.c.state == State.FIRING) & alerts.c.quiet_minute.is_not(None)
+        else:
+            condition = alerts.c.state == state
         with self._database.read() as connection:
             return alerts_where(connection, condition, newest_first=True, limit=limit)
 

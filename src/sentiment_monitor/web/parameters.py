@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-from sentiment_monitor.domain.alert_states import State as AlertState
+from sentiment_monitor.domain.alert_states import Listed
 from sentiment_monitor.times import span
 
 # Empty: any.
-State = Annotated[str, Query(pattern=f"^({'|'.join(AlertState)})?$", description="Empty: all that fired.")]
+State = Annotated[str, Query(pattern=f"^({'|'.join(Listed)})?$", description="Empty: all that fired.")]
 Label = Literal["", "negative", "neutral", "positive"]
 NO_NUL = r"^[^\x00]*$"  # which PostgreSQL keeps in no text
 SeriesName = Annotated[

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from receiver import Answer, notification, receiver
 from sentiment_monitor.app.policy import Policy
+from sentiment_monitor.app.trial import try_receiver
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings.load import load
 from sentiment_monitor.settings.secrets import given
@@ -46,6 +49,39 @@ def test_every_kind_of_notifier_can_be_made_and_shows_no_secret(tmp_path: Path) 
         assert all(len(notifier.access()) > 0 for name, notifier in policy.receivers["desk"].items() if name != "log")
     finally:
         policy.close()
+
+
+def test_a_notifier_speaks_its_receivers_language_unless_it_has_one_of_its_own() -> None:
+    with receiver(Answer(body=b'{"errcode": 0}')) as chat:
+        robots = [
+            {"type": "wecom", "name": "usual", "url": f"{chat.url}/usual"},
+            {"type": "wecom", "name": "other", "url": f"{chat.url}/other", "language": "en"},
+        ]
+        settings = load(
+            isolated=True,
+            receivers=[
+                {"name": "desk", "notifiers": robots},
+                {"name": "pek", "language": "zh", "notifiers": robots},
+            ],
+        )
+        policy = Policy.of(settings)
+        try:
+            for name in ("desk", "pek"):
+                for notifier in policy.receivers[name].values():
+                    notifier.send(notification(), 0)
+            sent = [json.loads(seen.body)["markdown"]["content"] for seen in chat.seen]
+        finally:
+            policy.close()
+    assert ["负面新闻" in text for text in sent] == [False, False, True, False]
+
+
+def test_a_test_of_a_receiver_speaks_its_language_too() -> None:
+    with receiver(Answer(body=b'{"errcode": 0}')) as chat:
+        robot = {"type": "wecom", "url": f"{chat.url}/send"}
+        settings = load(isolated=True, receivers=[{"name": "pek", "language": "zh", "notifiers": [robot]}])
+        (outcome,) = try_receiver(settings, "pek", None, 0)
+        assert outcome.outcome == "taken"
+        assert "没有发生任何事情" in json.loads(chat.seen[0].body)["markdown"]["content"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Response
 
-from sentiment_monitor.domain.alert_states import State as AlertState
+from sentiment_monitor.domain.alert_states import Listed
 from sentiment_monitor.store.similar import similar
 from sentiment_monitor.times import DAY_MINUTES, iso
 from sentiment_monitor.web.dependencies import Alerts, Html, ReadDatabase
@@ -21,7 +21,7 @@ router = APIRouter()
 def listing(alerts: Alerts, page: Html, state: State = "") -> Response:
     listed = alerts.listing(state=state or None, limit=_LISTED)
     owners = alerts.owners([alert.id for alert in listed if alert.id is not None])
-    return page.html("alerts.html", here="alerts", state=state, states=tuple(AlertState), alerts=listed, owners=owners,
+    return page.html("alerts.html", here="alerts", state=state, states=tuple(Listed), alerts=listed, owners=owners,
                      limit=_LISTED)  # fmt: skip
 
 
