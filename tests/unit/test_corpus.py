@@ -76,10 +76,70 @@ def grow_too_positive(lines: list[str]) -> None:
             lines[place] = json.dumps(row | {"sentiment": "positive"})
 
 
+def company(place: int, **change: object) -> Callable[[Row], Row]:
+    """Changes fields of one company of a line."""
+
+    def apply(row: Row) -> Row:
+        row["companies"][place] |= change
+        return row
+
+    return apply
+
+
+def shift(row: Row) -> Row:
+    """The name is still said to stand there, but a character further on."""
+    first = row["companies"][0]
+    return {**row, "companies": [{**first, "start": first["start"] + 1, "end": first["end"] + 1}]}
+
+
+def halve(row: Row) -> Row:
+    first = row["companies"][0]
+    half = len(first["name"].split()[0]) // 2
+    return {**row, "companies": [{**first, "name": first["name"][:half], "end": first["start"] + half}]}
+
+
+def name_twice(row: Row) -> Row:
+    """The second mention is labelled, not the first."""
+    first = row["companies"][0]
+    text = f"{row['text']} {first['name']}"
+    return {**row, "text": text, "companies": [{**first, "start": len(row["text"]) + 1, "end": len(text)}]}
+
+
+def rewrite(text: str, name: str, pair: str | None = None) -> Callable[[Row], Row]:
+    start = text.index(name)
+    companies = [{"name": name, "start": start, "end": start + len(name), "sentiment": "neutral"}]
+    return lambda row: {**row, "text": text, "companies": companies, "pair": pair}
+
+
+def lone_company_pair(lines: list[str]) -> None:
+    place = max(place for place, line in enumerate(lines) if json.loads(line)["pair"] == "en-deals-p3")
+    lines[place] = json.dumps(json.loads(lines[place]) | {"pair": None})
+
+
+def agree_by_company(lines: list[str]) -> None:
+    for place, line in enumerate(lines):
+        if (row := json.loads(line))["pair"] == "en-deals-p4":
+            for item in row["companies"]:
+                item["sentiment"] = "negative"
+            lines[place] = json.dumps(row)
+
+
+def all_bad(lines: list[str]) -> None:
+    for place, line in enumerate(lines):
+        row = json.loads(line)
+        for item in row["companies"]:
+            item["sentiment"] = "negative"
+        lines[place] = json.dumps(row | {"event": "collapse"})
+
+
 # File, how it is broken, and what must be said: {file} and the number of a line are part of it.
 BROKEN: list[tuple[str, Callable[[list[str]], None], str]] = [
     ("en/macro", edit(6, lambda row: {**row, "note": "x"}), "{file}:6: fields must be"),
-    ("en/macro", edit(7, lambda row: {**row, "text": None}), "{file}:7: every field but pair must be text"),
+    (
+        "en/macro",
+        edit(7, lambda row: {**row, "text": None}),
+        "{file}:7: every field but pair and companies",
+    ),
     ("en/macro", edit(8, lambda row: {**row, "id": "results-0001"}), "{file}:8: id 'results-0001'"),
     ("en/macro", edit(9, lambda row: {**row, "sentiment": "bad"}), "{file}:9: sentiment 'bad' is unknown"),
     ("en/macro", edit(10, lambda row: {**row, "style": "poem"}), "{file}:10: style 'poem' is unknown"),
@@ -98,6 +158,31 @@ BROKEN: list[tuple[str, Callable[[list[str]], None], str]] = [
     ("en/conduct", grow_too_positive, "{file}: 4"),
     ("zh/news", edit(20, lambda row: {**row, "text": "升息了吗"}), "{file}:20: 4 characters"),
     ("zh/news", edit(30, lambda row: {**row, "sentiment": "positive"}), "{folder}/README.md: the counts are stale"),
+    (
+        "companies/en-courts",
+        edit(1, lambda row: {**row, "topic": "ipo"}),
+        "{file}:1: fields must be id, text, com",
+    ),
+    (
+        "companies/en-courts",
+        edit(2, lambda row: {**row, "companies": []}),
+        "{file}:2: companies must be a list",
+    ),
+    ("companies/en-courts", edit(3, shift), "{file}:3: company"),
+    ("companies/en-courts", edit(4, company(0, sentiment="bad")), "{file}:4: sentiment 'bad'"),
+    ("companies/en-courts", edit(5, company(0, ticker="X")), "{file}:5: fields of a company must be name, start"),
+    ("companies/en-courts", edit(6, halve), "is cut out of a word"),
+    ("companies/en-courts", edit(7, name_twice), "{file}:7: company"),
+    ("companies/en-courts", edit(8, lambda row: {**row, "companies": row["companies"] * 2}), "{file}:8: company"),
+    ("companies/en-courts", edit(9, rewrite("Orm Mills fell", "Orm Mills")), "{file}:9: 3 words"),
+    ("companies/en-courts", edit(10, rewrite("Reshuffle at $AAPL this Monday", "$AAPL")), "$AAPL is not invented"),
+    ("companies/en-courts", edit(11, lambda row: {**row, "pair": "en-deals-p1"}), "{file}:11: pair 'en-deals-p1'"),
+    ("companies/en-deals", lone_company_pair, "pair en-deals-p3 has 1 member(s), it must have 2 to 4"),
+    ("companies/en-deals", agree_by_company, "pair en-deals-p4: the companies have the same labels as at"),
+    ("companies/en-alone", all_bad, "% negative, allowed are 35% to 50%"),
+    ("companies/en-distance", all_bad, "{folder}/companies: en: event collapse is 3"),
+    ("companies/en-rivals", all_bad, "{folder}/companies: en: companies differ in 4"),
+    ("companies/en-voices", all_bad, "{folder}/companies: en: "),
 ]
 
 
@@ -132,6 +217,13 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_a_broken_copy_is_found_out(said: tuple[Path, str], name: str, message: str) -> None:
     folder, output = said
     assert message.format(file=folder / f"{name}.jsonl", folder=folder) in output
+
+
+def test_two_files_of_one_stem_are_a_problem(tmp_path: Path) -> None:
+    for language in ("en", "zh"):
+        (tmp_path / language).mkdir()
+        shutil.copy(ROOT / "corpus/en/world.jsonl", tmp_path / language)
+    assert f"{tmp_path}/zh/world.jsonl: {tmp_path}/en/world.jsonl has the same stem" in check(tmp_path).stdout
 
 
 def test_a_folder_without_a_corpus_is_a_problem(tmp_path: Path) -> None:
