@@ -81,7 +81,7 @@ def study(database: Database, rules: Iterable[Rule], first: int | None, last: in
     The database is read in one snapshot, which lasts as long as the block. Raises UsageError where there is no story,
     DatabaseAway.
     """
-    reach = max((rule.baseline_days * DAY_MINUTES + 2 * rule.window_minutes for rule in rules), default=0)
+    reach = max((rule.baseline_days * DAY_MINUTES + 2 * rule.span_minutes for rule in rules), default=0)
     store = AlertStore(database)
     with database.read() as connection:
         newest = buckets.last_minute(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.detect.rules import Rule, TailRule
 
 MOST_ALPHA, LEAST_ALPHA = 0.3, 1e-7
 _STEPS = 6  # halvings of the span of alphas, on a logarithmic scale: to a factor of about 1.3
@@ -44,7 +44,7 @@ def suggest(rules: Sequence[Rule], wanted: float, alerts_a_week: Callable[[Seque
         trials.append(trial)
         return trial.alerts_a_week
 
-    highest = max((rule.alpha for rule in rules if isinstance(rule, CountRule)), default=MOST_ALPHA)
+    highest = max((rule.alpha for rule in rules if isinstance(rule, TailRule)), default=MOST_ALPHA)
     for floor in _FLOORS:
         low, high = LEAST_ALPHA / highest, MOST_ALPHA / highest
         if attempt(1.0, floor) <= wanted:
@@ -72,7 +72,7 @@ def stricter(rules: Sequence[Rule], factor: float, floor: int) -> tuple[Rule, ..
     """The rules with every alpha times ``factor``, to two figures, and ``floor`` negatives more asked for."""
 
     def altered(rule: Rule) -> Rule:
-        if not isinstance(rule, CountRule):  # it has no alpha
+        if not isinstance(rule, TailRule):  # it has no alpha
             return replace(rule, min_negative=rule.min_negative + floor)
         alpha = float(f"{min(max(rule.alpha * factor, LEAST_ALPHA), MOST_ALPHA):.2g}")
         return replace(

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sentiment_monitor.detect import words
-from sentiment_monitor.detect.gates import Screening, Tellers, evaluate
-from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.detect.gates import Screening, Tellers, counted, evaluate
+from sentiment_monitor.detect.rules import Rule, TailRule
 from sentiment_monitor.domain.alerts import Evaluation
 from sentiment_monitor.times import iso, spell_minutes
 from sentiment_monitor.watch.judge import Reader, look
@@ -98,7 +98,7 @@ def _asked(series: str, minute: int, rule: Rule, reader: _Supposed) -> tuple[Eva
     assert sight is not None, "a watched series is a candidate"
     place = sight.screening.window.names.index(series)
     evaluation = evaluate(rule, *sight)[place]
-    tellers = reader.tellers([series], minute - rule.window_minutes, minute)
+    tellers = reader.tellers([series], minute - rule.span_minutes, minute)
     gates = list(_gates(series, minute, rule, sight.screening, tellers))
     if not evaluation.beyond and all(gate.passed for gate in gates):
         gates.append(Gate(evaluation.reason, False, "", "", words.sentence(rule, evaluation)))
@@ -108,18 +108,19 @@ def _asked(series: str, minute: int, rule: Rule, reader: _Supposed) -> tuple[Eva
 def _gates(series: str, minute: int, rule: Rule, screening: Screening, tellers: Tellers) -> Iterator[Gate]:
     window, measured = screening.window, screening.measurements
     place = window.names.index(series)
-    negative, history = float(window.negative[place]), float(measured.history_minutes[place])
+    negatives, volumes = counted(measured, window)
+    negative, history = float(negatives[place]), float(measured.history_minutes[place])
     yield Gate(
         "data", window.feed_volume > 0, f"{window.feed_volume:g}", "1", "stories of the whole feed in the window"
     )
     yield Gate("history", history >= rule.warmup_minutes, spell_minutes(round(history)),
                spell_minutes(rule.warmup_minutes), "of live past to compare with")  # fmt: skip
     yield Gate("negatives", negative >= rule.min_negative, f"{negative:g}", f"{rule.min_negative:g}",
-               f"negative stories in {spell_minutes(rule.window_minutes)}")  # fmt: skip
-    share = negative / max(float(window.volume[place]), 1.0)
+               f"negative stories in {spell_minutes(rule.span_minutes)}")  # fmt: skip
+    share = negative / max(float(volumes[place]), 1.0)
     yield Gate("share", share >= rule.min_share, f"{share:.0%}", f"{rule.min_share:.0%}", "of its stories are negative")
     effect, objection = float(measured.effect[place]), measured.objections[place]
-    if isinstance(rule, CountRule):
+    if isinstance(rule, TailRule):
         yield Gate("effect", objection is None, f"{effect:.2f}", f"{rule.min_ratio:g}",
                    f"times as much as expected; {measured.expected[place]:.2f} negatives were,"
                    f" a share of {measured.expected_share[place]:.0%}")  # fmt: skip

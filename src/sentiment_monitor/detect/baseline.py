@@ -96,6 +96,8 @@ class Baseline:
     share: Floats  # expected negative share, strictly between 0 and 1
     share_precision: Floats  # alpha + beta of the beta-binomial of one window
     own_mood: Floats  # in [0, 1): how far the expected share is the series' own rather than its dimension's
+    story_rate: Floats  # expected stories
+    story_fano: Floats  # variance over mean of a window's stories
 
     def places(self, names: Iterable[str]) -> Ints:
         """Where to find each series, (len(names),)."""
@@ -188,6 +190,13 @@ class _Sums:
     negative_exposure: Floats  # sum of negative * exposure
     negative_volume: Floats  # sum of negative * volume
     volume_squares: Floats
+    volume_exposure: Floats  # sum of volume * exposure
+
+    def of_stories(self) -> _Sums:
+        """The same with stories in the place of negatives."""
+        return replace(
+            self, negative=self.volume, negative_squares=self.volume_squares, negative_exposure=self.volume_exposure
+        )
 
 
 def _sums(history: History) -> _Sums:
@@ -216,6 +225,7 @@ def _sums(history: History) -> _Sums:
         negative_exposure=total(negative * weight),
         negative_volume=total(negative * volume),
         volume_squares=total(volume**2),
+        volume_exposure=total(volume * weight),
     )
 
 
@@ -251,6 +261,8 @@ def fit_plain(history: History) -> Baseline:
     fano = _dispersion(sums)
     rate, rate_variance = _rates(sums, fano)
     share, precision, own = _shares(sums)
+    stories = sums.of_stories()
+    story_fano = _dispersion(stories)
     return Baseline(
         index={name: i for i, name in enumerate(history.names)},
         windows=float(history.exposure.sum()),
@@ -260,6 +272,8 @@ def fit_plain(history: History) -> Baseline:
         share=share,
         share_precision=precision,
         own_mood=own,
+        story_rate=_rates(stories, story_fano)[0],
+        story_fano=story_fano,
     )
 
 

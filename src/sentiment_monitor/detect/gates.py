@@ -50,19 +50,20 @@ class Screening:
 def screen(rule: Rule, measurements: Measurements, window: Window) -> Screening:
     """Ask everything that the window itself answers."""
     q_value = None if measurements.p_value is None else adjusted(measurements.p_value, window.family)
-    if not window.feed_volume > 0:
+    if rule.needs_news and not window.feed_volume > 0:
         return Screening(window, measurements, q_value, (Reason.NO_DATA,) * len(window.names))
+    negative, volume = counted(measurements, window)
     warm = (measurements.history_minutes >= rule.warmup_minutes).tolist()
-    many = (window.negative >= rule.min_negative).tolist()
-    bad_enough = (window.negative >= rule.min_share * window.volume).tolist()
+    many = (negative >= rule.min_negative).tolist()
+    bad_enough = (negative >= rule.min_share * volume).tolist()
     remarkable = [True] * len(many) if q_value is None else (q_value <= measurements.alpha).tolist()
 
     def first_objection(i: int) -> Reason | None:
         if not warm[i]:
             return Reason.WARMING_UP
-        if not many[i]:
+        if rule.needs_news and not many[i]:
             return Reason.TOO_FEW
-        if not bad_enough[i]:
+        if rule.needs_news and not bad_enough[i]:
             return Reason.SMALL_SHARE
         return measurements.objections[i] or (None if remarkable[i] else measurements.unremarkable[i])
 
@@ -75,13 +76,15 @@ def evaluate(rule: Rule, screening: Screening, tellers: Tellers = NOBODY) -> lis
     A series that holds a firing alert needs half the floor only: one story a day must not keep it alive for ever.
     """
     window, measured = screening.window, screening.measurements
-    warm = measured.history_minutes >= rule.warmup_minutes
-    holds = measured.holds & (window.negative >= rule.min_negative / 2) & warm & (window.feed_volume > 0)
+    seen, stories = counted(measured, window)
+    holds = measured.holds & (measured.history_minutes >= rule.warmup_minutes)
+    if rule.needs_news:
+        holds &= (seen >= rule.min_negative / 2) & (window.feed_volume > 0)
     nothing = [None] * len(window.names)
     columns = zip(
         window.names,
-        window.negative.tolist(),
-        window.volume.tolist(),
+        seen.tolist(),
+        stories.tolist(),
         measured.expected.tolist(),
         measured.expected_share.tolist(),
         measured.effect.tolist(),
@@ -97,7 +100,7 @@ def evaluate(rule: Rule, screening: Screening, tellers: Tellers = NOBODY) -> lis
     )
     evaluations = []
     for name, negative, volume, expected, share, effect, p_value, q_value, held, objection, spike, numbers in columns:
-        if objection is None and not _enough_sources(rule, name, negative, tellers):
+        if objection is None and rule.needs_news and not _enough_sources(rule, name, negative, tellers):
             objection = Reason.FEW_SOURCES
         evaluations.append(
             Evaluation(
@@ -120,6 +123,14 @@ def evaluate(rule: Rule, screening: Screening, tellers: Tellers = NOBODY) -> lis
             )
         )
     return evaluations
+
+
+def counted(measured: Measurements, window: Window) -> tuple[Floats, Floats]:
+    """Negatives and stories that the answer is about, (S,) each."""
+    return (
+        window.negative if measured.observed is None else measured.observed,
+        window.volume if measured.volume is None else measured.volume,
+    )
 
 
 def adjusted(p_value: Floats, family: int) -> Floats:

@@ -90,20 +90,30 @@ class Rule:
         return not self.series or any(fnmatchcase(series, glob) for glob in self.series)
 
     @property
+    def needs_news(self) -> bool:
+        """Whether only a series with news can fire, and floors and sources are asked for."""
+        return True
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """What is looked at, in windows that end now; ascending."""
+        return (1,)
+
+    @property
+    def span_minutes(self) -> int:
+        """How far back it looks at news."""
+        return self.window_minutes * self.spans[-1]
+
+    @property
     def bins(self) -> int:
         """Whole windows in the baseline."""
         return self.baseline_days * DAY_MINUTES // self.window_minutes
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
-class CountRule(Rule):
-    """A rule for the count-aware detector, see ``detectors.count``."""
+class TailRule(Rule):
+    """What the detectors share that ask how likely so many negatives are."""
 
-    kind: Annotated[Literal["count"], Field(description="The detector.")] = "count"
-    basis: Annotated[
-        Basis,
-        Field(description="count: more negatives than expected; share: a larger part of the stories is negative."),
-    ] = "count"
     alpha: Annotated[
         float, Field(gt=0, lt=0.5, description="Fires at this false discovery rate among the series of one tick.")
     ] = 0.01
@@ -123,14 +133,62 @@ class CountRule(Rule):
     ] = 3.0
 
     @model_validator(mode="after")
-    def _resolves_later_than_it_fires(self) -> CountRule:
+    def _resolves_later_than_it_fires(self) -> TailRule:
         if self.resolve_alpha < self.alpha:
             raise ValueError(f"resolve_alpha must be at least alpha ({self.alpha:g}), not {self.resolve_alpha:g}")
         return self
 
 
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class CountRule(TailRule):
+    """A rule for the count-aware detector, see ``detectors.count``."""
+
+    basis: Annotated[
+        Basis,
+        Field(description="count: more negatives than expected; share: a larger part of the stories is negative."),
+    ] = "count"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class CusumRule(TailRule):
+    """A rule for the detector that remembers the last windows, see ``detectors.cusum``."""
+
+    memory_windows: Annotated[
+        int, Field(ge=2, le=32, description="A crisis may have begun so many windows ago; kind cusum.")
+    ] = 4
+
+    @model_validator(mode="after")
+    def _remembers_less_than_the_past(self) -> CusumRule:
+        remembers = getattr(self, "kind", "cusum") == "cusum"  # an entry of the settings has the fields of every kind
+        if remembers and self.baseline_days * DAY_MINUTES < 3 * self.window_minutes * self.memory_windows:
+            raise ValueError(
+                f"baseline_days must cover at least three times the windows that it remembers, not {self.baseline_days}"
+            )
+        return self
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """1, 2, 4 … windows, and as many as it remembers."""
+        doubles = (2**power for power in range(self.memory_windows.bit_length()))
+        return (*(span for span in doubles if span < self.memory_windows), self.memory_windows)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class SilenceRule(Rule):
+    """A rule for the detector of silence, see ``detectors.silence``."""
+
+    max_chance: Annotated[
+        float, Field(gt=0, lt=0.5, description="Fires when so little news is no likelier than this; kind silence.")
+    ] = 0.0001
+
+    @property
+    def needs_news(self) -> bool:
+        """Nothing is what it looks for."""
+        return False
+
+
 # Chosen on the first half of five months of real headlines, confirmed on the second: docs/detection.md.
-DEFAULT_RULES: tuple[CountRule, ...] = (
+DEFAULT_RULES: tuple[Rule, ...] = (
     CountRule(
         name="company-hour",
         dimensions=("ticker",),
@@ -138,11 +196,12 @@ DEFAULT_RULES: tuple[CountRule, ...] = (
         alpha=0.001,
         severity="critical",
     ),
-    CountRule(
+    CusumRule(
         name="company-day",
         dimensions=("ticker",),
         window_minutes=DAY_MINUTES,
-        alpha=0.005,
+        memory_windows=2,
+        alpha=0.02,
         critical_negative=10,
         max_staleness_minutes=6 * HOUR_MINUTES,
         keep_firing_minutes=6 * HOUR_MINUTES,

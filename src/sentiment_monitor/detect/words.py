@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentiment_monitor.detect.detectors.contract import Reason
-from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.detect.rules import CountRule, Rule, SilenceRule, TailRule
 from sentiment_monitor.domain.alert_states import Kind
 from sentiment_monitor.domain.alerts import TOP_STORIES, Alert, Evaluation, Evidence, TopStory
 from sentiment_monitor.domain.people import Closing, Verdict
@@ -52,13 +52,18 @@ def explain(
     """
     who = _who(evaluation.series, name)
     number = f"{evaluation.observed:,.0f}"
-    window = spell_minutes(rule.window_minutes)
+    window = spell_minutes(evaluation.span_minutes(rule.window_minutes))
     title = {
         Kind.RESOLVED: f"{_verdict(closing)}: negative news on {who}",
         Kind.REOPENED: f"Again: {number} negative stories on {who} in {window}",
         Kind.REPEATED: f"Still firing: {number} negative stories on {who} in {window}",
     }.get(kind, f"{who}: {number} negative stories in {window} ({_unusual(rule, evaluation)})")
-    lines = [_what(evaluation, window, kind), _why(rule, evaluation), _when(alert, kind), _who_ended(closing)]
+    what = _what(evaluation, window, kind)
+    if isinstance(rule, SilenceRule):
+        title = f"{_verdict(closing)}: silence of {who}" if kind is Kind.RESOLVED else f"{who} is silent"
+        what = f"{'Now' if kind is Kind.RESOLVED else 'What'}: {_quiet(evaluation, window)}."
+        evidence = Evidence()
+    lines = [what, _why(rule, evaluation), _when(alert, kind), _who_ended(closing)]
     if evidence.sources:
         lines.append(_sources(evidence))
     if evidence.copies:
@@ -80,7 +85,7 @@ def explain_gone(alert: Alert, closing: Closing | None = None) -> Explanation:
 
 def sentence(rule: Rule, evaluation: Evaluation) -> str:
     """One evaluation in one sentence: what was seen, and why it is beyond the rule or not."""
-    window = spell_minutes(rule.window_minutes)
+    window = spell_minutes(evaluation.span_minutes(rule.window_minutes))
     if evaluation.reason == Reason.NO_DATA:
         return f"no story at all in {window}: the feed is silent, nothing can be said"
     if evaluation.reason == Reason.WARMING_UP:
@@ -89,6 +94,8 @@ def sentence(rule: Rule, evaluation: Evaluation) -> str:
     usual = f"{evaluation.expected_share:.0%} is the usual share"
     chance = "" if evaluation.p_value is None else f"; by chance that comes {_odds(evaluation.p_value)}"
     match evaluation.reason:
+        case Reason.SILENT:
+            return f"{_quiet(evaluation, window)}{chance}"
         case Reason.SPIKE_MOOD:
             return f"{counts} ({usual}){chance}"
         case Reason.SPIKE_BURST:
@@ -119,13 +126,18 @@ def _who_ended(closing: Closing | None) -> str:
     return f"{did} by {closing.actor}{f': {closing.reason}' if closing.reason else '.'}"
 
 
+def _quiet(evaluation: Evaluation, window: str) -> str:
+    usually = _usually(evaluation.statistics.get("expected_stories", 0.0))
+    return f"{evaluation.volume:,.0f} stories in {window}, where {usually}"
+
+
 def _busier(rule: Rule) -> str:
-    busy = f"even a day {rule.surge:g} times as busy as usual" if isinstance(rule, CountRule) else "a busier day"
+    busy = f"even a day {rule.surge:g} times as busy as usual" if isinstance(rule, TailRule) else "a busier day"
     return f"{busy} would bring fewer"
 
 
 def _ratio(rule: Rule) -> str:
-    return f"{rule.min_ratio:g} times" if isinstance(rule, CountRule) else "more than"
+    return f"{rule.min_ratio:g} times" if isinstance(rule, TailRule) else "more than"
 
 
 def _unusual(rule: Rule, evaluation: Evaluation) -> str:
@@ -163,6 +175,7 @@ def _why(rule: Rule, evaluation: Evaluation) -> str:
     unusual = {
         str(Reason.SPIKE_BURST): _busier(rule),
         str(Reason.SPIKE_MOOD): "the mood is worse than usual, not only the volume higher",
+        str(Reason.SILENT): "so little news of it is not chance",
     }.get(evaluation.reason)
     if unusual is None:
         return ""

@@ -108,6 +108,10 @@ class Evaluation:
         """Observed negative share, 0 without stories."""
         return self.observed / self.volume if self.volume > 0 else 0.0
 
+    def span_minutes(self, window_minutes: int) -> int:
+        """How long the span is that it is about: the rule's window, unless its detector looked at a longer one."""
+        return int(self.statistics.get("span_minutes", window_minutes))
+
 
 @dataclass(frozen=True, slots=True)
 class TopStory:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from sentiment_monitor.detect.rules import CountRule
+from sentiment_monitor.detect.rules import CountRule, CusumRule, Rule, SilenceRule
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import meant
 from sentiment_monitor.settings.notifiers import NAME, Language, NotifierSettings
@@ -95,9 +95,10 @@ def _minute(moment: datetime) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class RuleEntry(CountRule):
+class RuleEntry(CountRule, CusumRule, SilenceRule):
     """One ``[[rules]]`` table: a rule, and who is told of its alerts."""
 
+    kind: Annotated[Literal["count", "cusum", "silence"], Field(description="The detector.")] = "count"
     receivers: Annotated[
         tuple[str, ...] | None,
         Field(description="Names of the receivers that are told; unset: `[route]` decides, and without one `default`."),
@@ -142,15 +143,32 @@ class RuleEntry(CountRule):
                 ],
             ) from None
 
+    @model_validator(mode="after")
+    def _asks_only_what_its_detector_knows(self) -> RuleEntry:
+        kinds_of: dict[str, list[str]] = {}
+        for kind, rule in RULE_KINDS.items():
+            for field in fields(rule):
+                kinds_of.setdefault(field.name, []).append(kind)
+        for field in fields(RuleEntry):
+            kinds = kinds_of.get(field.name, [self.kind])
+            if self.kind not in kinds and getattr(self, field.name) != field.default:
+                named = " or ".join(kinds)
+                raise ValueError(f"{field.name} is of kind {named}, and this rule is of kind {self.kind}")
+        return self
+
     @property
-    def rule(self) -> CountRule:
+    def rule(self) -> Rule:
         """What fires."""
-        return CountRule(**{field.name: getattr(self, field.name) for field in fields(CountRule)})
+        kind = RULE_KINDS[self.kind]
+        return kind(**{field.name: getattr(self, field.name) for field in fields(kind)})
 
     @property
     def telling(self) -> Telling:
         """Who is told of it, and how often, where no routing tree decides."""
         return Telling(self.receivers or ("default",), self.repeat_minutes)
+
+
+RULE_KINDS: dict[str, type[Rule]] = {"count": CountRule, "cusum": CusumRule, "silence": SilenceRule}
 
 
 def _said(problem: Mapping[str, Any]) -> str:

@@ -252,8 +252,9 @@ class EventClock:
     def _due(self, first: int, last: int) -> list[tuple[int, Collection[int]]]:
         """Minutes in [first, last] at which an answer can change, with the windows' lengths; and ``last`` itself."""
         windows = {rule.window_minutes for rule in self._rules}
+        longest = max((rule.span_minutes for rule in self._rules), default=0)
         with self._database.read() as connection:
-            active = active_minutes(connection, first - 1 - max(windows, default=0), last)
+            active = active_minutes(connection, first - 1 - longest, last)
         due: dict[int, set[int]] = {last: windows}
         for rule in self._rules:
             for minute in detector_of(rule).stirs(rule, active, first, last):

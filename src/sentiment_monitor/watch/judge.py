@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from sentiment_monitor.detect.detectors import detector_of
-from sentiment_monitor.detect.detectors.contract import Window
+from sentiment_monitor.detect.detectors import awaited, detector_of
+from sentiment_monitor.detect.detectors.contract import LongWindow, Window
 from sentiment_monitor.detect.gates import NOBODY, Screening, Tellers, evaluate, screen
 from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.domain.alerts import Evaluation
@@ -66,22 +66,44 @@ def judge(
 
 def look(minute: int, rule: Rule, reader: Reader, watched: Collection[str]) -> Sight | None:
     """Measure the rule's candidates at ``minute``; None where it has none."""
-    start = minute - rule.window_minutes
+    start = minute - rule.span_minutes
     counts = reader.counts(start, minute)
-    candidates = sorted({*counts.enough(rule), *watched})
-    if not candidates:
+    names = {*watched, *(counts.enough(rule) if rule.needs_news else _awaited(rule, reader, minute))}
+    if not names:
         return None
     usual = reader.usual(rule, minute)
-    series_counts = [counts.count(series) for series in candidates]
+    candidates = tuple(sorted(names))
+    newest, *longer = [
+        _counted(windows, reader.counts(minute - windows * rule.window_minutes, minute), candidates, exposure)
+        for windows, exposure in zip(rule.spans, usual.exposures, strict=True)
+    ]
     window = Window(
-        names=tuple(candidates),
-        negative=np.array([count.negative for count in series_counts], np.float64),
-        volume=np.array([count.stories for count in series_counts], np.float64),
+        names=candidates,
+        negative=newest.negative,
+        volume=newest.volume,
         family=counts.family(rule),
-        feed_volume=float(counts.count("all").stories),
-        exposure=usual.exposure,
+        feed_volume=float(reader.counts(minute - rule.window_minutes, minute).count("all").stories),
+        exposure=newest.exposure,
+        longer=tuple(longer),
     )
     screening = screen(rule, detector_of(rule).measure(rule, usual.baselines, window), window)
+    if not rule.needs_news:  # nobody tells of silence, and it is of now
+        return Sight(screening, Tellers({}, dict.fromkeys(candidates, minute - 1), 0))
     # Who tells it, and how long ago, can only hold a spike back: they are read only where there is one.
     tellers = reader.tellers(screening.beyond, start, minute) if screening.beyond else NOBODY
     return Sight(screening, tellers)
+
+
+def _awaited(rule: Rule, reader: Reader, minute: int) -> Collection[str]:
+    usual = reader.usual(rule, minute)
+    return awaited(rule, usual.baselines, usual.exposures[0])
+
+
+def _counted(windows: int, counts: Counts, candidates: Sequence[str], exposure: float) -> LongWindow:
+    series_counts = [counts.count(series) for series in candidates]
+    return LongWindow(
+        windows=windows,
+        negative=np.array([count.negative for count in series_counts], np.float64),
+        volume=np.array([count.stories for count in series_counts], np.float64),
+        exposure=exposure,
+    )

@@ -54,7 +54,7 @@ class Usual:
     """What is usual for a rule at one minute."""
 
     baselines: Mapping[str, Baseline]  # by dimension
-    exposure: float  # hour-of-week factor of the window that ends there
+    exposures: tuple[float, ...]  # mean hour-of-week factor of each of the rule's spans that end there
 
 
 class Past:
@@ -64,14 +64,16 @@ class Past:
         self._fitted: dict[Rule, tuple[int, dict[str, Baseline], Floats]] = {}
 
     def usual(self, archive: Archive, rule: Rule, minute: int) -> Usual:
-        """Baselines of the rule's dimensions as of ``minute``, and the exposure of the window that ends there."""
-        end = past_end(minute, rule.window_minutes)
+        """Baselines of the rule's dimensions as of ``minute``, and the exposures of the spans that end there."""
+        end = past_end(minute, rule.span_minutes)
         fitted = self._fitted.get(rule)
         if fitted is None or fitted[0] != end:
             fitted = (end, *_fit(archive, rule, end, minute))
             self._fitted[rule] = fitted
         _, baselines, profile = fitted
-        return Usual(baselines, float(exposures(profile, exposure_end(minute), rule.window_minutes, 1)[0]))
+        until = exposure_end(minute)
+        spans = [rule.window_minutes * windows for windows in rule.spans]
+        return Usual(baselines, tuple(float(exposures(profile, until, span, 1)[0]) for span in spans))
 
 
 def _fit(archive: Archive, rule: Rule, end: int, minute: int) -> tuple[dict[str, Baseline], Floats]:

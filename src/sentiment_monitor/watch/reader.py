@@ -84,7 +84,7 @@ class StoreReader:
                 "effect": evaluation.effect,
                 "expected_share": evaluation.expected_share,
             },
-            window_minutes=rule.window_minutes,
+            window_minutes=evaluation.span_minutes(rule.window_minutes),
         )
 
 

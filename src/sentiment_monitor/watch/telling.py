@@ -122,7 +122,7 @@ class Teller:
             evidence = outcome.evidence or Evidence()
             explanation = words.explain_gone(alert, outcome.closing)
         else:
-            evidence = outcome.evidence or witness.evidence(rule, evaluation, minute - rule.window_minutes, minute)
+            evidence = outcome.evidence or witness.evidence(rule, evaluation, minute - rule.span_minutes, minute)
             name = self._names.get(value_of(evaluation.series), "")
             explanation = words.explain(rule, evaluation, evidence, alert, kind, name, closing=outcome.closing)
         begins = kind in (Kind.PENDING, Kind.FIRED, Kind.REOPENED)
@@ -132,7 +132,7 @@ class Teller:
             minute=minute,
             evaluation=evaluation,
             evidence=evidence,
-            window_minutes=rule.window_minutes if rule else None,
+            window_minutes=evaluation.span_minutes(rule.window_minutes) if rule else None,
             title=explanation.title,
             text=outcome.words or explanation.text,
         )

@@ -7,10 +7,12 @@ from pydantic import ValidationError
 
 from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule, Rule
 
+HOUR = next(rule for rule in DEFAULT_RULES if isinstance(rule, CountRule))
+
 
 def test_default_rules_are_valid_and_named_apart() -> None:
     assert len({rule.name for rule in DEFAULT_RULES}) == len(DEFAULT_RULES)
-    assert {rule.window_minutes for rule in DEFAULT_RULES if rule.basis == "count"} == {60, 1440}
+    assert {rule.window_minutes for rule in DEFAULT_RULES if rule.dimensions == ("ticker",)} == {60, 1440}
 
 
 def test_a_rule_watches_its_dimensions_and_globs_only() -> None:
@@ -54,8 +56,8 @@ def test_an_impossible_value_is_refused_by_name(field: str, value: object) -> No
 
 def test_a_changed_rule_is_checked_again() -> None:
     with pytest.raises(ValidationError, match="alpha"):
-        replace(DEFAULT_RULES[0], alpha=0.9)
-    assert replace(DEFAULT_RULES[0], alpha=0.1).alpha == 0.1
+        replace(HOUR, alpha=0.9)
+    assert replace(HOUR, alpha=0.1).alpha == 0.1
 
 
 def test_who_is_told_is_no_part_of_a_rule() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from sentiment_monitor.app.policy import watched
-from sentiment_monitor.detect.rules import CountRule
+from sentiment_monitor.detect.rules import CountRule, CusumRule, SilenceRule
 from sentiment_monitor.domain.alerts import Telling
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.settings import secrets
@@ -392,13 +393,30 @@ def test_a_rule_of_the_file_is_what_fires_and_who_is_told(tmp_path: Path) -> Non
     assert watched(found) == ((CountRule(name="x", alpha=0.02),), {"x": Telling(("default",), 30)})
 
 
+def test_each_kind_of_rule_becomes_its_own_and_refuses_what_only_others_know(tmp_path: Path) -> None:
+    text = (
+        '[[rules]]\nname = "slow"\nkind = "cusum"\nmemory_windows = 8\n'
+        '[[rules]]\nname = "quiet"\nkind = "silence"\nmax_chance = 0.001\n'
+    )
+    rules, _ = watched(load(_toml(tmp_path, text)))
+    assert rules == (CusumRule(name="slow", memory_windows=8), SilenceRule(name="quiet", max_chance=0.001))
+    for kind, line, message in (
+        ("count", "memory_windows = 8", "memory_windows is of kind cusum, and this rule is of kind count"),
+        ("silence", "surge = 2", "surge is of kind count or cusum, and this rule is of kind silence"),
+        ("cusum", "window_minutes = 1440\nbaseline_days = 5", "at least three times the windows that it remembers"),
+        ("farrington", "", "'count', 'cusum' or 'silence'"),
+    ):
+        with pytest.raises(SettingsError, match=re.escape(message)):
+            load(_toml(tmp_path, f'[[rules]]\nname = "x"\nkind = "{kind}"\n{line}\n'))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("repeat_minutes = -1", "rules.0.repeat_minutes: Value error, rule 'x': "),
         ("receivers = []", "rules.0.receivers: Value error, rule 'x': "),
         ('receivers = ["default", "default"]', "rule 'x': must not name one twice"),
-        ('kind = "cusum"', "rules.0.kind: Value error, rule 'x': "),
+        ('kind = "wavelet"', "rules.0.kind: Value error, rule 'x': "),
         ("resolve_alpha = 0.001", "rule 'x': resolve_alpha must be at least alpha"),
         ('dimensions = ["country"]', "rules.0.dimensions.0: Value error, rule 'x': "),
     ],

@@ -36,7 +36,7 @@ class Remembered:
         return Counts.of(self.seen)
 
     def usual(self, rule: Rule, minute: int) -> Usual:
-        return Usual({"ticker": _usual()}, 1.0)
+        return Usual({"ticker": _usual()}, (1.0,) * len(rule.spans))
 
     def tellers(self, series: Collection[str], start: int, end: int) -> Tellers:
         self.asked.append(tuple(series))

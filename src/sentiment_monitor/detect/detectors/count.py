@@ -12,19 +12,17 @@ beyond.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.detect.baseline import EXPOSURE_MINUTES, Baseline, Floats
-from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
-from sentiment_monitor.detect.rules import CountRule
+from sentiment_monitor.detect.baseline import Baseline, Floats
+from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window, moves
+from sentiment_monitor.detect.rules import CountRule, TailRule
 from sentiment_monitor.detect.tails import at_most, count_tail, share_tail
 from sentiment_monitor.domain.series import dimension_of
-from sentiment_monitor.times import HOUR_MINUTES
 
 VOLUME_IS_NEWS = frozenset({"ticker", "topic"})
 BUSY_DAYS = 0.1  # part of the days on which a series is ``surge`` times as busy as usual
@@ -33,8 +31,8 @@ MOOD_LEVEL = 0.05  # confidence with which "no worse than usual" is shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Usual:
-    """What the baselines say of the candidates, (S,)."""
+class Known:
+    """What the baselines say of some series, each (S,)."""
 
     windows: Floats
     rate: Floats
@@ -46,7 +44,7 @@ class _Usual:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
+class Answers:
     """The answers, (S,)."""
 
     p_count: Floats
@@ -63,10 +61,10 @@ class Count:
 
     def measure(self, rule: CountRule, usual: Mapping[str, Baseline], window: Window) -> Measurements:
         """Ask both questions of each candidate. Total: no input gives NaN, an error or an infinite number."""
-        known = _usual(usual, window.names)
+        known = known_of(usual, window.names)
         expected = np.maximum(known.rate * window.exposure, 1e-9)
         by_share = rule.basis == "share"
-        asked = _by_share(known, expected, window) if by_share else _by_count(rule, known, expected, window)
+        asked = _by_share(known, expected, window) if by_share else by_count(rule, known, expected, window)
         burst = asked.p_burst < np.maximum(asked.p_count, asked.p_share)
         large = asked.effect >= rule.min_ratio
         return Measurements(
@@ -89,28 +87,12 @@ class Count:
         )
 
     def stirs(self, rule: CountRule, active: Sequence[int], first: int, last: int) -> set[int]:
-        """Minutes at which a story enters or leaves the window, or the same stories are judged by a newer past.
-
-        Between them a tick counts the same stories against the same baseline, at the same hour-of-week factor.
-        """
-        window = rule.window_minutes
-        minutes = {
-            stirred
-            for minute in active
-            # A tick sees complete minutes only: a story of minute m is first seen at m + 1.
-            for stirred in (minute + 1, minute + 1 + window)
-            if first <= stirred <= last
-        }
-        if active:
-            for step, phase in ((HOUR_MINUTES, window), (EXPOSURE_MINUTES, 0)):
-                begin = max(first, active[0] + 1)
-                for minute in range(begin + (phase - begin) % step, min(last, active[-1] + window) + 1, step):
-                    if bisect_left(active, minute - window) < bisect_left(active, minute):
-                        minutes.add(minute)
-        return minutes
+        """Minutes at which a story enters or leaves the window, or the same stories are judged by a newer past."""
+        return moves(rule, active, first, last)
 
 
-def _by_count(rule: CountRule, usual: _Usual, expected: Floats, window: Window) -> _Asked:
+def by_count(rule: TailRule, usual: Known, expected: Floats, window: Window) -> Answers:
+    """Whether so many negatives are more than a usual day brings, given ``expected`` of them, (S,)."""
     news = np.array([dimension_of(name) in VOLUME_IS_NEWS for name in window.names], np.bool_)
     p_count = _count(usual, expected, window, 1.0)
     p_share = share_tail(window.negative, window.volume, usual.share, usual.precision)
@@ -121,7 +103,7 @@ def _by_count(rule: CountRule, usual: _Usual, expected: Floats, window: Window) 
     p_burst = np.where(news & ~usual_mood, _count(usual, expected, window, rule.surge), 1.0)
     p_mood = np.maximum(p_count, p_share)
     p_day = (1 - BUSY_DAYS) * p_count + BUSY_DAYS * _count(usual, expected, window, rule.surge)
-    return _Asked(
+    return Answers(
         p_count=p_count,
         p_share=p_share,
         p_burst=p_burst,
@@ -132,11 +114,11 @@ def _by_count(rule: CountRule, usual: _Usual, expected: Floats, window: Window) 
     )
 
 
-def _by_share(usual: _Usual, expected: Floats, window: Window) -> _Asked:
+def _by_share(usual: Known, expected: Floats, window: Window) -> Answers:
     p_share = share_tail(window.negative, window.volume, usual.share, usual.precision)
     # The volume is given; but a share that rose because the good half of the feed went away is no news.
     p_value = np.where(window.negative >= expected, p_share, 1.0)
-    return _Asked(
+    return Answers(
         p_count=_count(usual, expected, window, 1.0),
         p_share=p_share,
         p_burst=np.ones(len(expected)),
@@ -147,7 +129,8 @@ def _by_share(usual: _Usual, expected: Floats, window: Window) -> _Asked:
     )
 
 
-def _usual(baselines: Mapping[str, Baseline], names: tuple[str, ...]) -> _Usual:
+def known_of(baselines: Mapping[str, Baseline], names: tuple[str, ...]) -> Known:
+    """What the baselines say of series, in their order; wide priors where there is none."""
     rows = np.zeros((7, len(names)))
     rows[1:6] = np.array([1e-9, 0.0, 1.0, 0.5, 2.0])[:, None]
     dimensions = [dimension_of(name) for name in names]
@@ -159,10 +142,10 @@ def _usual(baselines: Mapping[str, Baseline], names: tuple[str, ...]) -> _Usual:
         fields = ("rate", "rate_variance", "fano", "share", "share_precision", "own_mood")
         for row, field in enumerate(fields, start=1):
             rows[row, where] = getattr(baseline, field)[at]
-    return _Usual(*rows)
+    return Known(*rows)
 
 
-def _count(usual: _Usual, expected: Floats, window: Window, times: float) -> Floats:
+def _count(usual: Known, expected: Floats, window: Window, times: float) -> Floats:
     """Gamma-Poisson predictive tail when the usual number of stories comes ``times`` over; clumps stay as they are."""
     mean = times * expected
     uncertain = usual.rate_variance * (times * window.exposure) ** 2

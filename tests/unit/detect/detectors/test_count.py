@@ -16,8 +16,17 @@ from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import Evaluation
 from simulate import HOURS, baseline, clumpy, evaluations, names, window
 
-DAY = next(rule for rule in DEFAULT_RULES if rule.name == "company-day")
-MOOD = next(rule for rule in DEFAULT_RULES if rule.basis == "share")
+COUNT_RULES = [rule for rule in DEFAULT_RULES if isinstance(rule, CountRule)]
+DAY = CountRule(
+    name="company-day",
+    window_minutes=1440,
+    alpha=0.005,
+    critical_negative=10,
+    warmup_minutes=4320,
+    max_staleness_minutes=360,
+    keep_firing_minutes=360,
+)
+MOOD = next(rule for rule in COUNT_RULES if rule.basis == "share")
 
 
 def feed(seed: int = 0) -> Baseline:
