@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,12 +133,13 @@ def poured(
     factor: float,
     creeping: bool,
     dimension: str,
-    chosen: Callable[[float], bool],
+    usually: tuple[float, float],
 ) -> tuple[list[Told], list[Spike]]:
     """The stories with spikes in them, ``factor`` times a day's usual negatives, of one a day at least.
 
-    A sudden spike lies in one day, a creeping one grows over four. ``chosen`` says by their usual negatives a day which
-    series may have one; spikes of a series are eight days apart. The sources are drawn as the feed's own are.
+    A sudden spike lies in one day, a creeping one grows over four. ``usually`` is from how many negatives a day to
+    how many a series may have that gets one; spikes of a series are eight days apart. The sources are drawn as the
+    feed's own are.
     """
     rng = np.random.default_rng(seed)
     first, last = stories[0].minute + 14 * DAY_MINUTES, stories[-1].minute - 5 * DAY_MINUTES
@@ -148,7 +149,7 @@ def poured(
         for name in story.series if story.negative else ():
             if dimension_of(name) == dimension:
                 negatives[name] = negatives.get(name, 0) + 1
-    usual = {name: count / days for name, count in sorted(negatives.items()) if chosen(count / days)}
+    usual = {name: count / days for name, count in sorted(negatives.items()) if usually[0] <= count / days < usually[1]}
     groups = groups_of(watchlist)
     invented: list[Told] = []
     made: list[Spike] = []
