@@ -64,10 +64,10 @@ def add_silence(
         present = now_ms // MINUTE_MS
         # Minutes that are decided cannot be muted any more.
         begins = max(present if starts_minute is None else starts_minute, people.undecided_minute(connection, now_ms))
+        if ends_minute - present > LONGEST_MINUTES:  # maybe so far ahead that no calendar names it
+            raise UsageError("a silence ends a year ahead at most")
         if ends_minute <= begins:
             raise UsageError(f"a silence until {clock(ends_minute)} UTC would be over before it begins")
-        if ends_minute - present > LONGEST_MINUTES:
-            raise UsageError(f"a silence until {clock(ends_minute)} UTC: at most a year ahead")
         draft = Silence(0, tuple(matchers), begins, ends_minute, author, comment)
         for standing in people.listed(connection, present):
             if _same(standing, draft):

@@ -10,6 +10,15 @@ from enum import StrEnum
 _WRITTEN = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|(.*?))\s*', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 MOST_CHARACTERS = 1_000
+MOST_CHOICES = 3  # quantifiers and groups of alternatives, in each of an expression's own alternatives
+MOST_CHOICES_IN_ALL = 12
+
+# An escape or a class, which chooses nothing; what opens a group, with its extension; the rest is what it says.
+_TOKEN = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?P<opens>\((?:\?(?:[aiLmsux-]*:|P<\w+>|[=!]|<[=!]|>)?)?)|(?P<closes>\))"
+    r"|(?P<bar>\|)|(?P<repeats>(?:[*+?]|\{\d*,?\d*\})[?+]?)",
+    re.DOTALL,
+)
 
 
 class Comparison(StrEnum):
@@ -25,7 +34,8 @@ class Comparison(StrEnum):
 class Matcher:
     """One condition on one label of an alert; a label that an alert does not have is empty.
 
-    Raises ValueError for an expression that cannot be compiled.
+    Raises ValueError for an expression that cannot be compiled, or that could take more than a moment: each tick
+    compares every alert, and must not wait for what somebody wrote.
     """
 
     label: str
@@ -38,6 +48,8 @@ class Matcher:
                 re.compile(self.value)
             except re.error as error:
                 raise ValueError(f"{self}: not a regular expression: {error}") from None
+            if problem := _explodes(self.value):
+                raise ValueError(f"{self}: {problem}: it could take hours to compare; write it more simply")
 
     def fits(self, labels: Mapping[str, str]) -> bool:
         """Whether an alert with these labels is meant."""
@@ -67,6 +79,39 @@ class Matcher:
         label, comparison, quoted, bare = fitting.groups()
         value = bare if quoted is None else _ESCAPED.sub(r"\1", quoted)
         return cls(label, Comparison(comparison), value)
+
+
+def _explodes(expression: str) -> str | None:
+    """Why an expression that compiles could take a time that grows with a high power; None when it could not.
+
+    Repetitions inside a repetition, and alternatives inside one, are what makes a text be tried in exponentially many
+    ways; each further quantifier or group of alternatives is a factor of the text's length.
+    """
+    open_groups = [False]  # by depth: whether something in it chooses
+    closed = False  # the group that has just been closed, if one has been: whether something in it chose
+    choices = [0]  # by the expression's own alternatives
+    end = 0
+    for token in _TOKEN.finditer(expression):
+        after_group = closed and token.start() == end
+        closed, end = False, token.end()
+        if token["opens"]:
+            open_groups.append(False)
+        elif token["closes"] and len(open_groups) > 1:
+            closed = open_groups.pop()
+            choices[-1] += closed
+            open_groups[-1] |= closed
+        elif token["bar"] and len(open_groups) > 1:
+            open_groups[-1] = True
+        elif token["bar"]:
+            choices.append(0)
+        elif token["repeats"]:
+            if after_group and not token["repeats"].startswith("?"):
+                return "it repeats what repeats or has alternatives"
+            choices[-1] += 1
+            open_groups[-1] = True
+    if max(choices) > MOST_CHOICES or sum(choices) > MOST_CHOICES_IN_ALL:
+        return f"more than {MOST_CHOICES} quantifiers and groups of alternatives"
+    return None
 
 
 def all_fit(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:

@@ -40,6 +40,7 @@ from sentiment_monitor.settings.service import (
     ServiceSettings,
     WebSettings,
 )
+from sentiment_monitor.times import DAY_MINUTES
 
 DEFAULT_FILE = Path("monitor.toml")
 _NO_SETTINGS = {"MONITOR_CONFIG", "MONITOR_VENV"}  # read here and by the launcher
@@ -102,6 +103,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _routes_lead_somewhere(self) -> Settings:
         routes = [] if self.route is None else list(self.route.all())
+        unheeded = [rule.name for rule in self.rules or [] if not rule.receivers and rule.repeat_minutes != DAY_MINUTES]
+        if self.route is not None and unheeded:
+            raise ValueError(
+                f"rules that name no receivers are repeated as the route says, not by their repeat_minutes: "
+                f"{', '.join(unheeded)}; set it in [route], or name the rule's receivers"
+            )
         if self.route is not None and (self.route.receiver is None or self.route.matchers or self.route.goes_on):
             raise ValueError("route must name a receiver, and have neither matchers nor continue: it takes every alert")
         named = {route.receiver for route in routes if route.receiver is not None}

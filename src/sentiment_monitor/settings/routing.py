@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pydantic import ConfigDict, Field, field_validator
 
 from sentiment_monitor.detect.rules import Severity
+from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.intervals import TimeInterval, interval_of, minute_of_day, zone_of
 from sentiment_monitor.domain.matchers import Matcher
 from sentiment_monitor.settings.section import Section
@@ -14,6 +15,8 @@ from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 MOST_LEVELS = 16  # of the routing tree
+LABELS = tuple(payload.labels("", "", ""))
+ALL_LABELS = "..."  # in ``group_by``
 
 
 class TimeIntervalSettings(Section):
@@ -53,9 +56,15 @@ class TimeIntervalSettings(Section):
 
 
 def _readable(written: list[str]) -> list[str]:
-    for text in written:
-        Matcher.of(text)  # raises ValueError
+    _known([Matcher.of(text).label for text in written])  # raises ValueError
     return written
+
+
+def _known(labels: list[str]) -> list[str]:
+    """Raises ValueError for a label that no alert has: it would fit nothing, or everything, without a word."""
+    if unknown := [label for label in labels if label not in LABELS]:
+        raise ValueError(f"alerts have no label {', '.join(unknown)}; they have {', '.join(LABELS)}")
+    return labels
 
 
 class EscalateSettings(Section):
@@ -119,6 +128,12 @@ class RouteSettings(Section):
 
     _matchers_can_be_read = field_validator("matchers")(_readable)
 
+    @field_validator("group_by")
+    @classmethod
+    def _labels_are_known(cls, labels: list[str] | None) -> list[str] | None:
+        _known([label for label in labels or [] if label != ALL_LABELS])  # raises ValueError
+        return labels
+
     def all(self, level: int = 1) -> Iterator[RouteSettings]:
         """This route and all below it. Raises ValueError for a tree that is too high."""
         if level > MOST_LEVELS:
@@ -141,6 +156,7 @@ class InhibitSettings(Section):
     equal: list[str] = Field([], description="Labels whose values must be the same on both.")
 
     _matchers_can_be_read = field_validator("source_matchers", "target_matchers")(_readable)
+    _labels_are_known = field_validator("equal")(_known)
 
 
 class WishesSettings(Section):

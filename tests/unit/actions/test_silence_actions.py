@@ -95,6 +95,8 @@ def test_pressing_twice_is_one_silence(database: Database) -> None:
         {"ends_minute": PRESENT},
         {"ends_minute": PRESENT + 5, "starts_minute": PRESENT + 5},
         {"ends_minute": PRESENT + LONGEST_MINUTES + 1},
+        {"ends_minute": 10**10},  # in a year that has no name
+        {"ends_minute": 10**10, "starts_minute": 10**10 - 5},
         {"comment": " "},
         {"author": ""},
         {"author": "x" * 201},

@@ -66,6 +66,29 @@ def test_what_is_written_is_read_again(label: str, comparison: Comparison, value
     assert Matcher.of(str(matcher)) == matcher
 
 
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("(.|.)*!", "(a+)+", "(a*)*b", "((ab?)c)*", "(?:a|b)+x", "(?P<name>a|b){9}", "(?i:(a+)){2,}"),
+        *("a?" * 30 + "a" * 30, ".*" * 8 + "!", "(a|a)" * 12, ".*a.*|" * 9),
+    ],
+)
+def test_an_expression_that_could_hold_up_a_tick_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match="it could take hours"):
+        Matcher.of(f'series=~"{expression}"')
+
+
+@pytest.mark.parametrize(
+    ("expression", "fitting"),
+    [
+        *(("ticker:KS.*", "ticker:KSTR"), ("(ticker|group):.+", "group:banks"), (".*bank.*|.*credit.*", "group:banks")),
+        *(("[]*+?(|)]+", "(*)"), ("[^]*]+", "ab"), (r"a\\*\\(b", "a*(b"), ("(?i:ks)(tr)?", "KS")),
+    ],
+)
+def test_expressions_that_people_write_are_compared(expression: str, fitting: str) -> None:
+    assert Matcher.of(f'series=~"{expression}"').fits({"series": fitting})
+
+
 def test_all_matchers_must_fit() -> None:
     both = [Matcher.of("value=KSTR"), Matcher.of("severity=warning")]
     assert not all_fit(both, LABELS)

@@ -69,6 +69,17 @@ def test_a_receiver_of_a_group_hears_of_its_companies_and_of_the_group(tmp_path:
         ('[route]\nreceiver = "desk"\nescalate = [{ after_minutes = 5, receiver = "x" }]\n', "do not exist: x"),
         ('[route]\nreceiver = "desk"\nmute_time_intervals = ["nights"]\n', "time_intervals that do not exist"),
         ('[route]\nreceiver = "desk"\n[[route.routes]]\nmatchers = ["nonsense"]\n', "is no matcher"),
+        ('[route]\nreceiver = "desk"\ngroup_by = ["ticker"]\n', "alerts have no label ticker"),
+        ('[route]\nreceiver = "desk"\n[[route.routes]]\nmatchers = ["sector=banks"]\n', "alerts have no label sector"),
+        (
+            '[[inhibit_rules]]\nsource_matchers = ["severity=critical"]\ntarget_matchers = ["severity=info"]\n'
+            'equal = ["series", "ticker"]\n',
+            "alerts have no label ticker",
+        ),
+        (
+            '[route]\nreceiver = "desk"\n[[rules]]\nname = "hourly"\nrepeat_minutes = 60\n',
+            "repeated as the route says, not by their repeat_minutes: hourly",
+        ),
         ('[[time_intervals]]\nname = "n"\ntimes = ["9-5"]\n', "one is written 09:00-17:30"),
         ('[[time_intervals]]\nname = "n"\nlocation = "Mars"\n', "is no time zone"),
     ],
