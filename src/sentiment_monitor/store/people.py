@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, Select, Table, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, Select, Table, bindparam, func, insert, select, update
 
 from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.matchers import Matcher
@@ -20,13 +20,36 @@ from sentiment_monitor.times import MINUTE_MS
 
 _log = structlog.get_logger()
 
+# Each tick asks these. To make a statement costs several times as much as to run it on a small database.
+_ASKED_FOR: BindParameter[Any] = bindparam("alert_ids", expanding=True)
+_STANDING = (
+    select(silences)
+    .where(silences.c.ends_minute > bindparam("minute"))
+    .order_by(silences.c.ends_minute.desc(), silences.c.id.desc())
+)
+_ACKNOWLEDGED = (
+    select(acknowledgements)
+    .join(alerts, alerts.c.id == acknowledgements.c.alert_id)
+    .where(
+        acknowledgements.c.id.in_(
+            select(func.max(acknowledgements.c.id))
+            .where(acknowledgements.c.alert_id.in_(_ASKED_FOR))
+            .group_by(acknowledgements.c.alert_id)
+            .scalar_subquery()
+        ),
+        acknowledgements.c.minute > func.coalesce(alerts.c.reopened_minute, -1),
+    )
+)
+_CLOSED = select(closings).where(closings.c.alert_id.in_(_ASKED_FOR))
+
 
 def people(connection: Connection, minute: int, alert_ids: Collection[int]) -> People:
     """What the tick at ``minute`` must respect: silences that are not over, and what was said of these alerts.
 
     An acknowledgement or a closing counts from the first tick that sees it, whatever the clock said.
     """
-    standing = tuple(silence for silence in listed(connection, minute) if silence.matchers)
+    rows = connection.execute(_STANDING, {"minute": minute})
+    standing = tuple(silence for silence in map(_silence, rows) if silence.matchers)
     if not alert_ids:
         return People(standing)
     return People(standing, acknowledged(connection, alert_ids), closed(connection, alert_ids))
@@ -85,19 +108,7 @@ def acknowledged(connection: Connection, alert_ids: Collection[int]) -> dict[int
 
     Who took an alert on before it was over and came back does not have it any more: nobody may be looking.
     """
-    newest = (
-        select(func.max(acknowledgements.c.id))
-        .where(acknowledgements.c.alert_id.in_(alert_ids))
-        .group_by(acknowledgements.c.alert_id)
-    )
-    rows = connection.execute(
-        select(acknowledgements)
-        .join(alerts, alerts.c.id == acknowledgements.c.alert_id)
-        .where(
-            acknowledgements.c.id.in_(newest.scalar_subquery()),
-            acknowledgements.c.minute > func.coalesce(alerts.c.reopened_minute, -1),
-        )
-    )
+    rows = connection.execute(_ACKNOWLEDGED, {"alert_ids": list(alert_ids)})
     return {
         row.alert_id: Acknowledgement(row.alert_id, row.minute, row.owner, row.note)
         for row in rows
@@ -107,7 +118,7 @@ def acknowledged(connection: Connection, alert_ids: Collection[int]) -> dict[int
 
 def closed(connection: Connection, alert_ids: Collection[int]) -> dict[int, Closing]:
     """Of those of the alerts that somebody has ended, who and how."""
-    rows = connection.execute(select(closings).where(closings.c.alert_id.in_(alert_ids)))
+    rows = connection.execute(_CLOSED, {"alert_ids": list(alert_ids)})
     return {row.alert_id: _closing(row) for row in rows}
 
 
