@@ -184,8 +184,8 @@ def print_alerts(alerts: Sequence[Alert], owners: Mapping[int, str], *, as_json:
         table.add_row(
             str(alert.id),
             Text(
-                "recovering" if alert.recovering else str(alert.state or ""),
-                "red bold" if alert.state == "firing" else "",
+                alert.shown_state,
+                "red bold" if alert.state == "firing" and not alert.stale else "",
             ),
             alert.severity,
             clock(alert.fired_minute),
@@ -209,7 +209,7 @@ def print_alert(history: AlertHistory, similar: Sequence[SimilarAlert], *, as_js
         return
     out, alert = console(), history.alert
     out.print(Text(plain(alert.title), style="bold"))
-    out.print(Text(f"{alert.state}, {alert.severity}, fingerprint {alert.fingerprint}"))
+    out.print(Text(f"{alert.shown_state}, {alert.severity}, fingerprint {alert.fingerprint}"))
     if history.owner:
         out.print(Text(plain(f"{history.owner} has it")))
     said = list(history.said)

@@ -114,7 +114,8 @@ def _detector(name: str, alerts: Sequence[ReplayedAlert], marks: Marks) -> Detec
 
 def _of_alert(raised: Raised, page: Page, study: Study, incidents: Sequence[Incident]) -> ReplayedAlert:
     alert = raised.alert
-    event = next(event for event in raised.events if event.transition is Kind.FIRED)
+    # One that fired of old news before fired anew with the stories that were told.
+    event = next(event for event in reversed(raised.events) if event.transition is Kind.FIRED)
     incident = incident_of(page, incidents)
     return ReplayedAlert(
         rule=alert.rule,

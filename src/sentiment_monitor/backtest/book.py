@@ -64,8 +64,12 @@ class Book:
         ]
 
     def fired(self) -> Sequence[Raised]:
-        """Every alert that ever fired, in the order in which they began."""
-        return [raised for raised in self.entries.values() if raised.alert.fired_minute is not None]
+        """Every alert that ever fired of new stories, in the order in which they began: those that page."""
+        return [
+            raised
+            for raised in self.entries.values()
+            if raised.alert.fired_minute is not None and not raised.alert.stale
+        ]
 
     def newest_events(self, alert_ids: Collection[int]) -> Mapping[int, Event]:
         """The newest event of each alert that has one."""
@@ -119,7 +123,9 @@ class Book:
         alert = self.entries[number].alert
         if alert.open:
             self._ended.pop(number, None)
-        elif event is not None and event.transition is Kind.RESOLVED and event.reason not in _BY_HAND:
+        elif (
+            event is not None and event.transition is Kind.RESOLVED and event.reason not in _BY_HAND and not alert.stale
+        ):
             self._ended[number] = alert
 
     def _note_unheard(self, number: int) -> None:

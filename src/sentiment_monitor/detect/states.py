@@ -8,6 +8,9 @@ survives a restart, and a tick that runs twice, late or out of order decides not
 An alert that flaps is one alert. What fires again soon after its end is reopened, without waiting, and has to be quiet
 for twice as long as the time before until it is over again: so routers damp routes that flap (RFC 2439).
 
+A spike of old news, such as a feed brings after an outage, makes an alert like any other, which is *stale*. It is
+never reopened, and becomes an ordinary one at the first spike of new stories.
+
 Who is told, and how often, is decided elsewhere.
 """
 
@@ -53,21 +56,22 @@ def step(rule: Rule, alert: Alert, evaluation: Evaluation | None, minute: int, m
         return Decision(_silenced(alert, minute, missed), None, Why.NO_DATA)
     beyond = evaluation is not None and evaluation.beyond
     holds = beyond or (evaluation is not None and evaluation.holds)
+    stale = beyond and _old(rule, evaluation, minute)
     severity = _severity(rule, alert, evaluation)
     if alert.state is State.FIRING:
         firing = replace(_resumed(alert, minute, missed), severity=severity)
+        if alert.stale and beyond and not stale:
+            return _news_after_all(firing, minute)
         return _while_firing(rule, firing, beyond, holds, minute)
-    stale = beyond and evaluation is not None and minute - evaluation.newest_minute > rule.max_staleness_minutes
     if alert.lingering and (stale or not beyond or not _clearly_worse(alert, evaluation)):
         return _while_lingering(rule, _resumed(alert, minute, missed), holds, minute)
     if beyond and not stale and _flaps(rule, alert, minute):
         return _reopened(alert, severity, minute)
-    if beyond and not stale:
-        return _while_beyond(rule, replace(_resumed(alert, minute, missed), severity=severity), minute)
-    why = Why.STALE if stale else Why.QUIET
+    if beyond:
+        return _while_beyond(rule, replace(_resumed(alert, minute, missed), severity=severity), minute, stale)
     if alert.state is State.PENDING:
-        return close(alert, minute, why)
-    return Decision(replace(alert, decided_minute=minute), None, why)
+        return close(alert, minute, Why.QUIET)
+    return Decision(replace(alert, decided_minute=minute), None, Why.QUIET)
 
 
 def hold_minutes(rule: Rule, alert: Alert) -> int:
@@ -117,9 +121,16 @@ def rewound(alert: Alert, minute: int) -> Alert:
     )
 
 
+def _old(rule: Rule, evaluation: Evaluation | None, minute: int) -> bool:
+    """Whether the newest negative story is older than the rule allows. What is no news cannot be old."""
+    if evaluation is None or not rule.needs_news:
+        return False
+    return minute - evaluation.newest_minute > rule.max_staleness_minutes
+
+
 def _flaps(rule: Rule, alert: Alert, minute: int) -> bool:
-    """Whether a spike at ``minute`` is once more that of an alert that is over."""
-    if alert.state is not State.RESOLVED or alert.lingering or alert.resolved_minute is None:
+    """Whether a spike at ``minute`` is once more that of an alert that is over. Nobody has heard of one of old news."""
+    if alert.state is not State.RESOLVED or alert.stale or alert.lingering or alert.resolved_minute is None:
         return False
     return minute - alert.resolved_minute <= min(REOPENED_WITHIN * rule.keep_firing_minutes, DAY_MINUTES)
 
@@ -139,9 +150,15 @@ def _reopened(alert: Alert, severity: str, minute: int) -> Decision:
     return Decision(again, Transition(Kind.REOPENED, minute, Why.BEYOND), Why.BEYOND)
 
 
-def _while_beyond(rule: Rule, alert: Alert, minute: int) -> Decision:
+def _news_after_all(alert: Alert, minute: int) -> Decision:
+    """New stories of a series whose alert fires for old ones: it fires anew, at once, and is told."""
+    fired = replace(alert, stale=False, fired_minute=minute, quiet_minute=None, decided_minute=minute)
+    return Decision(fired, Transition(Kind.FIRED, minute, Why.BEYOND), Why.BEYOND)
+
+
+def _while_beyond(rule: Rule, alert: Alert, minute: int, stale: bool) -> Decision:
     if alert.state is State.PENDING and alert.pending_minute is not None:
-        pending = replace(alert, decided_minute=minute)
+        pending = replace(alert, stale=stale, decided_minute=minute)
         since = alert.pending_minute
     else:
         pending = Alert(
@@ -151,11 +168,13 @@ def _while_beyond(rule: Rule, alert: Alert, minute: int) -> Decision:
             state=State.PENDING,
             pending_minute=minute,
             decided_minute=minute,
+            stale=stale,
         )
         since = minute
     if minute - since >= rule.for_minutes:
         fired = replace(pending, state=State.FIRING, fired_minute=minute)
-        return Decision(fired, Transition(Kind.FIRED, minute, Why.BEYOND), Why.BEYOND)
+        why = Why.STALE if stale else Why.BEYOND
+        return Decision(fired, Transition(Kind.FIRED, minute, why), why)
     new = alert.state is not State.PENDING
     return Decision(pending, Transition(Kind.PENDING, minute, Why.WAITING) if new else None, Why.WAITING)
 

@@ -63,7 +63,7 @@ def explain(
         title = f"{_verdict(closing)}: silence of {who}" if kind is Kind.RESOLVED else f"{who} is silent"
         what = f"{'Now' if kind is Kind.RESOLVED else 'What'}: {_quiet(evaluation, window)}."
         evidence = Evidence()
-    lines = [what, _why(rule, evaluation), _when(alert, kind), _who_ended(closing)]
+    lines = [what, _why(rule, evaluation), _when(alert, kind), _who_ended(closing), _old(evaluation, alert)]
     if evidence.sources:
         lines.append(_sources(evidence))
     if evidence.copies:
@@ -196,6 +196,13 @@ def _when(alert: Alert, kind: Kind) -> str:
     if alert.reopened_minute is not None:
         return f"{since}; it was over, and is back since {clock(alert.reopened_minute)} UTC."
     return f"{since}."
+
+
+def _old(evaluation: Evaluation, alert: Alert) -> str:
+    if not alert.stale:
+        return ""
+    newest = f", of {clock(evaluation.newest_minute)} UTC," if evaluation.newest_minute >= 0 else ""
+    return f"Old news: the newest negative story{newest} is older than the rule allows, so nobody is told."
 
 
 def _sources(evidence: Evidence) -> str:

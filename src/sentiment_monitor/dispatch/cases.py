@@ -24,6 +24,7 @@ class Hold(StrEnum):
     QUIET = "quiet"  # what has calmed down, or cannot be seen, is not told again
     NOT_DUE = "not_due"  # told lately enough
     # There is something to tell it, or soon will be, and something is in the way.
+    STALE = "stale"  # it is about old news
     RECEIVER_GONE = "receiver_gone"  # the settings have no such receiver any more
     SILENCED = "silenced"  # by a silence of somebody's; told when that is over, if it still fires
     ACKNOWLEDGED = "acknowledged"  # somebody has it, and this receiver knows of it

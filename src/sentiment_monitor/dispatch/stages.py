@@ -70,6 +70,10 @@ def _not_wanted(turn: Deliberation, case: Case) -> Obstacle | None:
     return None if case.over or case.wishes.include(case.alert) else (Hold.NOT_WANTED, "")
 
 
+def _stale(turn: Deliberation, case: Case) -> Obstacle | None:
+    return (Hold.STALE, "") if case.alert.stale and not case.over else None
+
+
 def _receiver_gone(turn: Deliberation, case: Case) -> Obstacle | None:
     return None if case.receiver in turn.routes.notifiers else (Hold.RECEIVER_GONE, "")
 
@@ -153,5 +157,13 @@ def _named(alert: Alert) -> str:
     return f"{number}{alert.rule} on {alert.series}"
 
 
-STANDING: Sequence[Standing] = (_never_told, _taken_off, _not_wanted, _receiver_gone, _silenced, _acknowledged)
+STANDING: Sequence[Standing] = (
+    _never_told,
+    _taken_off,
+    _not_wanted,
+    _stale,
+    _receiver_gone,
+    _silenced,
+    _acknowledged,
+)
 PASSING: Sequence[Passing] = (_inhibited, _covered, _muted, _over_budget)

@@ -43,7 +43,7 @@ class Why(StrEnum):
     """The reason of one decision on a state."""
 
     QUIET = "quiet"
-    STALE = "stale"  # a spike of old news: never pages
+    STALE = "stale"  # a spike of old news: it fires, and nobody is told
     WAITING = "waiting"  # pending, ``for`` is not over
     BEYOND = "beyond"
     ALREADY_FIRING = "already_firing"

@@ -41,6 +41,7 @@ class Alert:
     closed_negatives: float | None = None  # somebody ended it at so many, and what raised it may not be over yet
     reopened_minute: int | None = None  # it was resolved, and fires again since
     reopenings: int = 0  # how often that was so
+    stale: bool = False  # its newest negative story was too old for anybody to be told
     id: int | None = None  # in SQL; None: not stored yet
 
     @property
@@ -62,6 +63,12 @@ class Alert:
     def recovering(self) -> bool:
         """Whether it fires, but nothing holds it any more: it resolves unless that changes."""
         return self.state is State.FIRING and self.quiet_minute is not None
+
+    @property
+    def shown_state(self) -> str:
+        """Its state as people read it."""
+        shown = "recovering" if self.recovering else str(self.state or "")
+        return f"{shown} (stale)" if self.stale else shown
 
     @property
     def lingering(self) -> bool:

@@ -27,7 +27,7 @@ _evidence = msgspec.json.Decoder(Evidence)
 _ALERT = (
     *("id", "rule", "series", "severity", "title"),
     *("pending_minute", "fired_minute", "quiet_minute", "silent_minute", "resolved_minute", "decided_minute"),
-    *("closed_negatives", "reopened_minute", "reopenings"),
+    *("closed_negatives", "reopened_minute", "reopenings", "stale"),
 )
 _EVENT = ("id", "minute", "reason", "observed", "volume", "expected", "p_value", "q_value", "explanation")
 
@@ -74,12 +74,15 @@ class AlertStore:
             return alerts_where(connection, alerts.c.state.in_(OPEN_STATES) | alerts.c.closed_negatives.is_not(None))
 
     def ended_since(self, minute: int) -> list[Alert]:
-        """Alerts that fired and were resolved by themselves at ``minute`` or later, oldest first."""
+        """Alerts that were told, and resolved by themselves at ``minute`` or later, oldest first."""
         by_hand = select(closings.c.id).where(closings.c.alert_id == alerts.c.id)
         with self._database.read() as connection:
             return alerts_where(
                 connection,
-                (alerts.c.state == State.RESOLVED) & (alerts.c.resolved_minute >= minute) & ~by_hand.exists(),
+                (alerts.c.state == State.RESOLVED)
+                & (alerts.c.resolved_minute >= minute)
+                & ~alerts.c.stale
+                & ~by_hand.exists(),
             )
 
     def fired_since(self, minute: int) -> list[Alert]:

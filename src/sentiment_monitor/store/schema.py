@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -185,6 +186,7 @@ alerts = Table(
     Column("closed_negatives", Float, comment="somebody ended it at so many, and what raised it may not be over yet"),
     Column("reopened_minute", BigInteger, comment="it was resolved, and fires again since"),
     Column("reopenings", Integer, nullable=False, server_default="0", comment="how often that was so"),
+    Column("stale", Boolean, nullable=False, server_default=false(), comment="of old news: nobody was told"),
     Index(None, "fingerprint"),
     Index(None, "state"),
     Index(None, "closed_negatives"),

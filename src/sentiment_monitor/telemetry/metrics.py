@@ -145,7 +145,7 @@ class TickLoop(_Part):
         self.turns = {name: Turns(name) for name in ("tick", "delivery")}
         for result in ("done", "skipped", "postponed", "missed"):
             self.ticks.labels(result)
-        for transition in ("fired", "reopened", "resolved"):
+        for transition in ("fired", "stale", "reopened", "resolved"):
             self.alerts_decided.labels(transition)
         for result in ("sent", "retried", "failed", "refused"):
             self.deliveries.labels(result)

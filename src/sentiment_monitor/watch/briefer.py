@@ -46,13 +46,15 @@ class Briefer:
         return briefings
 
     def _theirs(self, receiver: str, alerts: Sequence[Alert]) -> list[Alert]:
-        """Alerts that lead to the receiver and that it wants to hear of."""
+        """Alerts that lead to the receiver and that it wants to hear of; of old news nobody does."""
         wishes = self._routes.wishes_of(receiver)
         return sorted(
             (
                 alert
                 for alert in alerts
-                if wishes.include(alert) and any(way.receiver == receiver for way in self._routes.ways(alert))
+                if not alert.stale
+                and wishes.include(alert)
+                and any(way.receiver == receiver for way in self._routes.ways(alert))
             ),
             key=by_gravity,
         )

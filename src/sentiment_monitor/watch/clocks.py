@@ -146,6 +146,7 @@ def _count(metrics: TickLoop, report: TickReport, seconds: float) -> None:
     metrics.ticks.labels("done").inc()
     metrics.tick_seconds.observe(seconds)
     metrics.alerts_decided.labels("fired").inc(report.fired)
+    metrics.alerts_decided.labels("stale").inc(report.stale)
     metrics.alerts_decided.labels("reopened").inc(report.reopened)
     metrics.alerts_decided.labels("resolved").inc(report.resolved)
     metrics.last_tick.set(report.minute * 60)

@@ -193,7 +193,7 @@ def _event(transition: Transition, minute: int, account: Account) -> Event:
     return Event(
         transition=transition.kind,
         minute=minute,
-        reason=evaluation.reason if transition.kind in (Kind.FIRED, Kind.REOPENED) else transition.why,
+        reason=evaluation.reason if transition.why is Why.BEYOND else transition.why,
         observed=evaluation.observed,
         volume=evaluation.volume,
         expected=evaluation.expected,

@@ -40,6 +40,7 @@ class TickReport:
     candidates: int = 0
     open: int = 0  # alerts that the next tick must look at: pending, firing, or ended by somebody and not over yet
     fired: int = 0
+    stale: int = 0  # fired of old news, and told to nobody
     reopened: int = 0
     repeated: int = 0
     resolved: int = 0
@@ -165,7 +166,8 @@ def _note(report: TickReport, turn: Turn) -> None:
         event = change.event
         if event is None:
             continue
-        report.fired += event.transition is Kind.FIRED
+        report.fired += event.transition is Kind.FIRED and not change.alert.stale
+        report.stale += event.transition is Kind.FIRED and change.alert.stale
         report.reopened += event.transition is Kind.REOPENED
         report.repeated += event.transition is Kind.REPEATED
         report.resolved += event.transition is Kind.RESOLVED

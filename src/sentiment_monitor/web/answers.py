@@ -217,6 +217,7 @@ class AlertAnswer:
     reopened_at: str | None
     recovering_since: str | None
     owner: str | None
+    stale: bool
 
     @classmethod
     def of(cls, alert: Alert, owner: str | None) -> AlertAnswer:
@@ -237,6 +238,7 @@ class AlertAnswer:
             reopened_at=iso(alert.reopened_minute),
             recovering_since=iso(alert.quiet_minute) if alert.recovering else None,
             owner=owner,
+            stale=alert.stale,
         )
 
 

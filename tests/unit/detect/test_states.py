@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentiment_monitor.detect.detectors.contract import Reason
-from sentiment_monitor.detect.rules import Rule
+from sentiment_monitor.detect.rules import Rule, SilenceRule
 from sentiment_monitor.detect.states import REOPENED_WITHIN, Decision, close, close_by_hand, hold_minutes, rewound, step
 from sentiment_monitor.domain.alert_states import Kind, State, Why
 from sentiment_monitor.domain.alerts import Alert, Evaluation
@@ -120,7 +120,7 @@ def test_the_spike_soon_after_an_alert_is_over_is_the_same_alert_and_does_not_wa
     assert (alert.reopened_minute, alert.reopenings) == (minute, 1)
 
 
-@pytest.mark.parametrize("what", [hold, quiet, stale, silent])
+@pytest.mark.parametrize("what", [hold, quiet, silent])
 def test_what_is_no_spike_of_new_stories_reopens_nothing(what: Any) -> None:
     decision = step(RULE, OVER, what(NOW + 62), NOW + 62)
     assert (decision.transition, decision.alert.state) == (None, State.RESOLVED)
@@ -203,12 +203,56 @@ def test_a_series_that_is_no_candidate_is_quiet() -> None:
     assert step(RULE, fired(), None, NOW + 1).why is Why.KEEPING
 
 
-def test_old_news_never_pages_but_keeps_an_alert_alive() -> None:
-    decision = step(replace(RULE, for_minutes=0), CALM, stale(NOW), NOW)
-    assert (decision.alert.state, decision.transition, decision.why) == (None, None, Why.STALE)
-    later = NOW + 120
-    assert step(RULE, pending(), spike(NOW), later).why is Why.STALE
-    assert step(RULE, fired(), spike(NOW), later).why is Why.ALREADY_FIRING
+AT_ONCE = replace(RULE, for_minutes=0)
+
+
+def test_old_news_makes_a_stale_alert_that_ends_like_any_other() -> None:
+    decision = step(AT_ONCE, CALM, stale(NOW), NOW)
+    assert decision.transition == (Kind.FIRED, NOW, Why.STALE)
+    assert (decision.alert.state, decision.alert.stale) == (State.FIRING, True)
+    again = step(AT_ONCE, decision.alert, stale(NOW + 1), NOW + 1)
+    assert (again.transition, again.alert.stale) == (None, True)
+    calmed = step(AT_ONCE, again.alert, quiet(NOW + 2), NOW + 2).alert
+    over = step(AT_ONCE, calmed, quiet(NOW + 32), NOW + 32)
+    assert (over.transition, over.alert.stale) == ((Kind.RESOLVED, NOW + 32, Why.RECOVERED), True)
+
+
+def test_old_news_keeps_an_alert_of_new_stories_alive_and_does_not_make_it_stale() -> None:
+    decision = step(RULE, fired(), spike(NOW), NOW + 120)
+    assert (decision.why, decision.alert.stale) == (Why.ALREADY_FIRING, False)
+
+
+def test_what_waits_is_stale_or_not_by_what_it_is_when_it_fires() -> None:
+    waiting = step(RULE, CALM, stale(NOW), NOW)
+    assert (waiting.transition, waiting.alert.stale) == ((Kind.PENDING, NOW, Why.WAITING), True)
+    fresh = step(RULE, waiting.alert, spike(NOW + 5), NOW + 5)
+    assert (fresh.transition, fresh.alert.stale) == ((Kind.FIRED, NOW + 5, Why.BEYOND), False)
+    aged = step(RULE, pending(), stale(NOW + 5), NOW + 5)
+    assert (aged.transition, aged.alert.stale) == ((Kind.FIRED, NOW + 5, Why.STALE), True)
+
+
+def test_new_stories_of_a_stale_alert_fire_it_anew_and_at_once() -> None:
+    old = replace(step(AT_ONCE, CALM, stale(NOW), NOW).alert, id=7, quiet_minute=NOW)
+    merely_holding = step(RULE, old, hold(NOW + 1), NOW + 1)
+    assert (merely_holding.transition, merely_holding.alert.stale) == (None, True)
+    fresh = step(RULE, old, spike(NOW + 1), NOW + 1)
+    assert fresh.transition == (Kind.FIRED, NOW + 1, Why.BEYOND)
+    assert (fresh.alert.id, fresh.alert.fired_minute, fresh.alert.quiet_minute) == (7, NOW + 1, None)
+    assert not fresh.alert.stale
+
+
+def test_silence_is_never_old_news() -> None:
+    rule = SilenceRule(name="r")
+    fired = step(rule, CALM, evaluation(newest=-1), NOW)
+    assert (fired.transition is not None, fired.alert.stale) == (True, False)
+
+
+def test_a_stale_alert_that_is_over_is_never_reopened() -> None:
+    over = replace(close(step(AT_ONCE, CALM, stale(NOW), NOW).alert, NOW + 61, Why.RECOVERED).alert, id=7)
+    for what in (spike, stale):
+        new = step(AT_ONCE, over, what(NOW + 62), NOW + 62)
+        assert new.transition is not None
+        assert (new.transition.kind, new.alert.id, new.alert.stale) == (Kind.FIRED, None, what is stale)
 
 
 # -- time that does not count -------------------------------------------------------------------
@@ -330,11 +374,14 @@ def test_repeated_and_backward_ticks_decide_nothing_and_alerts_alternate(
         newest = max(newest, now)
         again = step(rule, decision.alert, seen, now)
         assert again == (decision.alert, None, Why.ALREADY_DECIDED)
-        if what is stale and decision.transition:
-            assert decision.transition.kind is Kind.DROPPED  # old news never fires, nor begins to wait
         if decision.transition and decision.transition.kind in (Kind.FIRED, Kind.REOPENED, Kind.RESOLVED):
+            if what is stale:  # nobody is told, and nothing that somebody was told of comes back
+                assert (decision.transition.kind, decision.alert.stale) == (Kind.FIRED, True)
             over = decision.transition.kind is Kind.RESOLVED
-            kinds.append(Kind.RESOLVED if over else Kind.FIRED)
+            if not (alert.state is State.FIRING and alert.stale and not over):  # which new stories fire anew
+                kinds.append(Kind.RESOLVED if over else Kind.FIRED)
+        if decision.alert.state is State.FIRING and what is spike:
+            assert not decision.alert.stale
         alert = decision.alert
         noted = (alert.pending_minute, alert.fired_minute, alert.quiet_minute, alert.silent_minute)
         assert all(minute is None or minute <= newest for minute in noted)

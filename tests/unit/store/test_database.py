@@ -278,14 +278,14 @@ def test_the_view_of_alerts_says_who_has_one_who_ended_it_and_how_it_recovers(da
     assert lease is not None
     calm = alert(series="ticker:B", quiet_minute=27_974_481, reopened_minute=27_974_480, reopenings=1)
     over = alert(series="ticker:C", state=State.RESOLVED, resolved_minute=27_974_482, quiet_minute=27_974_481)
-    alerts.apply(lease, 27_974_482, [Change(alert()), Change(calm), Change(over)], 0)
+    alerts.apply(lease, 27_974_482, [Change(alert(stale=True)), Change(calm), Change(over)], 0)
     with database.write() as connection:
         for owner in ("ada", "bob"):
             people.acknowledge(connection, 1, "ann", owner, "", 27_974_481 * 60_000)
         for holder in ("ada", None):
             people.acknowledge(connection, 2, "ann", holder, "", 0)
         people.close(connection, 3, "ann", Verdict.DISMISSED, "a namesake", 0)
-    names = "reopened_at, recovering_since, owner, acknowledged_at, verdict, closed_by, closing_reason"
+    names = "reopened_at, recovering_since, owner, acknowledged_at, verdict, closed_by, closing_reason, stale"
     with database.read() as connection:
         rows = connection.execute(text(f"SELECT {names} FROM v1_alerts ORDER BY id")).all()
 
@@ -293,9 +293,9 @@ def test_the_view_of_alerts_says_who_has_one_who_ended_it_and_how_it_recovers(da
         return value.strftime("%H:%M") if hasattr(value, "strftime") else value[11:16] if "Z" in str(value) else value
 
     assert [tuple(map(shown, row)) for row in rows] == [
-        (None, None, "bob", "17:21", None, None, None),
-        ("17:20", "17:21", None, None, None, None, None),
-        (None, None, None, None, "dismissed", "ann", "a namesake"),
+        (None, None, "bob", "17:21", None, None, None, True),
+        ("17:20", "17:21", None, None, None, None, None, False),
+        (None, None, None, None, "dismissed", "ann", "a namesake", False),
     ]
 
 

@@ -411,3 +411,54 @@ def test_a_briefing_is_given_once_also_after_a_restart_and_a_replay_gives_none(d
     assert (given.receiver, given.notifier) == ("a", "log")
     assert "Open:\n- " in given.text
     assert "- ticker:A: 6 negative of " in given.text
+
+
+def test_old_news_is_kept_and_told_to_nobody_until_new_stories_come(desk: Desk) -> None:
+    """As after an outage: three stories of minute 240 arrive when they are older than the rule allows."""
+    ticker = desk.ticker()
+    lease = desk.lease()
+    ticker.tick(START + 247, lease, NOW)
+    for _ in range(3):
+        desk.story(240, "negative")
+    report = ticker.tick(START + 249, lease, NOW)
+    assert (report.fired, report.stale, report.messages, desk.told()) == (0, 1, 0, [])
+    (alert,) = desk.alerts.listing()
+    history = desk.alerts.history(alert.id or 0)
+    assert history is not None
+    assert (alert.stale, alert.shown_state) == (True, "firing (stale)")
+    assert [(event.transition, event.reason, event.observed) for event in history.events] == [("fired", "stale", 3.0)]
+    assert history.events[0].evidence.top_stories
+    assert "Old news" in history.events[0].explanation
+    assert [(kept.receiver, kept.reason, kept.until_minute) for kept in history.withheld] == [
+        ("a", "stale", None),
+        ("b", "stale", None),
+    ]
+    for _ in range(3):
+        desk.story(249, "negative")
+    report = ticker.tick(START + 250, lease, NOW)
+    assert (report.fired, report.stale, report.messages) == (1, 0, 2)
+    assert [(receiver, reason) for receiver, _, reason in desk.told()] == [
+        ("a", "fired: spike_mood"),
+        ("b", "fired: spike_mood"),
+    ]
+    (alert,) = desk.alerts.listing()
+    history = desk.alerts.history(alert.id or 0)
+    assert history is not None
+    assert (alert.stale, alert.fired_minute) == (False, START + 250)
+    assert {kept.until_minute for kept in history.withheld} == {START + 250}
+
+
+def test_a_stale_alert_ends_without_a_word(desk: Desk) -> None:
+    ticker = desk.ticker()
+    lease = desk.lease()
+    for _ in range(3):
+        desk.story(240, "negative")
+    for minute in range(249, 290):
+        desk.story(minute, "neutral", "D")
+        ticker.tick(START + minute, lease, NOW)
+    (alert,) = desk.alerts.listing()
+    history = desk.alerts.history(alert.id or 0)
+    assert history is not None
+    assert [event.transition for event in history.events] == ["fired", "resolved"]
+    assert (history.deliveries, desk.told()) == ((), [])
+    assert all(kept.until_minute is not None for kept in history.withheld)
