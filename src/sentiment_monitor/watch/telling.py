@@ -122,7 +122,8 @@ class Teller:
             evidence = outcome.evidence or Evidence()
             explanation = words.explain_gone(alert, outcome.closing)
         else:
-            evidence = outcome.evidence or witness.evidence(rule, evaluation, minute - rule.span_minutes, minute)
+            seen = minute - evaluation.span_minutes(rule.window_minutes)
+            evidence = outcome.evidence or witness.evidence(rule, evaluation, seen, minute)
             name = self._names.get(value_of(evaluation.series), "")
             explanation = words.explain(rule, evaluation, evidence, alert, kind, name, closing=outcome.closing)
         begins = kind in (Kind.PENDING, Kind.FIRED, Kind.REOPENED)

@@ -12,16 +12,16 @@ from sqlalchemy import func, select
 
 import writing
 from databases import migrated_sqlite
-from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.detect.rules import CountRule, CusumRule, Rule
 from sentiment_monitor.dispatch.routes import Routes, Wishes
-from sentiment_monitor.domain.alerts import Telling
+from sentiment_monitor.domain.alerts import TOP_STORIES, Telling
 from sentiment_monitor.domain.payload import decode
 from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store import people
 from sentiment_monitor.store.leases import Lease
 from sentiment_monitor.store.schema import alert_events, notifications
-from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS
+from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, rfc3339
 from sentiment_monitor.watch.tick import Ticker
 from writing import Alerts
 
@@ -122,6 +122,26 @@ def test_a_burst_of_bad_news_fires_once_and_tells_every_receiver(desk: Desk) -> 
     assert "Acme" in notification.title
     assert {story.headline for story in alert.sentiment.top_stories} <= {f"story {n}" for n in range(80, 86)}
     assert (desk.rows(alert_events), desk.rows(notifications)) == (1, 2)
+
+
+def test_evidence_is_of_the_span_that_the_figures_are_of(desk: Desk) -> None:
+    """A rule that remembers looks further back than its window; what the window alone shows rests on the window."""
+    desk.story(210, "negative")
+    for minute in (240, 241, 242, 243):
+        desk.story(minute, "negative")
+    shared = {name: value for name, value in vars(RULE).items() if name not in ("basis", "kind")}
+    rule = CusumRule(**shared, memory_windows=4)
+    desk.ticker([rule]).tick(START + 247, desk.lease(), NOW)
+    (alert,) = desk.alerts.listing()
+    assert alert.id is not None
+    history = desk.alerts.history(alert.id)
+    assert history is not None
+    (event,) = history.events
+    span = int(event.evidence.statistics["span_minutes"])
+    told = [story.published_at for story in event.evidence.top_stories]
+    assert len(told) == min(TOP_STORIES, int(event.observed))
+    assert min(told) >= rfc3339((START + 247 - span) * MINUTE_MS)
+    assert span < 40
 
 
 def test_a_feed_of_one_agency_pages(tmp_path: Path) -> None:
