@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
@@ -10,6 +10,7 @@ from sentiment_monitor.dispatch.routes import Wishes
 from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.alerts import Alert, Notification
 from sentiment_monitor.domain.hearing import rank
+from sentiment_monitor.domain.series import name_of
 from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, clock, rfc3339, spell_minutes
 
 NAME = "briefing"  # what the one alert in a briefing's payload is called
@@ -61,9 +62,18 @@ def begins(at: int, last: int | None) -> int:
 
 
 def compose_briefing(
-    receiver: str, notifiers: Sequence[str], since: int, at: int, news: News, external_url: str
+    receiver: str,
+    notifiers: Sequence[str],
+    since: int,
+    at: int,
+    news: News,
+    external_url: str,
+    names: Mapping[str, str],
 ) -> list[Notification]:
-    """The notifications of one briefing; its payload holds one alert, named ``briefing``, with the text."""
+    """The notifications of one briefing; its payload holds one alert, named ``briefing``, with all that it says.
+
+    ``names`` says what people call a ticker.
+    """
     title = (
         f"Briefing: {len(news.open)} open, {len(news.closed)} closed, {len(news.moved)} moved since {clock(since)} UTC"
     )
@@ -71,7 +81,7 @@ def compose_briefing(
         (
             *_section("Open", [_open_line(alert) for alert in news.open]),
             *_section("Closed", [_closed_line(alert) for alert in news.closed]),
-            *_section("Moved", [_moved_line(move) for move in news.moved]),
+            *_section("Moved", [_moved_line(move, names) for move in news.moved]),
         )
     )
     instant = rfc3339(at * MINUTE_MS)
@@ -99,6 +109,23 @@ def compose_briefing(
             sources=(),
             copies_collapsed=0,
             reason=NAME,
+            briefing=payload.PayloadBriefing(
+                since=rfc3339(since * MINUTE_MS),
+                open_count=len(news.open),
+                closed_count=len(news.closed),
+                open=tuple(_briefed(alert, names) for alert in news.open[:LINES]),
+                closed=tuple(_briefed(alert, names) for alert in news.closed[:LINES]),
+                moved=tuple(
+                    payload.BriefedMove(
+                        series=move.series,
+                        name=name_of(move.series, names),
+                        negative=move.negative,
+                        stories=move.stories,
+                        negative_before=move.negative_before,
+                    )
+                    for move in news.moved
+                ),
+            ),
         ),
     )
     body = payload.encode(payload.group(receiver, [alert], external_url=external_url, group_by=("alertname",)))
@@ -113,6 +140,19 @@ def compose_briefing(
         )
         for notifier in notifiers
     ]
+
+
+def _briefed(alert: Alert, names: Mapping[str, str]) -> payload.BriefedAlert:
+    ended = alert.resolved_minute
+    return payload.BriefedAlert(
+        series=alert.series,
+        name=name_of(alert.series, names),
+        rule=alert.rule,
+        severity=alert.severity,
+        summary=alert.title,
+        startsAt=rfc3339((alert.fired_minute or 0) * MINUTE_MS),
+        endsAt=payload.NOT_ENDED if ended is None else rfc3339(ended * MINUTE_MS),
+    )
 
 
 def _section(name: str, lines: Sequence[str]) -> list[str]:
@@ -136,5 +176,7 @@ def _closed_line(alert: Alert) -> str:
     return f"- {alert.severity}, ended {clock(alert.resolved_minute)} UTC after {lasted}: {alert.title or alert.series}"
 
 
-def _moved_line(move: Move) -> str:
-    return f"- {move.series}: {move.negative} negative of {move.stories} stories; before: {move.negative_before}"
+def _moved_line(move: Move, names: Mapping[str, str]) -> str:
+    name = name_of(move.series, names)
+    who = f"{name} ({move.series})" if name else move.series
+    return f"- {who}: {move.negative} negative of {move.stories} stories; before: {move.negative_before}"

@@ -63,7 +63,7 @@ class Message:
     notifiers: tuple[str, ...]  # each is told, on its own
     parts: tuple[Part, ...]  # at least one
     group: tuple[tuple[str, str], ...] = ()  # labels, and the values on which the alerts agree
-    note: str = ""  # what the receiver should know besides
+    most_a_day: int = 0  # the receiver's bound, in the message that uses up its day; 0: it does not
 
     @property
     def alert(self) -> Alert:

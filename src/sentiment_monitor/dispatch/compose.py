@@ -25,6 +25,7 @@ class Account:
     window_minutes: int | None  # None: the rule is gone
     title: str
     text: str
+    name: str = ""  # what people call the company; empty: as its series says
 
 
 def compose(message: Message, accounts: Mapping[Alert, Account], external_url: str, minute: int) -> list[Notification]:
@@ -36,7 +37,7 @@ def compose(message: Message, accounts: Mapping[Alert, Account], external_url: s
     body = payload.encode(
         payload.group(
             message.receiver,
-            [_alert(part, accounts[part.alert], external_url) for part in message.parts],
+            [_alert(part, accounts[part.alert], external_url, message.most_a_day) for part in message.parts],
             external_url=external_url,
             group_by=tuple(name for name, _ in message.group),
         )
@@ -70,7 +71,15 @@ def _text(message: Message, accounts: Mapping[Alert, Account]) -> str:
         account = accounts[part.alert]
         title = "" if part is message.parts[0] else f"{account.title}\n"
         sections.append(f"{title}{_lead(part)}{account.text}")
-    return "\n\n".join((*sections, message.note) if message.note else sections)
+    return "\n\n".join((*sections, _used_up(message.most_a_day)) if message.most_a_day else sections)
+
+
+def _used_up(most: int) -> str:
+    return (
+        f"With this message {most} {'alert has' if most == 1 else 'alerts have'} been told within 24 h, as many as "
+        "this receiver asked for: until that is no longer so only critical alerts are told; the others are held back, "
+        "and listed by monitor alerts list."
+    )
 
 
 def _lead(part: Part) -> str:
@@ -78,11 +87,13 @@ def _lead(part: Part) -> str:
     since = f"since {clock(part.alert.fired_minute)} UTC"
     match part.cause:
         case Cause.LATE:
-            return f"It fires {since}; until now it was held back from you.\n"
+            return f"It has been firing {since}; until now it was held back from you.\n"
         case Cause.WORSENED:
             return f"Graver than what you have been told: now {part.alert.severity}.\n"
         case Cause.ESCALATED:
-            return f"It fires {since}, and nobody has acknowledged it.\n"
+            return f"It has been firing {since}, and nobody has acknowledged it.\n"
+        case Cause.NAMED:
+            return "Nothing new; listed because it belongs to the same group.\n"
         case _:
             return ""
 
@@ -91,7 +102,7 @@ def _started_ms(alert: Alert, minute: int) -> int:
     return (minute if alert.fired_minute is None else alert.fired_minute) * MINUTE_MS
 
 
-def _alert(part: Part, account: Account, external_url: str) -> payload.PayloadAlert:
+def _alert(part: Part, account: Account, external_url: str, most_a_day: int) -> payload.PayloadAlert:
     alert, evaluation = account.alert, account.evaluation
     resolved = alert.state is State.RESOLVED
     ended = account.minute if alert.resolved_minute is None else alert.resolved_minute
@@ -118,5 +129,7 @@ def _alert(part: Part, account: Account, external_url: str) -> payload.PayloadAl
             sources=account.evidence.sources,
             copies_collapsed=account.evidence.copies,
             reason=f"{part.cause}: {account.why if resolved else evaluation.reason}",
+            name=account.name,
+            most_a_day_reached=most_a_day,
         ),
     )

@@ -98,20 +98,17 @@ def _message(turn: Deliberation, group: Group, items: list[Ready], companions: l
             *(Part(alert, Cause.NAMED) for alert in sorted(companions, key=_age)),
         ),
         group=() if labels == _DIGEST else labels,
-        note=_note(turn, receiver, items),
+        most_a_day=_used_up(turn, receiver, items),
     )
 
 
-def _note(turn: Deliberation, receiver: str, items: list[Ready]) -> str:
-    """That the receiver's day is used up, in the message that uses it up."""
+def _used_up(turn: Deliberation, receiver: str, items: list[Ready]) -> int:
+    """The receiver's bound where this message uses up its day, else 0."""
     most = items[0].case.wishes.most_a_day
     first = sum(item.case.heard is None and not item.case.over for item in items)
     if not most or not first or not turn.spent(receiver) - first < most <= turn.spent(receiver):
-        return ""
-    return (
-        f"With this message {most} alerts have been told within 24 h, as many as this receiver asked for: until that "
-        "is no longer so only critical alerts are told; the others are held back, and listed by monitor alerts list."
-    )
+        return 0
+    return most
 
 
 def _age(alert: Alert) -> tuple[int, str, str]:

@@ -22,6 +22,39 @@ Status = Literal["firing", "resolved"]
 NOT_ENDED = "0001-01-01T00:00:00Z"  # Go's zero time: what Alertmanager sends while an alert fires
 
 
+class BriefedAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert that a briefing names."""
+
+    series: str
+    name: str
+    rule: str
+    severity: str
+    summary: str
+    startsAt: str  # noqa: N815 (Alertmanager's name)
+    endsAt: str  # noqa: N815
+
+
+class BriefedMove(msgspec.Struct, frozen=True, kw_only=True):
+    """A series with more negative stories in the time of a briefing than in as much time before."""
+
+    series: str
+    name: str
+    negative: int
+    stories: int
+    negative_before: int
+
+
+class PayloadBriefing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a briefing names, and how much there is of it: it names ten alerts of a kind at most."""
+
+    since: str
+    open_count: int
+    closed_count: int
+    open: tuple[BriefedAlert, ...]
+    closed: tuple[BriefedAlert, ...]
+    moved: tuple[BriefedMove, ...]
+
+
 class PayloadSentiment(msgspec.Struct, frozen=True, kw_only=True):
     """What the alert rests on."""
 
@@ -39,6 +72,9 @@ class PayloadSentiment(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...]
     copies_collapsed: int
     reason: str  # why this notification: fired, repeated or resolved, and by what
+    name: str = ""  # what people call the company; empty: as its series says
+    most_a_day_reached: int = 0  # the receiver's bound, which this notification reaches; 0: it does not
+    briefing: PayloadBriefing | msgspec.UnsetType = msgspec.UNSET  # only in a briefing
 
 
 class PayloadAlert(msgspec.Struct, frozen=True, kw_only=True):

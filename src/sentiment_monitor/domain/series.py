@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 
 def series_of(source: str, topic: str | None, tickers: tuple[str, ...]) -> Iterator[str]:
@@ -18,6 +18,11 @@ def series_of(source: str, topic: str | None, tickers: tuple[str, ...]) -> Itera
 def ticker_series(ticker: str) -> str:
     """The series of one company."""
     return f"ticker:{ticker}"
+
+
+def name_of(series: str, names: Mapping[str, str]) -> str:
+    """What people call a company's series, by ``names`` of tickers; nothing for one without a name, and for others."""
+    return names.get(value_of(series), "") if dimension_of(series) == "ticker" else ""
 
 
 def dimension_of(series: str) -> str:

@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.alerts import Notification
-from sentiment_monitor.domain.series import value_of
+from sentiment_monitor.domain.series import dimension_of, value_of
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.notify.channels import Channel, fitting
 from sentiment_monitor.times import clock_of, spell_minutes
@@ -27,10 +27,11 @@ TEST_LABEL = "test"  # of an alert that somebody sent to see whether it arrives
 MOST_TEMPLATE_BYTES = 64 * 1024
 _MOST_LINES = 2_000
 _SUBJECTS = {
-    "en": {"all": "the whole feed", "topic": "topic {}", "source": "source {}"},
-    "zh": {"all": "全部新闻", "topic": "主题 {}", "source": "来源 {}"},
+    "en": {"all": "the whole feed", "group": "group {}", "topic": "topic {}", "source": "source {}"},
+    "zh": {"all": "全部新闻", "group": "分组 {}", "topic": "主题 {}", "source": "来源 {}"},
 }
-_SEVERITIES: dict[str, dict[str, str]] = {"zh": {"critical": "严重", "warning": "警告"}}
+_NAMED = {"en": "{} ({})", "zh": "{}（{}）"}  # a name and its ticker
+_SEVERITIES: dict[str, dict[str, str]] = {"zh": {"critical": "严重", "warning": "警告", "info": "提示"}}
 _DURATIONS = {"zh": ((1440, " 天"), (60, " 小时"), (1, " 分钟"))}  # 24 hours are hours
 
 
@@ -94,12 +95,50 @@ def message_of(notification: Notification) -> dict[str, Any]:
         "labels": group.commonLabels,
         "test": any(alert.labels.get(TEST_LABEL) == "true" for alert in group.alerts),
         "alerts": alerts,
+        "most_a_day_reached": max(alert.sentiment.most_a_day_reached for alert in group.alerts),
+        "briefing": _briefing(group.alerts[0].sentiment.briefing),
     }
 
 
 def _facts(text: str, stories: list[dict[str, Any]]) -> list[str]:
     """The lines of a text without those of its stories, which stand below it with their links."""
     return [line for line in text.splitlines() if not (stories and line.startswith("- "))]
+
+
+def _place(series: str, name: str) -> dict[str, str]:
+    return {"series": series, "dimension": dimension_of(series), "value": value_of(series), "name": name}
+
+
+def _briefing(briefing: payload.PayloadBriefing | msgspec.UnsetType) -> dict[str, Any] | None:
+    if isinstance(briefing, msgspec.UnsetType):
+        return None
+    return {
+        "since": clock_of(briefing.since),
+        "open_count": briefing.open_count,
+        "closed_count": briefing.closed_count,
+        "open": [_briefed(alert) for alert in briefing.open],
+        "closed": [_briefed(alert) for alert in briefing.closed],
+        "moved": [
+            {
+                **_place(move.series, move.name),
+                "negative": move.negative,
+                "stories": move.stories,
+                "negative_before": move.negative_before,
+            }
+            for move in briefing.moved
+        ],
+    }
+
+
+def _briefed(alert: payload.BriefedAlert) -> dict[str, Any]:
+    return {
+        **_place(alert.series, alert.name),
+        "rule": alert.rule,
+        "severity": alert.severity,
+        "summary": alert.summary,
+        "since": clock_of(alert.startsAt),
+        "ended": None if alert.endsAt == payload.NOT_ENDED else clock_of(alert.endsAt),
+    }
 
 
 def _alert(alert: payload.PayloadAlert) -> dict[str, Any]:
@@ -119,9 +158,7 @@ def _alert(alert: payload.PayloadAlert) -> dict[str, Any]:
     return {
         "status": alert.status,
         "rule": detail.rule,
-        "series": detail.series,
-        "dimension": detail.series.partition(":")[0],
-        "value": value_of(detail.series),
+        **_place(detail.series, detail.name),
         "severity": alert.labels.get("severity", ""),
         "labels": alert.labels,
         "summary": alert.annotations.get("summary", ""),
@@ -191,5 +228,6 @@ def _duration(minutes: int | None, language: Language) -> str:
 
 
 def _subject(alert: Mapping[str, Any], language: Language) -> str:
-    words = _SUBJECTS[language].get(alert["dimension"], "{}")
-    return words.format(alert["value"])
+    if alert["name"] and alert["name"] != alert["value"]:
+        return _NAMED[language].format(alert["name"], alert["value"])
+    return _SUBJECTS[language].get(alert["dimension"], "{}").format(alert["value"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sentiment_monitor.dispatch.briefing import Move, News, begins, by_gravity, compose_briefing, due
 from sentiment_monitor.dispatch.routes import Routes
@@ -13,15 +13,19 @@ from sentiment_monitor.store.buckets import changes
 from sentiment_monitor.store.database import Connection
 from sentiment_monitor.watch.turn import Situation
 
-_DIMENSIONS = ("all", "topic", "ticker", "source")
+_DIMENSIONS = ("all", "group", "topic", "ticker", "source")
 _LOOKED_AT = 200  # series of a dimension, those with the most negatives
 _MOVES = 5  # that a briefing names
 
 
 class Briefer:
-    """Makes the briefings that are due. Links begin with ``external_url``."""
+    """Makes the briefings that are due.
 
-    def __init__(self, routes: Routes, external_url: str) -> None:
+    Links begin with ``external_url``; ``names`` says what people call a ticker.
+    """
+
+    def __init__(self, routes: Routes, external_url: str, names: Mapping[str, str]) -> None:
+        self._names = names
         self._routes = routes
         self._external_url = external_url
         self._briefed = {name: wishes for name, wishes in routes.wishes.items() if wishes.briefings}
@@ -41,7 +45,7 @@ class Briefer:
                 self._moved(connection, receiver, since, at),
             )
             notifiers = self._routes.notifiers[receiver]
-            notifications = compose_briefing(receiver, notifiers, since, at, news, self._external_url)
+            notifications = compose_briefing(receiver, notifiers, since, at, news, self._external_url, self._names)
             briefings.append(Briefing(receiver, at, notifications))
         return briefings
 

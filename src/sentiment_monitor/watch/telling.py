@@ -14,7 +14,7 @@ from sentiment_monitor.domain.alert_states import Kind, Why
 from sentiment_monitor.domain.alerts import Alert, Evaluation, Event, Evidence, Transition
 from sentiment_monitor.domain.hearing import Cause, Held, Ledger
 from sentiment_monitor.domain.people import Closing
-from sentiment_monitor.domain.series import value_of
+from sentiment_monitor.domain.series import name_of
 from sentiment_monitor.store.alerts import Change
 from sentiment_monitor.watch.judge import Reader
 
@@ -117,6 +117,7 @@ class Teller:
         told_as: Sequence[Cause],
     ) -> Account:
         rule, evaluation, alert = outcome.rule, outcome.evaluation, outcome.after
+        name = name_of(alert.series, self._names)
         kind = transition.kind if transition else Kind.RESOLVED if Cause.RESOLVED in told_as else Kind.REPEATED
         if rule is None:
             evidence = outcome.evidence or Evidence()
@@ -124,7 +125,6 @@ class Teller:
         else:
             seen = minute - evaluation.span_minutes(rule.window_minutes)
             evidence = outcome.evidence or witness.evidence(rule, evaluation, seen, minute)
-            name = self._names.get(value_of(evaluation.series), "")
             explanation = words.explain(rule, evaluation, evidence, alert, kind, name, closing=outcome.closing)
         begins = kind in (Kind.PENDING, Kind.FIRED, Kind.REOPENED)
         return Account(
@@ -136,6 +136,7 @@ class Teller:
             window_minutes=evaluation.span_minutes(rule.window_minutes) if rule else None,
             title=explanation.title,
             text=outcome.words or explanation.text,
+            name=name,
         )
 
 

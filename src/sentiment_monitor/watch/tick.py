@@ -66,7 +66,7 @@ class Ticker:
         self._database = database
         self._alerts = alerts
         self._decider = Decider(rules=rules, routes=routes, external_url=external_url, names=names)
-        self._briefer = Briefer(routes, external_url)
+        self._briefer = Briefer(routes, external_url, names)
         self._past = Past()
         self._names = SeriesPlaces()
         self._open: tuple[int, Situation] | None = None

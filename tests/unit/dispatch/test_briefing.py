@@ -48,11 +48,11 @@ def test_a_briefing_looks_back_to_the_one_before_and_a_week_at_most(last: int | 
 def test_a_briefing_names_what_is_open_what_closed_and_what_moved() -> None:
     over = alert(series="ticker:B", title="B was bad", state=State.RESOLVED, resolved_minute=250)
     news = News([alert()], [over], [Move("ticker:C", 9, 14, 1)])
-    log, mail = compose_briefing("desk", ("log", "mail"), 90, 300, news, "https://monitor.example")
+    log, mail = compose_briefing("desk", ("log", "mail"), 90, 300, news, "https://monitor.example", {"C": "Cormorant"})
     assert log.title.startswith("Briefing: 1 open, 1 closed, 1 moved since ")
     assert log.text.splitlines()[0] == "Open:"
     assert "B was bad" in log.text
-    assert "- ticker:C: 9 negative of 14 stories; before: 1" in log.text
+    assert "- Cormorant (ticker:C): 9 negative of 14 stories; before: 1" in log.text
     assert log.key != mail.key
     (entry,) = decode(log.body).alerts
     assert (entry.status, entry.labels["alertname"], entry.annotations["description"]) == (
@@ -63,8 +63,8 @@ def test_a_briefing_names_what_is_open_what_closed_and_what_moved() -> None:
 
 
 def test_a_quiet_day_is_said_too_and_a_long_list_is_cut() -> None:
-    (quiet,) = compose_briefing("desk", ("log",), 90, 300, News(), "")
+    (quiet,) = compose_briefing("desk", ("log",), 90, 300, News(), "", {})
     assert quiet.text == "Open: nothing.\nClosed: nothing.\nMoved: nothing."
     many = News(open=[alert(series=f"ticker:{n}") for n in range(30)])
-    (long,) = compose_briefing("desk", ("log",), 90, 300, many, "")
+    (long,) = compose_briefing("desk", ("log",), 90, 300, many, "", {})
     assert "- and 20 more" in long.text

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 import structlog
+from msgspec import structs
 
+import receiver as receivers
 from receiver import notification
+from sentiment_monitor.dispatch.briefing import Move, News, compose_briefing
 from sentiment_monitor.domain import payload
+from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import Notification
 from sentiment_monitor.errors import SettingsError
 from sentiment_monitor.notify.channels import CHANNELS, DINGTALK, HTML, MAIL, PLAIN, SLACK, Channel
 from sentiment_monitor.notify.phrasing import Phrasing
 from sentiment_monitor.notify.texts import Language, Rendered, message_of, render
+from writing import alert
 
 EVIL = "Acme <!here> @all [x](https://evil.example) *b*\n# h <script>"
 
@@ -173,6 +178,123 @@ def test_several_alerts_are_each_named_and_too_many_are_counted() -> None:
     assert english.lines[-1] == "And 5 more alerts: show all http://monitor.example"
     assert chinese.title == "25 个预警：ACME、ACME、ACME、ACME、ACME等"
     assert chinese.lines[-1] == "另有 5 个预警：查看全部 http://monitor.example"
+
+
+def _group(*alerts: payload.PayloadAlert) -> Notification:
+    """A notification of these alerts, its text as the service words it for them."""
+    body = payload.encode(payload.group("desk", alerts, external_url="http://monitor.example"))
+    return replace(notification(), title="Title", text="What: 14 of 20.", body=body)
+
+
+def _alert(series: str = "ticker:ACME", *, severity: str = "critical", **detail: object) -> payload.PayloadAlert:
+    usual = receivers.alert(series=series, severity=severity)
+    summed = {"summary": f"{series} in short", "description": "What: as it was.\nSince: then."}
+    said = structs.replace(usual.sentiment, **detail)
+    return structs.replace(usual, annotations=summed, sentiment=said)
+
+
+@pytest.mark.parametrize(
+    ("cause", "english", "chinese"),
+    [
+        ("fired", None, None),
+        (
+            "late",
+            "It has been firing since 2023-03-10 17:21 UTC; until now it was held back from you.",
+            "该预警此前已经触发，暂缓至今才通知您。",
+        ),
+        (
+            "worsened",
+            "Graver than what you have been told: now critical.",
+            "级别上升，高于此前通知您的级别：现为“严重”。",
+        ),
+        (
+            "escalated",
+            "It has been firing since 2023-03-10 17:21 UTC, and nobody has acknowledged it.",
+            "该预警至今无人确认，因此通知您。",
+        ),
+        (
+            "named",
+            "Nothing new; listed because it belongs to the same group.",
+            "没有新情况，因属于同一组而一并列出。",
+        ),
+    ],
+)
+def test_why_an_alert_is_told_now_stands_under_its_name(cause: str, english: str | None, chinese: str | None) -> None:
+    group = _group(_alert("ticker:OTHER", reason="fired: spike_mood"), _alert(reason=f"{cause}: spike_mood"))
+    lines = Phrasing().of(group, PLAIN).lines
+    said = [*lines[lines.index("ticker:ACME in short") + 1 :]]
+    assert said[:2] == ([english, "What: as it was."] if english else ["What: as it was.", "Since: then."])
+    lines = Phrasing("zh").of(group, PLAIN).lines
+    said = [*lines[lines.index("ACME") + 1 :]]
+    assert said[0].startswith("情况：") if chinese is None else said[0] == chinese
+    if chinese:  # also where it is the only one
+        assert Phrasing("zh").of(_group(_alert(reason=f"{cause}: x")), PLAIN).lines[0] == chinese
+
+
+def test_an_alert_that_is_told_again_says_so_in_a_list_too() -> None:
+    group = _group(_alert(reason="repeated: x"), _alert("topic:credit", reason="repeated: x"))
+    assert "主题 credit（仍在持续）" in Phrasing("zh").of(group, PLAIN).lines
+
+
+@pytest.mark.parametrize("channel", CHANNELS.values(), ids=CHANNELS)
+def test_a_day_that_is_used_up_is_said_of_several_alerts_and_in_chinese(channel: Channel) -> None:
+    several = _group(*[_alert(f"ticker:T{n}", most_a_day_reached=7) for n in range(19)])
+    said = "With this message 7 alerts have been told within 24 h"
+    assert Phrasing().of(several, channel).text(channel).count(said) == 1  # also where the channel cuts the message
+    single = _group(_alert(most_a_day_reached=7))
+    for group in (several, single):
+        assert Phrasing("zh").of(group, channel).text(channel).count("至此，24 小时内已通知 7 个预警") == 1
+    for language in ("en", "zh"):
+        usual = "".join(Phrasing(language).of(_group(_alert(), _alert("all")), channel).lines)
+        assert "24 小时内已" not in usual
+        assert "have been told" not in usual
+
+
+@pytest.mark.parametrize(
+    ("series", "name", "english", "chinese"),
+    [
+        ("ticker:KSTR", "Kestrel Bank", "Kestrel Bank (KSTR)", "Kestrel Bank（KSTR）"),
+        ("ticker:ACME", "ACME", "ACME", "ACME"),
+        ("ticker:ACME", "", "ACME", "ACME"),
+        ("group:banks", "", "group banks", "分组 banks"),
+        ("all", "", "the whole feed", "全部新闻"),
+    ],
+)
+def test_a_company_is_called_by_its_name(series: str, name: str, english: str, chinese: str) -> None:
+    message = message_of(_group(_alert(series, name=name)))
+    assert render("{{ alerts[0]|subject }}", message, PLAIN, "en").title == english
+    assert Phrasing("zh").of(_group(_alert(series, name=name)), PLAIN).title.startswith(f"{chinese}：")
+
+
+def test_an_alert_whose_rule_is_gone_says_that_in_chinese() -> None:
+    gone = structs.replace(receivers.alert(resolved=True), sentiment=_alert(window_minutes=None).sentiment)
+    rendered = Phrasing("zh").of(_group(gone), PLAIN)
+    assert rendered.lines[0] == "已没有规则 company-day 监测 ACME，预警就此结束，不作结论。"
+    assert "?" not in "".join([rendered.title, *rendered.lines])
+
+
+def test_a_briefing_in_chinese_is_chinese_throughout() -> None:
+    over = alert(series="topic:credit", severity="warning", state=State.RESOLVED, resolved_minute=250)
+    news = News([alert()] * 12, [over], [Move("ticker:C", 9, 14, 1), Move("group:banks", 5, 8, 0)])
+    names = {"A": "Alder Bank", "C": "Cormorant"}
+    (briefing,) = compose_briefing("desk", ("log",), 90, 300, news, "https://monitor.example", names)
+    rendered = Phrasing("zh").of(briefing, PLAIN)
+    assert rendered == Rendered(
+        "简报：自 1970-01-01 01:30 UTC 起，进行中 12，已解除 1，负面增多 2",
+        (
+            "进行中的预警",
+            *["- 严重，自 1970-01-01 01:40 UTC：Alder Bank（A）（规则 rule）"] * 10,
+            "- 另有 2 个",
+            "已解除的预警",
+            "- 警告，1970-01-01 01:40 至 1970-01-01 04:10 UTC：主题 credit（规则 rule）",
+            "负面新闻增多",
+            "- Cormorant（C）：14 条新闻中有 9 条负面，此前同样长的时间内为 1 条",
+            "- 分组 banks：8 条新闻中有 5 条负面，此前同样长的时间内为 0 条",
+            "查看预警 https://monitor.example",
+        ),
+    )
+    (quiet,) = compose_briefing("desk", ("log",), 90, 300, News(), "https://monitor.example", {})
+    assert Phrasing("zh").of(quiet, PLAIN).lines[:3] == ("进行中的预警：无", "已解除的预警：无", "负面新闻增多：无")
 
 
 def test_a_message_of_plain_values_is_what_a_template_reads() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 import writing
 from databases import migrated_sqlite
@@ -20,7 +20,7 @@ from sentiment_monitor.domain.people import Verdict
 from sentiment_monitor.errors import Fenced
 from sentiment_monitor.store import people
 from sentiment_monitor.store.leases import Lease
-from sentiment_monitor.store.schema import alert_events, notifications
+from sentiment_monitor.store.schema import alert_events, buckets, notifications
 from sentiment_monitor.times import DAY_MINUTES, MINUTE_MS, rfc3339
 from sentiment_monitor.watch.tick import Ticker
 from writing import Alerts
@@ -419,9 +419,18 @@ def test_a_briefing_is_given_once_also_after_a_restart_and_a_replay_gives_none(d
 
     def ticker() -> Ticker:
         return Ticker(
-            database=desk.database, alerts=desk.alerts, rules=(RULE,), routes=routes, external_url="", names={}
+            database=desk.database,
+            alerts=desk.alerts,
+            rules=(RULE,),
+            routes=routes,
+            external_url="",
+            names={"A": "Acme"},
         )
 
+    with desk.database.write() as connection:
+        counts = {"stories": 9, "negative": 7, "neutral": 2, "positive": 0, "copies": 0}
+        sums = {"negative_micro": 7_000_000, "score_micro": -7_000_000}
+        connection.execute(insert(buckets).values(series="group:banks", minute=START + 240, **counts, **sums))
     ticker().tick(START + 246, desk.lease(), NOW)
     ticker().tick(START + 247, desk.lease(), NOW, changed=())
     assert not [due for due in desk.alerts.due(NOW) if due.notification.title.startswith("Briefing")]
@@ -430,7 +439,8 @@ def test_a_briefing_is_given_once_also_after_a_restart_and_a_replay_gives_none(d
     (given,) = [due.notification for due in desk.alerts.due(NOW) if due.notification.title.startswith("Briefing")]
     assert (given.receiver, given.notifier) == ("a", "log")
     assert "Open:\n- " in given.text
-    assert "- ticker:A: 6 negative of " in given.text
+    assert "- Acme (ticker:A): 6 negative of " in given.text
+    assert "- group:banks: 7 negative of 9 stories; before: 0" in given.text
 
 
 def test_old_news_is_kept_and_told_to_nobody_until_new_stories_come(desk: Desk) -> None:
