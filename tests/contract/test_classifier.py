@@ -89,7 +89,10 @@ def test_equal_texts_have_equal_vectors_of_length_one_or_none_at_all(classifier:
 
 def test_the_nearest_bad_news_is_of_the_same_kind() -> None:
     pairs = [
-        ("Lender Oakmere halts withdrawals after a run on deposits", "Regulators seize Kestrel Bank after deposit run"),
+        (
+            "Lender Oakmere halts withdrawals after a run on deposits",
+            "Depositors queue at Kestrel Bank as withdrawals mount",
+        ),
         ("Northwind Motors cuts 4,000 jobs as demand for its cars falls", "Ridge Software to lay off a tenth of staff"),
         ("Ridge Software sued by regulator over data breach", "Halden Telecom fined for leaking customer data"),
     ]

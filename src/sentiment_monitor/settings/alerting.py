@@ -103,9 +103,9 @@ class RuleEntry(CountRule, CusumRule, SilenceRule):
         tuple[str, ...] | None,
         Field(description="Names of the receivers that are told; unset: `[route]` decides, and without one `default`."),
     ] = None
-    repeat_minutes: Annotated[int, Field(ge=0, description="A firing alert is told again after this; 0: never.")] = (
-        DAY_MINUTES
-    )
+    repeat_minutes: Annotated[
+        int, Field(ge=0, description="A firing alert is told again after this, then after twice as long …; 0: never.")
+    ] = DAY_MINUTES
     examples: Annotated[
         tuple[RuleExample, ...],
         Field(
