@@ -56,6 +56,8 @@ def test_the_payload_has_alertmanagers_fields_in_order_and_ours_beside_them() ->
         "sources",
         "copies_collapsed",
         "reason",
+        "name",
+        "most_a_day_reached",
     ]
 
 
