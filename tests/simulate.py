@@ -11,10 +11,21 @@ from sentiment_monitor.detect.baseline import Baseline, Floats, History, fit
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Reason, Window
 from sentiment_monitor.detect.gates import Tellers, evaluate, screen
-from sentiment_monitor.detect.rules import CountRule, Rule
+from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule, Rule
 from sentiment_monitor.domain.alerts import Evaluation
 
 HOURS = CountRule(name="hours", warmup_minutes=0, min_ratio=1, min_negative=1, min_sources=1)
+COUNT_RULES = [rule for rule in DEFAULT_RULES if isinstance(rule, CountRule)]
+DAY = CountRule(
+    name="company-day",
+    window_minutes=1440,
+    alpha=0.005,
+    critical_negative=10,
+    warmup_minutes=4320,
+    max_staleness_minutes=360,
+    keep_firing_minutes=360,
+)
+MOOD = next(rule for rule in COUNT_RULES if rule.basis == "share")
 
 
 def window(

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from sentiment_monitor.actions import wording
 from sentiment_monitor.actions.outcomes import Acted, ActionOutcome
-from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.matchers import Matcher
+from sentiment_monitor.domain.payload import LABELS
 from sentiment_monitor.domain.people import Silence
 from sentiment_monitor.errors import UsageError
 from sentiment_monitor.store import audit, people
@@ -17,7 +17,6 @@ from sentiment_monitor.times import MINUTE_MS, clock
 
 MOST_MATCHERS = 20
 LONGEST_MINUTES = 366 * 24 * 60
-_LABELS = tuple(payload.labels("", "", ""))
 
 
 def matchers_of(written: Sequence[str]) -> tuple[Matcher, ...]:
@@ -36,8 +35,8 @@ def matchers_of(written: Sequence[str]) -> tuple[Matcher, ...]:
             matchers.append(Matcher.of(wording.text("matcher", text)))
         except ValueError as error:
             raise UsageError(str(error)) from None
-        if matchers[-1].label not in _LABELS:
-            raise UsageError(f"{text}: alerts have no label {matchers[-1].label}; they have {', '.join(_LABELS)}")
+        if matchers[-1].label not in LABELS:
+            raise UsageError(f"{text}: alerts have no label {matchers[-1].label}; they have {', '.join(LABELS)}")
     if all(matcher.fits({}) for matcher in matchers):
         raise UsageError('that would mute every alert: name what to mute, or say alertname=~".+" if you mean all')
     return tuple(matchers)

@@ -72,7 +72,7 @@ class ColumnReader:
         self._sliding: dict[int, Sliding] = {}
 
     def counts(self, start: int, end: int) -> Counts:
-        """See ``judge.Reader``. The arrays are those of the next call too: nobody may keep them."""
+        """See ``judge.Reader``. The next call for a window as long changes the arrays: nobody may keep them."""
         sliding = self._sliding.get(end - start)
         if sliding is None:
             sliding = self._sliding[end - start] = Sliding(self._columns.buckets, len(self._columns.names))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from sentiment_monitor.cli import explain, options, outcomes
 from sentiment_monitor.cli.options import ConfigOption, DatabaseOption, JsonOption
 from sentiment_monitor.domain.alert_states import Listed
 from sentiment_monitor.errors import UsageError
+
+if TYPE_CHECKING:
+    from sentiment_monitor.domain.people import Verdict
 
 NumbersArgument = Annotated[
     list[int], typer.Argument(min=1, max=2**63 - 1, metavar="ID", help="Numbers from monitor alerts list.")
@@ -166,15 +170,9 @@ def resolve(
 
     Example: monitor alerts resolve 7 --reason "the bank has answered"
     """
-    from sentiment_monitor.actions import alerts
     from sentiment_monitor.domain.people import Verdict
 
-    who = options.actor()
-    with options.opened(config, database) as opened:
-        changes = alerts.close(
-            opened, who, numbers, author=who, verdict=Verdict.RESOLVED, reason=reason, now_ms=_now_ms()
-        )
-    outcomes.report("alert", changes, as_json=as_json)
+    _close(Verdict.RESOLVED, numbers, reason, config, database, as_json=as_json)
 
 
 @app.command("dismiss")
@@ -189,15 +187,9 @@ def dismiss(
 
     Example: monitor alerts dismiss 7 --reason "a namesake, not our bank"
     """
-    from sentiment_monitor.actions import alerts
     from sentiment_monitor.domain.people import Verdict
 
-    who = options.actor()
-    with options.opened(config, database) as opened:
-        changes = alerts.close(
-            opened, who, numbers, author=who, verdict=Verdict.DISMISSED, reason=reason, now_ms=_now_ms()
-        )
-    outcomes.report("alert", changes, as_json=as_json)
+    _close(Verdict.DISMISSED, numbers, reason, config, database, as_json=as_json)
 
 
 @app.command("comment")
@@ -217,6 +209,17 @@ def comment(
     who = options.actor()
     with options.opened(config, database) as opened:
         changes = alerts.comment(opened, who, numbers, author=who, text=text, now_ms=_now_ms())
+    outcomes.report("alert", changes, as_json=as_json)
+
+
+def _close(
+    verdict: Verdict, numbers: list[int], reason: str, config: Path | None, database: str | None, *, as_json: bool
+) -> None:
+    from sentiment_monitor.actions import alerts
+
+    who = options.actor()
+    with options.opened(config, database) as opened:
+        changes = alerts.close(opened, who, numbers, author=who, verdict=verdict, reason=reason, now_ms=_now_ms())
     outcomes.report("alert", changes, as_json=as_json)
 
 

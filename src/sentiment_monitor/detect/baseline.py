@@ -19,13 +19,14 @@ Farrington's idea (JRSS A 1996), with masking in place of his down-weighting, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentiment_monitor.detect.tails import count_tail
+from sentiment_monitor.domain.series import dimension_of
 from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
 
 Floats = NDArray[np.float64]
@@ -103,6 +104,25 @@ class Baseline:
         """Where to find each series, (len(names),)."""
         unseen = len(self.rate) - 1
         return np.array([self.index.get(name, unseen) for name in names], np.int64)
+
+
+def looked_up(
+    baselines: Mapping[str, Baseline], names: Sequence[str], absent: Mapping[str, float]
+) -> dict[str, Floats]:
+    """What the baselines, by dimension, say of series: each field that ``absent`` names, (S,).
+
+    Where there is no baseline it is the value that ``absent`` has for it.
+    """
+    columns = {name: np.full(len(names), value) for name, value in absent.items()}
+    dimensions = [dimension_of(name) for name in names]
+    for dimension in set(dimensions) & set(baselines):
+        baseline = baselines[dimension]
+        where = [i for i, own in enumerate(dimensions) if own == dimension]
+        at = baseline.places(names[i] for i in where)
+        for name, column in columns.items():
+            value = getattr(baseline, name)
+            column[where] = value[at] if isinstance(value, np.ndarray) else value
+    return columns
 
 
 def hour_profile(hourly: Floats, first_minute: int) -> Floats:

@@ -7,7 +7,7 @@ hears of it when that is over. What passes all stages is told in the rhythm of i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from sentiment_monitor.dispatch.cases import Case, Deliberation, Dispatch, HeldBack, Hold, Ready
@@ -50,9 +50,10 @@ def decide(
     held: list[HeldBack] = []
     for alert, transition in concerned:
         obstacles: set[Hold] = set()
-        for case in _addressed(turn, alert, transition):
+        ways = routes.ways(alert)
+        for case in _addressed(turn, alert, transition, ways):
             _note(turn, settle(turn, case), ready, held, obstacles)
-        for case in _next_in_line(turn, alert, obstacles):
+        for case in _next_in_line(turn, alert, ways, obstacles):
             _note(turn, settle(turn, case), ready, held, obstacles)
     messages, waiting = gather(turn, ready, [alert for alert, _ in concerned])
     return Dispatch(tuple(messages), (*held, *waiting))
@@ -76,27 +77,28 @@ def _knowing(book: Ledger, alert: Alert) -> Iterable[str]:
     return book.heard.get(alert.id, {}) if alert.id is not None else ()
 
 
-def _addressed(turn: Deliberation, alert: Alert, transition: Transition | None) -> Iterator[Case]:
+def _addressed(
+    turn: Deliberation, alert: Alert, transition: Transition | None, ways: Sequence[Route]
+) -> Iterator[Case]:
     """The receivers to whom routes lead, and those who have heard of the alert."""
-    ways = {way.receiver: way for way in turn.routes.ways(alert)}
-    in_line = {step.receiver for way in ways.values() for step in way.escalate} - set(ways)
-    for receiver in dict.fromkeys((*ways, *_knowing(turn.book, alert))):
+    way_to = {way.receiver: way for way in ways}
+    in_line = {step.receiver for way in ways for step in way.escalate} - set(way_to)
+    for receiver in dict.fromkeys((*way_to, *_knowing(turn.book, alert))):
         if receiver not in in_line:
             yield replace(
-                _case(turn, alert, ways.get(receiver, Route(receiver))),
+                _case(turn, alert, way_to.get(receiver, Route(receiver))),
                 fired_now=transition is not None and transition.kind in (Kind.FIRED, Kind.REOPENED),
                 by_hand=transition is not None and transition.why in _BY_HAND,
-                taken_off=receiver not in ways,
+                taken_off=receiver not in way_to,
             )
 
 
-def _next_in_line(turn: Deliberation, alert: Alert, obstacles: set[Hold]) -> Iterator[Case]:
+def _next_in_line(turn: Deliberation, alert: Alert, ways: Sequence[Route], obstacles: set[Hold]) -> Iterator[Case]:
     """The receivers whose turn comes, or has come, because nobody has acknowledged the alert.
 
     Time runs from the first message about it. Where there was none only because nobody may be told at this time (or the
     receiver is no more), it runs from the firing: an alert at night must find the one who is awake.
     """
-    ways = turn.routes.ways(alert)
     addressed = {way.receiver for way in ways}
     yielded: set[str] = set()
     heard = [turn.heard(alert, receiver) for receiver in _knowing(turn.book, alert)]

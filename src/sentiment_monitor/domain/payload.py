@@ -159,6 +159,10 @@ def labels(rule: str, series: str, severity: str) -> dict[str, str]:
     }
 
 
+LABELS = tuple(labels("", "", ""))
+"""The names of the labels that an alert has."""
+
+
 def idempotency_key(fingerprint: str, started_ms: int, transition: str, minute: int, receiver: str) -> str:
     """One key a decision and receiver: a crash between deciding and sending makes the same key again."""
     material = msgspec.json.encode((fingerprint, started_ms, transition, minute, receiver))

@@ -108,7 +108,7 @@ class Framing:
                             "too_large", f"gzip of more than {self._max_bytes} bytes, which are read at most"
                         )
                     place += len(piece) - len(member.unused_data)
-                place = _ZEROS.match(value, place).end()  # type: ignore[union-attr]  # some writers fill up with them
+                place = _ZEROS.match(value, place).end()  # type: ignore[union-attr]  # fits always, also nothing: some fill up
                 if place == len(value):
                     return b"".join(parts)
         except zlib.error as error:

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from pydantic import ConfigDict, Field, field_validator
 
 from sentiment_monitor.detect.rules import Severity
-from sentiment_monitor.domain import payload
 from sentiment_monitor.domain.intervals import TimeInterval, interval_of, minute_of_day, zone_of
 from sentiment_monitor.domain.matchers import Matcher
+from sentiment_monitor.domain.payload import LABELS
 from sentiment_monitor.settings.section import Section
 from sentiment_monitor.times import DAY_MINUTES, HOUR_MINUTES
 
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 MOST_LEVELS = 16  # of the routing tree
-LABELS = tuple(payload.labels("", "", ""))
 ALL_LABELS = "..."  # in ``group_by``
 
 

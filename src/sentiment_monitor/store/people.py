@@ -22,11 +22,8 @@ _log = structlog.get_logger()
 
 # Each tick asks these. To make a statement costs several times as much as to run it on a small database.
 _ASKED_FOR: BindParameter[Any] = bindparam("alert_ids", expanding=True)
-_STANDING = (
-    select(silences)
-    .where(silences.c.ends_minute > bindparam("minute"))
-    .order_by(silences.c.ends_minute.desc(), silences.c.id.desc())
-)
+_SILENCES = select(silences).order_by(silences.c.ends_minute.desc(), silences.c.id.desc())
+_STANDING = _SILENCES.where(silences.c.ends_minute > bindparam("minute"))
 _ACKNOWLEDGED = (
     select(acknowledgements)
     .join(alerts, alerts.c.id == acknowledgements.c.alert_id)
@@ -79,9 +76,8 @@ def listed(connection: Connection, minute: int, *, over: bool = False, limit: in
 
     One that cannot be read any more has no matchers, and mutes nothing.
     """
-    query = select(silences).order_by(silences.c.ends_minute.desc(), silences.c.id.desc()).limit(limit)
-    rows = connection.execute(query if over else query.where(silences.c.ends_minute > minute))
-    return [_silence(row) for row in rows]
+    query = (_SILENCES if over else _STANDING).limit(limit)
+    return [_silence(row) for row in connection.execute(query, {} if over else {"minute": minute})]
 
 
 def numbered(connection: Connection, number: int) -> Silence | None:

@@ -67,22 +67,24 @@ def judge(
 def look(minute: int, rule: Rule, reader: Reader, watched: Collection[str]) -> Sight | None:
     """Measure the rule's candidates at ``minute``; None where it has none."""
     start = minute - rule.span_minutes
-    counts = reader.counts(start, minute)
-    names = {*watched, *(counts.enough(rule) if rule.needs_news else _awaited(rule, reader, minute))}
+    longest = reader.counts(start, minute)
+    names = {*watched, *(longest.enough(rule) if rule.needs_news else _awaited(rule, reader, minute))}
     if not names:
         return None
     usual = reader.usual(rule, minute)
     candidates = tuple(sorted(names))
+    # Each is read once: to count a window is most of what a tick costs.
+    counts = [*(reader.counts(minute - windows * rule.window_minutes, minute) for windows in rule.spans[:-1]), longest]
     newest, *longer = [
-        _counted(windows, reader.counts(minute - windows * rule.window_minutes, minute), candidates, exposure)
-        for windows, exposure in zip(rule.spans, usual.exposures, strict=True)
+        _counted(windows, span, candidates, exposure)
+        for windows, span, exposure in zip(rule.spans, counts, usual.exposures, strict=True)
     ]
     window = Window(
         names=candidates,
         negative=newest.negative,
         volume=newest.volume,
-        family=counts.family(rule),
-        feed_volume=float(reader.counts(minute - rule.window_minutes, minute).count("all").stories),
+        family=longest.family(rule),
+        feed_volume=float(counts[0].count("all").stories),
         exposure=newest.exposure,
         longer=tuple(longer),
     )

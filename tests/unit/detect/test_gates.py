@@ -9,21 +9,9 @@ from sentiment_monitor.detect.baseline import Baseline
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
 from sentiment_monitor.detect.gates import NOBODY, Tellers, adjusted, evaluate, screen
-from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule, Rule
+from sentiment_monitor.detect.rules import Rule
 from sentiment_monitor.detect.words import sentence
-from simulate import baseline, clumpy, evaluations, window
-
-COUNT_RULES = [rule for rule in DEFAULT_RULES if isinstance(rule, CountRule)]
-DAY = CountRule(
-    name="company-day",
-    window_minutes=1440,
-    alpha=0.005,
-    critical_negative=10,
-    warmup_minutes=4320,
-    max_staleness_minutes=360,
-    keep_firing_minutes=360,
-)
-MOOD = next(rule for rule in COUNT_RULES if rule.basis == "share")
+from simulate import DAY, MOOD, baseline, clumpy, evaluations, window
 
 
 @pytest.fixture(scope="module")

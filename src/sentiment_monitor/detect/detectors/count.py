@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentiment_monitor.detect.baseline import Baseline, Floats
+from sentiment_monitor.detect.baseline import Baseline, Floats, looked_up
 from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window, moves
 from sentiment_monitor.detect.rules import CountRule, TailRule
 from sentiment_monitor.detect.tails import at_most, count_tail, share_tail
@@ -39,8 +39,19 @@ class Known:
     rate_variance: Floats
     fano: Floats
     share: Floats
-    precision: Floats
+    share_precision: Floats
     own_mood: Floats
+
+
+_WIDE = {
+    "windows": 0.0,
+    "rate": 1e-9,
+    "rate_variance": 0.0,
+    "fano": 1.0,
+    "share": 0.5,
+    "share_precision": 2.0,
+    "own_mood": 0.0,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,44 +76,50 @@ class Count:
         expected = np.maximum(known.rate * window.exposure, 1e-9)
         by_share = rule.basis == "share"
         asked = _by_share(known, expected, window) if by_share else by_count(rule, known, expected, window)
-        burst = asked.p_burst < np.maximum(asked.p_count, asked.p_share)
-        large = asked.effect >= rule.min_ratio
-        return Measurements(
-            expected=expected,
-            expected_share=known.share,
-            effect=asked.effect,
-            history_minutes=known.windows * rule.window_minutes,
-            holds=asked.p_hold <= rule.resolve_alpha,
-            spikes=[Reason.SPIKE_BURST if more else Reason.SPIKE_MOOD for more in burst.tolist()],
-            objections=[None if enough else Reason.SMALL_EFFECT for enough in large.tolist()],
-            p_value=asked.p_value,
-            alpha=rule.alpha,
-            unremarkable=[Reason.USUAL_MOOD if calm else Reason.NOT_UNUSUAL for calm in asked.usual_mood.tolist()],
-            statistics={
-                "p_count": asked.p_count,
-                "p_share": asked.p_share,
-                "p_burst": asked.p_burst,
-                "dispersion": known.fano,
-            },
-        )
+        return measured(rule, known, expected, asked)
 
     def stirs(self, rule: CountRule, active: Sequence[int], first: int, last: int) -> set[int]:
         """Minutes at which a story enters or leaves the window, or the same stories are judged by a newer past."""
         return moves(rule, active, first, last)
 
 
+def measured(rule: TailRule, known: Known, expected: Floats, asked: Answers) -> Measurements:
+    """The answers as a detector gives them."""
+    burst = asked.p_burst < np.maximum(asked.p_count, asked.p_share)
+    large = asked.effect >= rule.min_ratio
+    return Measurements(
+        expected=expected,
+        expected_share=known.share,
+        effect=asked.effect,
+        history_minutes=known.windows * rule.window_minutes,
+        holds=asked.p_hold <= rule.resolve_alpha,
+        spikes=[Reason.SPIKE_BURST if more else Reason.SPIKE_MOOD for more in burst.tolist()],
+        objections=[None if enough else Reason.SMALL_EFFECT for enough in large.tolist()],
+        p_value=asked.p_value,
+        alpha=rule.alpha,
+        unremarkable=[Reason.USUAL_MOOD if calm else Reason.NOT_UNUSUAL for calm in asked.usual_mood.tolist()],
+        statistics={
+            "p_count": asked.p_count,
+            "p_share": asked.p_share,
+            "p_burst": asked.p_burst,
+            "dispersion": known.fano,
+        },
+    )
+
+
 def by_count(rule: TailRule, usual: Known, expected: Floats, window: Window) -> Answers:
     """Whether so many negatives are more than a usual day brings, given ``expected`` of them, (S,)."""
     news = np.array([dimension_of(name) in VOLUME_IS_NEWS for name in window.names], np.bool_)
     p_count = _count(usual, expected, window, 1.0)
-    p_share = share_tail(window.negative, window.volume, usual.share, usual.precision)
+    p_share = share_tail(window.negative, window.volume, usual.share, usual.share_precision)
     # How much worse a mood must be possible depends on how well the usual one is known: a newcomer only must not
     # have a better press than its dimension.
     odds = WORSE_MOOD_ODDS**usual.own_mood * usual.share / (1 - usual.share)
     usual_mood = at_most(window.negative, window.volume, odds / (1 + odds)) < MOOD_LEVEL
-    p_burst = np.where(news & ~usual_mood, _count(usual, expected, window, rule.surge), 1.0)
+    p_busy = _count(usual, expected, window, rule.surge)
+    p_burst = np.where(news & ~usual_mood, p_busy, 1.0)
     p_mood = np.maximum(p_count, p_share)
-    p_day = (1 - BUSY_DAYS) * p_count + BUSY_DAYS * _count(usual, expected, window, rule.surge)
+    p_day = (1 - BUSY_DAYS) * p_count + BUSY_DAYS * p_busy
     return Answers(
         p_count=p_count,
         p_share=p_share,
@@ -115,7 +132,7 @@ def by_count(rule: TailRule, usual: Known, expected: Floats, window: Window) -> 
 
 
 def _by_share(usual: Known, expected: Floats, window: Window) -> Answers:
-    p_share = share_tail(window.negative, window.volume, usual.share, usual.precision)
+    p_share = share_tail(window.negative, window.volume, usual.share, usual.share_precision)
     # The volume is given; but a share that rose because the good half of the feed went away is no news.
     p_value = np.where(window.negative >= expected, p_share, 1.0)
     return Answers(
@@ -129,20 +146,9 @@ def _by_share(usual: Known, expected: Floats, window: Window) -> Answers:
     )
 
 
-def known_of(baselines: Mapping[str, Baseline], names: tuple[str, ...]) -> Known:
+def known_of(baselines: Mapping[str, Baseline], names: Sequence[str]) -> Known:
     """What the baselines say of series, in their order; wide priors where there is none."""
-    rows = np.zeros((7, len(names)))
-    rows[1:6] = np.array([1e-9, 0.0, 1.0, 0.5, 2.0])[:, None]
-    dimensions = [dimension_of(name) for name in names]
-    for dimension in set(dimensions) & set(baselines):
-        baseline = baselines[dimension]
-        where = [i for i, d in enumerate(dimensions) if d == dimension]
-        at = baseline.places(names[i] for i in where)
-        rows[0, where] = baseline.windows
-        fields = ("rate", "rate_variance", "fano", "share", "share_precision", "own_mood")
-        for row, field in enumerate(fields, start=1):
-            rows[row, where] = getattr(baseline, field)[at]
-    return Known(*rows)
+    return Known(**looked_up(baselines, names, _WIDE))
 
 
 def _count(usual: Known, expected: Floats, window: Window, times: float) -> Floats:

@@ -11,14 +11,17 @@ of stories, is that of the span which it came from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
 from sentiment_monitor.detect.baseline import Baseline, Floats
-from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window, moves
-from sentiment_monitor.detect.detectors.count import by_count, known_of
+from sentiment_monitor.detect.detectors.contract import Measurements, Window, moves
+from sentiment_monitor.detect.detectors.count import Answers, by_count, known_of, measured
 from sentiment_monitor.detect.rules import CusumRule
+
+_ANSWERS = tuple(field.name for field in fields(Answers))
 
 
 class Cusum:
@@ -39,32 +42,13 @@ class Cusum:
         def chosen(rows: Sequence[Floats]) -> Floats:
             return np.asarray(np.stack(rows)[smallest, place])
 
-        p_value = np.minimum(1.0, len(spans) * chosen([answer.p_value for answer in answers]))
-        effect = chosen([answer.effect for answer in answers])
-        calm = np.stack([answer.usual_mood for answer in answers])[smallest, place]
-        p_count = chosen([answer.p_count for answer in answers])
-        p_share = chosen([answer.p_share for answer in answers])
-        p_burst = chosen([answer.p_burst for answer in answers])
         windows = np.array([1, *(span.windows for span in window.longer)], np.float64)
-        burst = p_burst < np.maximum(p_count, p_share)
-        return Measurements(
-            expected=chosen(expected),
-            expected_share=known.share,
-            effect=effect,
-            history_minutes=known.windows * rule.window_minutes,
-            holds=p_count <= rule.resolve_alpha,
-            spikes=[Reason.SPIKE_BURST if more else Reason.SPIKE_MOOD for more in burst.tolist()],
-            objections=[None if large else Reason.SMALL_EFFECT for large in (effect >= rule.min_ratio).tolist()],
-            p_value=p_value,
-            alpha=rule.alpha,
-            unremarkable=[Reason.USUAL_MOOD if mood else Reason.NOT_UNUSUAL for mood in calm.tolist()],
-            statistics={
-                "p_count": p_count,
-                "p_share": p_share,
-                "p_burst": p_burst,
-                "dispersion": known.fano,
-                "span_minutes": windows[smallest] * rule.window_minutes,
-            },
+        asked: dict[str, Any] = {name: chosen([getattr(answer, name) for answer in answers]) for name in _ANSWERS}
+        asked["p_value"] = np.minimum(1.0, len(spans) * asked["p_value"])
+        of_span = measured(rule, known, chosen(expected), Answers(**asked))
+        return replace(
+            of_span,
+            statistics={**of_span.statistics, "span_minutes": windows[smallest] * rule.window_minutes},
             observed=chosen([span.negative for span in spans]),
             volume=chosen([span.volume for span in spans]),
         )

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sentiment_monitor.detect.baseline import Baseline, Floats
+from sentiment_monitor.detect.baseline import Baseline, Floats, looked_up
 from sentiment_monitor.detect.detectors.contract import Measurements, Reason, Window
 from sentiment_monitor.detect.rules import SilenceRule
 from sentiment_monitor.detect.tails import count_tail
-from sentiment_monitor.domain.series import dimension_of
 
 HOLDS = 10.0  # times the chance at which it fires: so much more usual it must become to end
 
@@ -58,13 +57,7 @@ class GoneQuiet:
         usual: Mapping[str, Baseline], names: tuple[str, ...], volume: Floats, exposure: float
     ) -> tuple[Floats, Floats, Floats]:
         """Expected stories, the chance of so few, and the windows of history behind them; each (S,)."""
-        expected, spread, history = np.full(len(names), 1e-9), np.ones(len(names)), np.zeros(len(names))
-        dimensions = np.array([dimension_of(name) for name in names])
-        for dimension, baseline in usual.items():
-            where = np.flatnonzero(dimensions == dimension)
-            at = baseline.places(names[i] for i in where.tolist())
-            expected[where] = np.maximum(baseline.story_rate[at] * exposure, 1e-9)
-            spread[where] = baseline.story_fano[at]
-            history[where] = baseline.windows
-        chance = 1.0 - count_tail(volume + 1.0, expected, spread * expected)
-        return expected, np.clip(chance, 1e-300, 1.0), history
+        known = looked_up(usual, names, {"windows": 0.0, "story_rate": 0.0, "story_fano": 1.0})
+        expected = np.maximum(known["story_rate"] * exposure, 1e-9)
+        chance = 1.0 - count_tail(volume + 1.0, expected, known["story_fano"] * expected)
+        return expected, np.clip(chance, 1e-300, 1.0), known["windows"]

@@ -11,22 +11,10 @@ from hypothesis import strategies as st
 from sentiment_monitor.detect.baseline import Baseline, exposure_end, past_end
 from sentiment_monitor.detect.detectors import detector_of
 from sentiment_monitor.detect.detectors.contract import Reason
-from sentiment_monitor.detect.rules import DEFAULT_RULES, CountRule
+from sentiment_monitor.detect.rules import CountRule
 from sentiment_monitor.detect.words import sentence
 from sentiment_monitor.domain.alerts import Evaluation
-from simulate import HOURS, baseline, clumpy, evaluations, names, window
-
-COUNT_RULES = [rule for rule in DEFAULT_RULES if isinstance(rule, CountRule)]
-DAY = CountRule(
-    name="company-day",
-    window_minutes=1440,
-    alpha=0.005,
-    critical_negative=10,
-    warmup_minutes=4320,
-    max_staleness_minutes=360,
-    keep_firing_minutes=360,
-)
-MOOD = next(rule for rule in COUNT_RULES if rule.basis == "share")
+from simulate import DAY, HOURS, MOOD, baseline, clumpy, evaluations, names, window
 
 
 def feed(seed: int = 0) -> Baseline:
