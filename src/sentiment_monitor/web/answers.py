@@ -119,7 +119,7 @@ class StoryAnswer:
     @classmethod
     def of(cls, fact: StoryFact) -> StoryAnswer:
         """One story of the store."""
-        return cls(at=iso(fact.minute), **_copied(cls, fact, but=("at",)))
+        return cls(at=iso(fact.minute), **copied(cls, fact, but=("at",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class DeadLetterAnswer:
         """One dead letter of the store."""
         raw = letter.raw_value
         text = None if raw is None else raw.decode("utf-8", "backslashreplace")
-        return cls(raw_value=text, **_copied(cls, letter, but=("raw_value",)))
+        return cls(raw_value=text, **copied(cls, letter, but=("raw_value",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class DeadLetterRecordAnswer:
             "key_base64": _base64(record.key),
             "value_base64": _base64(record.value),
         }
-        return cls(**own, **_copied(cls, kept.letter, but=own))
+        return cls(**own, **copied(cls, kept.letter, but=own))
 
 
 def _base64(raw: bytes | None) -> str | None:
@@ -264,7 +264,7 @@ class EventAnswer:
     def of(cls, event: Event, alert_id: int) -> EventAnswer:
         """One event of the store."""
         own: dict[str, Any] = {"id": event.id or 0, "alert_id": alert_id, "at": iso(event.minute)}
-        return cls(**own, **_copied(cls, event, but=own))
+        return cls(**own, **copied(cls, event, but=own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ class HistoryAnswer(AlertAnswer):
         """One alert of the store with all that happened to it."""
         alert = AlertAnswer.of(history.alert, history.owner)
         return cls(
-            **_copied(AlertAnswer, alert),
+            **copied(AlertAnswer, alert),
             events=[EventAnswer.of(event, alert.id) for event in history.events],
             notifications=[
                 NotificationAnswer(
@@ -387,6 +387,6 @@ class SilenceAnswer:
         )
 
 
-def _copied(answer: type, source: object, *, but: Collection[str] = ()) -> dict[str, Any]:
+def copied(answer: type, source: object, *, but: Collection[str] = ()) -> dict[str, Any]:
     """What an answer has under the names of what it is made of, ``but`` for these fields."""
     return {field.name: getattr(source, field.name) for field in fields(answer) if field.name not in but}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from sentiment_monitor.domain.alert_states import State
 from sentiment_monitor.domain.alerts import AlertHistory, TopStory
 from sentiment_monitor.domain.dossier import Dossier, Step
 from sentiment_monitor.domain.similar import SimilarAlert
 from sentiment_monitor.times import iso
-from sentiment_monitor.web.answers import HistoryAnswer, SayingAnswer
+from sentiment_monitor.web.answers import HistoryAnswer, SayingAnswer, copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,7 @@ class AlertWithSimilarAnswer(HistoryAnswer):
     def of_similar(cls, history: AlertHistory, similar: Sequence[SimilarAlert]) -> AlertWithSimilarAnswer:
         """One alert of the store with its likes."""
         answer = HistoryAnswer.of_history(history)
-        own = {field.name: getattr(answer, field.name) for field in fields(answer)}
-        return cls(**own, similar=[SimilarAnswer.of(earlier) for earlier in similar])
+        return cls(**copied(HistoryAnswer, answer), similar=[SimilarAnswer.of(earlier) for earlier in similar])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class DossierAnswer(AlertWithSimilarAnswer):
         """All that is known of one alert."""
         answer = AlertWithSimilarAnswer.of_similar(dossier.history, dossier.similar)
         return cls(
-            **{field.name: getattr(answer, field.name) for field in fields(answer)},
+            **copied(AlertWithSimilarAnswer, answer),
             sentence=dossier.cause.evidence.sentence if dossier.cause else "",
             steps=[StepAnswer.of(step) for step in dossier.steps],
             now=StepAnswer.of(dossier.now),
